@@ -1,0 +1,67 @@
+"""privaudit tells whether a neural network leaks who was in its training data.
+
+Everything public is named here and imported on first use, so that `privaudit --help`
+does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from privaudit.version import __version__
+
+if TYPE_CHECKING:
+    from privaudit.cohort import Cohort as Cohort
+    from privaudit.errors import DataError as DataError
+    from privaudit.errors import PluginError as PluginError
+    from privaudit.errors import PrivauditError as PrivauditError
+    from privaudit.errors import RecipeError as RecipeError
+    from privaudit.errors import StoreError as StoreError
+    from privaudit.hooks import hookimpl as hookimpl
+    from privaudit.host import load_plugins as load_plugins
+    from privaudit.plugin import Attack as Attack
+    from privaudit.plugin import Dataset as Dataset
+    from privaudit.plugin import Defense as Defense
+    from privaudit.plugin import Model as Model
+    from privaudit.plugin import Plugin as Plugin
+    from privaudit.plugin import Sparsifier as Sparsifier
+    from privaudit.plugin import Step as Step
+    from privaudit.plugin import Weights as Weights
+    from privaudit.recipe import Recipe as Recipe
+    from privaudit.recipe import load_recipe as load_recipe
+    from privaudit.result import RunResult as RunResult
+    from privaudit.result import load_run as load_run
+    from privaudit.run import run as run
+    from privaudit.values import AttackScores as AttackScores
+    from privaudit.values import Augmentation as Augmentation
+    from privaudit.values import Examples as Examples
+    from privaudit.values import Outputs as Outputs
+    from privaudit.values import Role as Role
+    from privaudit.values import Signals as Signals
+    from privaudit.values import Split as Split
+
+_HOME = {
+    "cohort": ["Cohort"],
+    "errors": ["DataError", "PluginError", "PrivauditError", "RecipeError", "StoreError"],
+    "hooks": ["hookimpl"],
+    "host": ["load_plugins"],
+    "plugin": ["Attack", "Dataset", "Defense", "Model", "Plugin", "Sparsifier", "Step", "Weights"],
+    "recipe": ["Recipe", "load_recipe"],
+    "result": ["RunResult", "load_run"],
+    "run": ["run"],
+    "values": [
+        "AttackScores", "Augmentation", "Examples", "Outputs", "Role", "Signals", "Split",
+    ],
+}  # fmt: skip
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULE)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'privaudit' has no attribute {name!r}")
+    value = getattr(import_module(f"privaudit.{_MODULE[name]}"), name)
+    globals()[name] = value
+    return value

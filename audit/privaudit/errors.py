@@ -1,0 +1,40 @@
+"""What can go wrong through no fault of the code: one family, one clear line each."""
+
+
+class PrivauditError(Exception):
+    """Something the user can mend; the message says what is wrong, where, and what to do.
+
+    The command line prints the message without a traceback and exits with `exit_code`.
+    """
+
+    exit_code = 1
+
+
+class RecipeError(PrivauditError):
+    """A recipe, or the command that names it, is wrong.
+
+    Attributes:
+        problems: every mistake found, one line each.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class PluginError(PrivauditError):
+    """A plugin cannot be loaded or breaks its contract; the message names its distribution."""
+
+    exit_code = 2
+
+
+class DataError(PrivauditError):
+    """A dataset is missing, damaged or cannot be audited; the message names file and row."""
+
+    exit_code = 2
+
+
+class StoreError(PrivauditError):
+    """A run folder or the cache cannot be read or written."""

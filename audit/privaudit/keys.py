@@ -1,0 +1,63 @@
+"""Randomness that belongs to one model, whoever trains beside it.
+
+On the host a key is an int, made by `derive`. On the device it is an int64 tensor that `uniform`
+and `normal` turn into numbers by hashing (key, position): no generator, so the same under vmap,
+in any company, on any device.
+
+The hash is the finaliser of SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom
+number generators", fig. 15), whose output on a counter is the published generator itself.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from math import pi, prod
+
+import torch
+from torch import Tensor
+
+_GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)  # as a signed 64-bit number
+_MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_MIX_2 = 0x94D049BB133111EB - (1 << 64)
+
+
+def derive(key: int, *parts: int | str) -> int:
+    """A new 63-bit key for a named purpose, independent of every other.
+
+    >>> derive(0, "init") == derive(0, "init"), derive(0, "init") == derive(0, "order")
+    (True, False)
+    """
+    text = "\x1f".join([str(key), *map(str, parts)])
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _shift(z: Tensor, bits: int) -> Tensor:
+    return (z >> bits) & ((1 << (64 - bits)) - 1)  # >> on int64 copies the sign: mask it off
+
+
+def _mix(z: Tensor) -> Tensor:
+    z = (z ^ _shift(z, 30)) * _MIX_1
+    z = (z ^ _shift(z, 27)) * _MIX_2
+    return z ^ _shift(z, 31)
+
+
+def fold(key: Tensor, number: int | Tensor) -> Tensor:
+    """A new key from a key and a number (a step, a layer), elementwise, int64."""
+    return _mix(key + (number + 1) * _GAMMA)
+
+
+def _bits(key: Tensor, shape: tuple[int, ...]) -> Tensor:
+    count = torch.arange(1, prod(shape) + 1, device=key.device).view(shape)
+    return _mix(key.reshape(key.shape + (1,) * len(shape)) + count * _GAMMA)
+
+
+def uniform(key: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Numbers in [0, 1), (*key.shape, *shape): those of each key depend on it alone."""
+    digits = 24 if dtype == torch.float32 else 53
+    return _shift(_bits(key, shape), 64 - digits).to(dtype) * 2.0**-digits
+
+
+def normal(key: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal numbers (*key.shape, *shape), by Box and Muller's transform."""
+    radius = torch.sqrt(-2 * torch.log1p(-uniform(fold(key, 0), *shape, dtype=dtype)))
+    return radius * torch.cos(2 * pi * uniform(fold(key, 1), *shape, dtype=dtype))

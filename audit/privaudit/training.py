@@ -1,0 +1,43 @@
+"""How a network is trained: the options of a recipe's `training`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Training(BaseModel):
+    """One schedule, restarted by every `fit`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(30, ge=1, description="passes over each model's members")
+    batch_size: int = Field(64, ge=1, description="examples in a step")
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="how the weights move")
+    lr: float = Field(0.1, gt=0, description="learning rate at the start")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd, without Nesterov")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty, added to the gradient")
+    schedule: Literal["constant", "step", "cosine"] = Field(
+        "constant", description="step: lr x gamma at each milestone; cosine: down to 0"
+    )
+    milestones: tuple[int, ...] = Field((), description="epochs at which step lowers the lr")
+    gamma: float = Field(0.1, gt=0, le=1, description="factor of the step schedule")
+    augment: bool = Field(True, description="flip and crop images as their dataset allows")
+    patience: int | None = Field(
+        None, ge=1, description="stop a model after so many epochs without a better validation"
+    )
+    precision: Literal["fp32", "fp64"] = Field("fp32", description="of weights and arithmetic")
+    stack: int | None = Field(
+        None, ge=1, description="models that share a step; chosen by device and size if not given"
+    )
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, from 0."""
+        if self.schedule == "step":
+            return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
+        if self.schedule == "cosine":
+            from math import cos, pi
+
+            return self.lr * (1 + cos(pi * epoch / self.epochs)) / 2
+        return self.lr

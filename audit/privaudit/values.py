@@ -1,0 +1,175 @@
+"""The values that flow through an audit: plain frozen dataclasses of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from privaudit.errors import DataError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to an image while training.
+
+    Attributes:
+        flip: mirror left and right with probability one half.
+        crop: pad by this many pixels on each side, then cut out the original size at random.
+    """
+
+    flip: bool = False
+    crop: int = 0
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A dataset: every example once, in a fixed order.
+
+    Attributes:
+        x: (N, ...) uint8 images (N, channels, height, width), or float32 features (N, D).
+        y: (N,) int64 labels, 0 to C - 1.
+        classes: the C class names.
+        mean: subtracted from x, in x's units; its shape broadcasts to one example.
+        std: divides x - mean, in x's units; its shape broadcasts to one example.
+        augmentation: what training may do to an image; None where it makes no sense.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: tuple[str, ...]
+    mean: Tensor
+    std: Tensor
+    augmentation: Augmentation | None = None
+
+    def __post_init__(self) -> None:
+        if self.y.dtype != torch.int64 or self.y.ndim != 1 or len(self.x) != len(self.y):
+            raise DataError(
+                f"a dataset needs one int64 label for each of its {len(self.x)} examples, "
+                f"got {self.y.dtype} labels of shape {tuple(self.y.shape)}"
+            )
+        if self.x.dtype not in (torch.uint8, torch.float32):
+            raise DataError(f"a dataset's x must be uint8 or float32, got {self.x.dtype}")
+        if len(self.y) == 0:
+            raise DataError("the dataset is empty: it needs examples to train on and to audit")
+        low, high = int(self.y.min()), int(self.y.max())
+        if low < 0 or high >= len(self.classes):
+            raise DataError(
+                f"labels run from {low} to {high}, but there are {len(self.classes)} classes"
+            )
+        if len(self.classes) < 2:
+            raise DataError(f"the dataset has one class, {self.classes[0]!r}: it needs at least 2")
+        if self.x.is_floating_point() and not bool(torch.isfinite(self.x).all()):
+            row = int((~torch.isfinite(self.x.flatten(1)).all(1)).nonzero()[0])
+            raise DataError(f"example {row} of the dataset holds NaN or infinity: clean it first")
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example, without N."""
+        return tuple(self.x.shape[1:])
+
+    def take(self, rows: Tensor) -> Examples:
+        """The examples of the given rows, (n,) int64, in that order."""
+        return replace(self, x=self.x[rows], y=self.y[rows])
+
+
+class Role(IntEnum):
+    """What an example is to a model."""
+
+    OUTSIDE = 0
+    MEMBER = 1
+    NON_MEMBER = 2
+    VALIDATION = 3
+    REFERENCE = 4
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who was in whose training data.
+
+    Attributes:
+        role: (M, N) uint8, a `Role` for each of M models and N examples; model 0 is the target.
+            Members and non-members are audited.
+        shadows: (T, M) bool: which models may serve as shadows of target t.
+        targets: (T,) int64: the models that are attacked in turn.
+        seeds: (M,) int64: each model's own seed, the same whatever M is.
+    """
+
+    role: Tensor
+    shadows: Tensor
+    targets: Tensor
+    seeds: Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What models answer about N examples.
+
+    Attributes:
+        logits: (M, Q, N, C): query 0 is the example itself, the rest its augmentations.
+        noisy: (M, D, N, C): answers to D noisy copies x + `noise_scale`·N(0, I) of each
+            normalised example; NaN on rows that are neither member nor non-member of that model.
+            None unless an attack asks.
+        gradient_norm: (M, N): norm of the gradient of the loss of each example; None unless
+            an attack asks.
+        noise_scale: ε of the noisy copies.
+    """
+
+    logits: Tensor
+    noisy: Tensor | None = None
+    gradient_norm: Tensor | None = None
+    noise_scale: float = 1e-3
+
+    def __getitem__(self, models: int | Tensor) -> Outputs:
+        """The outputs of one model (no M axis), or of several."""
+        return Outputs(
+            self.logits[models],
+            None if self.noisy is None else self.noisy[models],
+            None if self.gradient_norm is None else self.gradient_norm[models],
+            self.noise_scale,
+        )
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What an attacker has. No field holds the target's membership.
+
+    Attributes:
+        x: (N, ...) the examples, as the dataset gives them.
+        y: (N,) int64 labels.
+        audited: (N,) bool: the target's members and non-members, to be told apart.
+        target: the target's outputs, without the M axis: logits (Q, N, C).
+        shadows: the outputs of K shadow models: logits (K, Q, N, C).
+        shadow_role: (K, N) uint8, a `Role`: the shadows' membership is known to the attacker.
+        seed: for the attack's own randomness.
+    """
+
+    x: Tensor
+    y: Tensor
+    audited: Tensor
+    target: Outputs
+    shadows: Outputs
+    shadow_role: Tensor
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AttackScores:
+    """An attack's answer about every example.
+
+    Attributes:
+        score: (N,), higher = likelier a member; rows that are not audited are ignored.
+        decision: (N,) bool, the attacker's own verdict with its threshold chosen on the shadows,
+            or None.
+        variants: the answers of the attack's variants, by name, reported beside its own.
+    """
+
+    score: Tensor
+    decision: Tensor | None = None
+    variants: Mapping[str, AttackScores] = field(default_factory=dict)

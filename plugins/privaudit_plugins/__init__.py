@@ -1,0 +1,1 @@
+"""Every built-in plugin, one small file each, found through entry points like a stranger's."""
