@@ -1,0 +1,7 @@
+"""`privaudit plugins`."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,8 @@
+"""`privaudit validate`."""
+
+from __future__ import annotations
+
+
+def validate() -> None:
+    """Not written yet."""
+    raise NotImplementedError
