@@ -1,0 +1,102 @@
+"""Anyone's own images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+import privaudit
+from privaudit_plugins.datasets._cache import cached
+from privaudit_plugins.datasets._images import (
+    ImageFile,
+    channel_statistics,
+    decode_images,
+    list_images,
+)
+from privaudit_plugins.datasets._tables import natural_order
+
+_log = logging.getLogger(__name__)
+
+
+def _digest(parts: Sequence[object]) -> str:
+    return sha256(repr(parts).encode()).hexdigest()
+
+
+class ImageFolder(privaudit.Dataset):
+    """Images in one folder for each class, in any format that Pillow reads.
+
+    Channels are standardised by their mean and deviation over all images, members and
+    non-members alike, so that the numbers tell nothing about who is which.
+    Images are RGB, or of one channel where all files are greyscale.
+    """
+
+    name: Literal["image_folder"] = "image_folder"
+    path: Path = Field(
+        description="folder of CLASS/IMAGE files; where it holds train/ and test/ with such files, "
+        "they are merged"
+    )
+    size: int | None = Field(
+        None, ge=1, description="scale and centre-crop to a square of so many pixels"
+    )
+    limit: int | None = Field(
+        None, ge=2, description="use at most so many images, as many of each class"
+    )
+    flip: bool = Field(True, description="training mirrors images left and right")
+    crop: int = Field(4, ge=0, description="pixels by which training shifts an image at most")
+
+    def load(self, root: Path) -> privaudit.Examples:
+        """Images (N, channels, height, width) sorted by path, decoded once and kept in root.
+
+        Raises:
+            DataError: the folder or an image cannot be used.
+        """
+        folder = self.path.expanduser().absolute()
+        files = list_images(folder)
+        classes = natural_order({file.label for file in files})
+        files = self._chosen(files, classes)
+
+        def decode() -> torch.Tensor:
+            _log.info("decoding %d images of %s", len(files), folder)
+            return decode_images([file.path for file in files], self.size)
+
+        name = _digest([str(folder), self.size, self.limit])[:16]
+        key = _digest([(file.place, file.state) for file in files])
+        x = cached(root / f"image_folder-{name}.safetensors", key, decode)
+        mean, std = channel_statistics(x)
+        return privaudit.Examples(
+            x=x,
+            y=torch.tensor([classes.index(file.label) for file in files]),
+            classes=tuple(classes),
+            mean=mean,
+            std=std,
+            augmentation=privaudit.Augmentation(self.flip, self.crop),
+        )
+
+    def _chosen(self, files: list[ImageFile], classes: list[str]) -> list[ImageFile]:
+        """At most `limit` files: of each class equally many, evenly spaced in its sorted list."""
+        if self.limit is None or self.limit >= len(files):
+            return files
+        share = self.limit // len(classes)
+        if share == 0:
+            raise privaudit.DataError(
+                f"limit {self.limit} leaves nothing of some of the {len(classes)} classes in "
+                f"{self.path}: it must be at least {len(classes)}"
+            )
+        chosen: list[ImageFile] = []
+        for label in classes:
+            own = [file for file in files if file.label == label]
+            count = min(share, len(own))
+            chosen += [own[number * len(own) // count] for number in range(count)]
+        return sorted(chosen, key=lambda file: file.place)
+
+
+@privaudit.hookimpl
+def privaudit_provide() -> list[type[privaudit.Plugin]]:
+    """The plugin of this module."""
+    return [ImageFolder]
