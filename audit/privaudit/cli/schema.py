@@ -1,8 +1,15 @@
-"""`privaudit schema`."""
+"""`privaudit schema`: the JSON Schema of recipes."""
 
 from __future__ import annotations
 
+import json
+
+import typer
+
 
 def schema() -> None:
-    """Not written yet."""
-    raise NotImplementedError
+    """Print the JSON Schema of recipes, with all installed plugins, for editors."""
+    from privaudit.host import load_plugins
+    from privaudit.recipe import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(load_plugins()), indent=2))

@@ -1,0 +1,217 @@
+"""From what a recipe's file says to a `Recipe`, or to all that is wrong with it.
+
+Every plugin's entry is validated by the plugin's own class, chosen by `name`, so that messages
+carry no trace of a union. What fails is replaced by a stand-in, so that the rest is checked too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pydantic import ValidationError
+
+from privaudit.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
+from privaudit.recipe.checks import cross_check
+from privaudit.recipe.messages import Mistake, Path, mistakes_of, parts_of, show, spell, unknown
+from privaudit.recipe.model import Entry, Recipe, combined
+from privaudit.training import Training
+
+if TYPE_CHECKING:
+    from privaudit.host import Plugins
+
+P = TypeVar("P", bound=Plugin)
+
+SINGLE: dict[str, type[Plugin]] = {"dataset": Dataset, "model": Model}
+LISTS: dict[str, type[Plugin]] = {
+    "sparsifiers": Sparsifier,
+    "defenses": Defense,
+    "attacks": Attack,
+}
+DEFAULTS: dict[str, Any] = {"sparsifiers": ["dense"], "defenses": ["none"]}
+BESIDE: dict[str, tuple[str, ...]] = {
+    "sparsifiers": ("label", "training"),
+    "defenses": ("label", "training"),
+    "attacks": ("label",),
+}
+_SECTIONS = ("split", "training")
+
+
+def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mistake]]:
+    """Validate what a recipe says.
+
+    Returns:
+        The recipe, of use only where nothing is wrong with it, and every mistake.
+    """
+    builder = _Builder(plugins, _base_training(data))
+    values = {**DEFAULTS, **data}
+    for key, kind in SINGLE.items():
+        values[key] = builder.required(kind, values, key)
+    for key, kind in LISTS.items():
+        values[key] = builder.entries(kind, values, key)
+    mistakes = builder.mistakes
+    wrong: set[Path] = set()
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        found = mistakes_of(error, Recipe, values, ())
+        mistakes += found
+        wrong = {path[: 2 if path[0] in _SECTIONS else 1] for path in (m.path for m in found)}
+        recipe = Recipe.model_validate({"name": "recipe", **_sound(values, wrong)})
+    for key in _SECTIONS:
+        mistakes += _numbers(data.get(key), getattr(recipe, key), (key,))
+    mistakes += cross_check(recipe, {spell(path) for path in wrong})
+    return recipe, list(dict.fromkeys(mistakes))
+
+
+def _sound(values: Mapping[str, Any], wrong: set[Path]) -> dict[str, Any]:
+    """The values without those that are wrong, one by one in `split` and `training`."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in _SECTIONS and isinstance(value, Mapping):
+            value = {inner: item for inner, item in value.items() if (key, inner) not in wrong}
+        elif any(path[0] == key for path in wrong):
+            continue
+        result[key] = value
+    return result
+
+
+def _base_training(data: Mapping[str, Any]) -> Training:
+    """The recipe's training; the defaults where it is wrong, as will be said elsewhere."""
+    try:
+        return Training.model_validate(data.get("training", {}))
+    except ValidationError:
+        return Training()
+
+
+class _Builder:
+    """Makes plugins out of what the recipe says, and keeps every mistake."""
+
+    def __init__(self, plugins: Plugins, training: Training) -> None:
+        self.plugins = plugins
+        self.training = training
+        self.mistakes: list[Mistake] = []
+
+    def required(self, kind: type[P], values: Mapping[str, Any], key: str) -> P:
+        if key in values:
+            return self.plugin(kind, values[key], (key,))
+        return self.wrong(kind, (key,), "is missing")
+
+    def entries(self, kind: type[P], values: Mapping[str, Any], key: str) -> tuple[Entry[P], ...]:
+        raw = values.get(key)
+        if key not in values:
+            problem = "is missing"
+        elif not isinstance(raw, list | tuple):
+            problem = f"must be a list (got {show(raw)})"
+        elif not raw:
+            problem = "must have at least 1 entry (got 0)"
+        else:
+            return tuple(self.entry(kind, item, (key, i)) for i, item in enumerate(raw))
+        return (Entry[P](plugin=self.wrong(kind, (key,), problem)),)
+
+    def entry(self, kind: type[P], raw: Any, path: Path) -> Entry[P]:
+        allowed = BESIDE[str(path[0])]
+        beside: dict[str, Any] = {}
+        if isinstance(raw, Mapping):
+            beside = {key: raw[key] for key in allowed if key in raw}
+            raw = {key: value for key, value in raw.items() if key not in beside}
+        plugin = self.plugin(kind, raw, path, allowed)
+        if "training" in beside:
+            beside["training"] = self.changes(beside["training"], (*path, "training"))
+        try:
+            return Entry[P](plugin=plugin, **beside)
+        except ValidationError as error:
+            self.mistakes += mistakes_of(error, Entry, beside, path)
+            return Entry[P](plugin=plugin)
+
+    def changes(self, raw: Any, path: Path) -> dict[str, Any]:
+        """The training options an entry changes, validated together with the recipe's own."""
+        if not isinstance(raw, Mapping):
+            message = f"must be a mapping of options (got {show(raw)})"
+            self.mistakes.append(Mistake(path, message))
+            return {}
+        try:
+            training = combined(self.training, raw)
+        except ValidationError as error:
+            self.mistakes += mistakes_of(error, Training, raw, path)
+            return {}
+        self.mistakes += _numbers(raw, training, path)
+        return training.model_dump(mode="json", include=set(raw))
+
+    def plugin(self, kind: type[P], raw: Any, path: Path, beside: tuple[str, ...] = ()) -> P:
+        """The plugin that a name, or a mapping with a name, asks for."""
+        if isinstance(raw, kind):
+            return raw
+        where = path if isinstance(raw, str) else (*path, "name")
+        options = {"name": raw} if isinstance(raw, str) else raw
+        if not isinstance(options, Mapping):
+            message = f"must be a {kind.kind}'s name, or a mapping with its name (got {show(raw)})"
+            return self.wrong(kind, path, message)
+        if "name" not in options:
+            return self.wrong(kind, where, "is missing")
+        name = options["name"]
+        if not isinstance(name, str):
+            return self.wrong(kind, where, f"must be text (got {show(name)})")
+        chosen = cast("type[P] | None", self.plugins.of(kind.kind).get(name))
+        if chosen is None:
+            return self.wrong(kind, where, self.not_installed(kind, name))
+        options = self.nested(chosen, options, path)
+        try:
+            result = chosen.model_validate(options)
+        except ValidationError as error:
+            self.mistakes += mistakes_of(error, chosen, options, path, beside)
+            return _stand_in(kind, path)
+        self.mistakes += _numbers(options, result, path)
+        return result
+
+    def nested(
+        self, chosen: type[Plugin], options: Mapping[str, Any], path: Path
+    ) -> dict[str, Any]:
+        """The options, with plugins in the place of the names of plugins among them."""
+        result = dict(options)
+        for name, field in chosen.model_fields.items():
+            inner = [kind for kind in KINDS if kind in parts_of(field.annotation)]
+            if not inner or result.get(name) is None:
+                continue
+            value, place = result[name], (*path, name)
+            if isinstance(value, list | tuple):
+                result[name] = [
+                    self.plugin(inner[0], item, (*place, i)) for i, item in enumerate(value)
+                ]
+            else:
+                result[name] = self.plugin(inner[0], value, place)
+        return result
+
+    def not_installed(self, kind: type[Plugin], name: str) -> str:
+        for other in KINDS:
+            if name in self.plugins.of(other.kind):
+                return f"{name!r} names another kind of plugin: {other.kind}, not {kind.kind}"
+        text = unknown(kind.kind, name, self.plugins.of(kind.kind))
+        problems = self.plugins.problems
+        meant = [problem for problem in problems if problem.name == name]
+        broken = "; ".join(map(str, meant or ([] if "did you mean" in text else problems)))
+        return f"{text} (what could not be loaded: {broken})" if broken else text
+
+    def wrong(self, kind: type[P], path: Path, message: str) -> P:
+        self.mistakes.append(Mistake(path, message))
+        return _stand_in(kind, path)
+
+
+def _stand_in(kind: type[P], path: Path) -> P:
+    """In the place of a plugin that is wrong: asks for nothing, and is called like no other."""
+    return cast("P", kind.model_construct(name=f"wrong {path}"))
+
+
+def _numbers(raw: Any, value: Any, path: Path) -> list[Mistake]:
+    """Where `true` or `false` was given and pydantic, being lax, took it for 1 or 0."""
+    if isinstance(raw, bool):
+        taken = isinstance(value, int | float) and not isinstance(value, bool)
+        return [Mistake(path, f"must be a number (got {show(raw)})")] if taken else []
+    pairs: list[tuple[str | int, Any, Any]] = []
+    if isinstance(raw, Mapping):
+        for key, item in raw.items():
+            inner = value.get(key) if isinstance(value, Mapping) else getattr(value, str(key), None)
+            pairs.append((key, item, inner))
+    elif isinstance(raw, list | tuple) and isinstance(value, list | tuple):
+        pairs = [(i, *both) for i, both in enumerate(zip(raw, value, strict=False))]
+    return [found for key, item, inner in pairs for found in _numbers(item, inner, (*path, key))]

@@ -1,0 +1,122 @@
+"""What is wrong between the parts of a recipe, each of them right in itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from privaudit.recipe.messages import Mistake, Path
+from privaudit.recipe.model import Recipe
+
+
+def cross_check(recipe: Recipe, wrong: set[str]) -> list[Mistake]:
+    """Every mistake between the parts of a recipe.
+
+    Args:
+        recipe: holds a default wherever the file's value is wrong in itself.
+        wrong: those places; no check speaks that such a default could mislead.
+    """
+    return [
+        mistake
+        for needs, check in _CHECKS
+        if needs not in wrong and needs.partition(".")[0] not in wrong
+        for mistake in check(recipe)
+    ]
+
+
+def _halves(recipe: Recipe) -> Iterator[Mistake]:
+    split = recipe.split
+    if split.protocol == "disjoint" and split.targets == "all":
+        message = "'all' needs split.protocol halves: only there can every model be the target"
+        yield Mistake(("split", "targets"), message)
+    sizes = {split.members, split.non_members} - {None}
+    if split.protocol == "halves" and len(sizes) > 1:
+        message = (
+            f"must equal split.members, {split.members}, or be left out, "
+            f"with split.protocol halves (got {split.non_members})"
+        )
+        yield Mistake(("split", "non_members"), message)
+
+
+def _pairs(recipe: Recipe) -> Iterator[Mistake]:
+    if recipe.split.protocol == "halves" and recipe.shadows % 2:
+        message = f"must be even with split.protocol halves, in pairs (got {recipe.shadows})"
+        yield Mistake(("shadows",), message)
+
+
+def _enough_shadows(recipe: Recipe) -> Iterator[Mistake]:
+    for index, entry in enumerate(recipe.attacks):
+        needed = entry.plugin.shadows
+        if needed > recipe.shadows:
+            message = (
+                f"{entry.plugin.name!r} needs at least {needed} shadow models: "
+                f"set shadows to {needed} or more (got {recipe.shadows})"
+            )
+            yield Mistake(("attacks", index), message)
+
+
+def _reference(recipe: Recipe) -> Iterator[Mistake]:
+    for index, entry in enumerate(recipe.defenses):
+        if entry.plugin.reference and not recipe.split.reference:
+            message = (
+                f"{entry.plugin.name!r} trains with reference examples: "
+                f"set split.reference to more than 0 (got {recipe.split.reference})"
+            )
+            yield Mistake(("defenses", index), message)
+
+
+def _tuning(recipe: Recipe) -> Iterator[Mistake]:
+    for index, defense in enumerate(recipe.defenses):
+        if defense.plugin.during != "tune":
+            continue
+        for place, sparsifier in enumerate(recipe.sparsifiers):
+            if not sparsifier.plugin.tunes:
+                message = (
+                    f"{defense.plugin.name!r} acts in fine-tuning only, and "
+                    f"{sparsifier.plugin.name!r} (sparsifiers[{place}]) never fine-tunes: "
+                    "leave out one of the two"
+                )
+                yield Mistake(("defenses", index), message)
+
+
+def _labels(recipe: Recipe) -> Iterator[Mistake]:
+    for key in ("sparsifiers", "defenses", "attacks"):
+        taken: dict[str, int] = {}
+        for index, entry in enumerate(getattr(recipe, key)):
+            first = taken.setdefault(entry.title, index)
+            if first != index:
+                message = f"is called {entry.title!r} like {key}[{first}]: give one a label"
+                yield Mistake((key, index), message)
+
+
+def _subjects(recipe: Recipe) -> Iterator[Mistake]:
+    taken: dict[str, str] = {}
+    for number, subject in enumerate(recipe.subjects()):
+        index = number % len(recipe.defenses)
+        if taken.setdefault(subject.label, subject.defense_label) != subject.defense_label:
+            message = f"makes a second subject called {subject.label!r}: give it a label"
+            yield Mistake(("defenses", index), message)
+            return
+
+
+def _milestones(recipe: Recipe) -> Iterator[Mistake]:
+    places: list[tuple[Path, object]] = [(("training",), recipe.training.milestones)]
+    for key in ("sparsifiers", "defenses"):
+        for index, entry in enumerate(getattr(recipe, key)):
+            places.append(((key, index, "training"), entry.training.get("milestones", ())))
+    for path, milestones in places:
+        epochs = list(milestones)  # type: ignore[call-overload]
+        if epochs != sorted(set(epochs)) or any(epoch < 0 for epoch in epochs):
+            message = f"must be epochs from 0 on, each later than the last (got {epochs})"
+            yield Mistake((*path, "milestones"), message)
+
+
+_CHECKS: list[tuple[str, Callable[[Recipe], Iterator[Mistake]]]] = [
+    ("split.protocol", _halves),
+    ("shadows", _pairs),
+    ("shadows", _enough_shadows),
+    ("split.reference", _reference),
+    ("sparsifiers", _tuning),
+    ("sparsifiers", _labels),
+    ("sparsifiers", _subjects),
+    ("training.milestones", _milestones),
+]

@@ -1,0 +1,206 @@
+"""Mistakes in plain words: what is wrong, where, and the nearest thing that would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+Path = tuple[str | int, ...]
+
+_FEW = 12  # so many valid names are listed; more would bury the message
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing wrong with a recipe.
+
+    Attributes:
+        path: where, as keys and indices from the top.
+        message: what is wrong, to be read after the path.
+        line: the line of the file, where it is not the one that holds `path`.
+    """
+
+    path: Path
+    message: str
+    line: int | None = None
+
+
+def spell(path: Path) -> str:
+    """A path as people write it.
+
+    >>> spell(("attacks", 1, "rounds"))
+    'attacks[1].rounds'
+    """
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def plain(text: str) -> str:
+    r"""The text on one line, with what is not printable spelled out.
+
+    >>> plain("two\nlines")
+    'two\\nlines'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def show(value: object) -> str:
+    """A value as the recipe would spell it, cut to a readable length."""
+    words = {None: "null", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def unknown(what: str, name: str, valid: Iterable[str]) -> str:
+    """An unknown name, with the nearest valid one and, if they are few, all of them.
+
+    >>> unknown("attack", "los", ["loss", "shadow_mlp"])
+    "unknown attack 'los'; did you mean 'loss'? There are: loss, shadow_mlp"
+    """
+    names = sorted(valid)
+    text = f"unknown {what} {show(name)}"
+    if near := get_close_matches(name, names, n=1):
+        text += f"; did you mean {near[0]!r}?"
+    elif names:
+        text += "."
+    return f"{text} There are: {', '.join(names)}" if 0 < len(names) <= _FEW else text
+
+
+_WORDS = {
+    "missing": "is missing",
+    "invalid_key": "must have text as its keys",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "finite_number": "must be a finite number",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "none_required": "must be null",
+}
+_WORDS |= dict.fromkeys(
+    ("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "must be a whole number"
+)
+_WORDS |= dict.fromkeys(("float_type", "float_parsing"), "must be a number")
+_WORDS |= dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false")
+_WORDS |= dict.fromkeys(("string_type", "path_type"), "must be text")
+_WORDS |= dict.fromkeys(
+    ("list_type", "tuple_type", "set_type", "frozen_set_type", "iterable_type"), "must be a list"
+)
+_WORDS |= dict.fromkeys(
+    ("dict_type", "model_type", "model_attributes_type", "mapping_type", "dataclass_type"),
+    "must be a mapping of options",
+)
+
+
+def mistakes_of(
+    error: ValidationError,
+    model: type[BaseModel],
+    raw: object,
+    path: Path,
+    beside: Iterable[str] = (),
+) -> list[Mistake]:
+    """What pydantic found wrong, in plain words, one mistake for each place.
+
+    Args:
+        error: what pydantic raised.
+        model: the class that refused.
+        raw: what it was given.
+        path: where in the recipe that stands.
+        beside: keys that the recipe takes besides the fields of the class.
+    """
+    places: dict[Path, list[ErrorDetails]] = {}
+    for detail in error.errors():
+        place = _place(detail, raw)
+        places.setdefault(place, []).append(detail)
+    found = []
+    for place, details in places.items():
+        if details[0]["type"] == "extra_forbidden":
+            valid = {*_fields(model, place[:-1]), *(beside if len(place) == 1 else ())}
+            message = unknown("option", str(place[-1]), valid)
+        else:
+            message = _joined(details)
+        found.append(Mistake(path + place, message))
+    return found
+
+
+def _place(detail: ErrorDetails, raw: Any) -> Path:
+    """The error's path without the tags that pydantic puts in for the members of a union."""
+    place: list[str | int] = []
+    for part in detail["loc"]:
+        if _holds(raw, part):
+            raw = raw[part]
+        elif not (detail["type"] == "missing" and part == detail["loc"][-1]):
+            continue
+        place.append(part)
+    return tuple(place)
+
+
+def _holds(raw: object, part: str | int) -> bool:
+    if isinstance(raw, list | tuple):
+        return isinstance(part, int) and part < len(raw)
+    return isinstance(raw, Mapping) and part in raw
+
+
+def _joined(details: list[ErrorDetails]) -> str:
+    """One message for a value that no member of a union would take."""
+    wanted = list(dict.fromkeys(_requirement(detail) for detail in details))
+    text = " or ".join([wanted[0], *(want.removeprefix("must be ") for want in wanted[1:])])
+    if details[0]["type"] in ("missing", "value_error", "too_short", "too_long", "invalid_key"):
+        return text
+    return f"{text} (got {show(details[0]['input'])})"
+
+
+def _requirement(detail: ErrorDetails) -> str:
+    context = {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value
+        for key, value in detail.get("ctx", {}).items()
+    }
+    if isinstance(detail["input"], bool) and context.keys() & {"ge", "gt", "le", "lt"}:
+        return "must be a number"
+    if detail["type"] == "value_error":
+        return str(context["error"])
+    if detail["type"] in ("too_short", "too_long"):
+        bound, limit = (
+            ("at least", context["min_length"])
+            if detail["type"] == "too_short"
+            else ("at most", context["max_length"])
+        )
+        entries = "entry" if limit == 1 else "entries"
+        return f"must have {bound} {limit} {entries} (got {context['actual_length']})"
+    if words := _WORDS.get(detail["type"]):
+        return words.format(**context)
+    return detail["msg"][0].lower() + detail["msg"][1:]
+
+
+def _fields(model: type[BaseModel], place: Path) -> Iterator[str]:
+    """The options of a class, or of the class that its field at `place` holds."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        inner = [] if field is None else [t for t in parts_of(field.annotation) if _is_model(t)]
+        if not inner:
+            return
+        model = inner[0]
+    for name, field in model.model_fields.items():
+        yield field.alias or name
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def parts_of(annotation: Any) -> Iterator[Any]:
+    """An annotation and everything it is made of: `list[int] | None`, `list[int]`, `int`, ..."""
+    yield annotation
+    for argument in get_args(annotation):
+        yield from parts_of(argument)

@@ -1,0 +1,216 @@
+"""A recipe, validated: one question about one dataset, and everything its answer depends on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    WithJsonSchema,
+    model_serializer,
+)
+
+from privaudit.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier, overrides
+from privaudit.recipe.document import dump
+from privaudit.recipe.messages import show
+from privaudit.recipe.split import SplitOptions
+from privaudit.training import Training
+
+P = TypeVar("P", bound=Plugin)
+
+MAX_SEEDS = 1000
+
+
+def _folder_name(text: str) -> str:
+    safe = text.isascii() and text.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    if safe and text[0].isalnum() and len(text) <= 100:
+        return text
+    raise ValueError(
+        "must be fit for a folder's name: at most 100 letters, digits, '.', '_' and '-', "
+        f"a letter or digit first (got {show(text)})"
+    )
+
+
+def _label(text: str) -> str:
+    if text.isprintable() and text.strip() and len(text) <= 80:
+        return text
+    raise ValueError(f"must be 1 to 80 printable characters (got {show(text)})")
+
+
+def _seeds(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS:
+        return tuple(range(value))
+    raise ValueError(f"must be a list of seeds, or how many: 1 to {MAX_SEEDS} (got {show(value)})")
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+    if twice is None:
+        return seeds
+    raise ValueError(f"must be different from each other (got {twice} more than once)")
+
+
+class _ShadowOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    count: int = Field(strict=True, ge=0)
+
+
+def _shadows(value: object) -> object:
+    return _ShadowOptions.model_validate(value).count if isinstance(value, Mapping) else value
+
+
+_COUNT = {"type": "integer", "minimum": 0}
+_SEEDS_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
+        {"type": "array", "items": _COUNT, "minItems": 1, "uniqueItems": True},
+    ]
+}
+_SHADOWS_SCHEMA = {
+    "anyOf": [
+        _COUNT,
+        {
+            "type": "object",
+            "properties": {"count": _COUNT},
+            "required": ["count"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+Label = Annotated[str, AfterValidator(_label)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
+class Entry(BaseModel, Generic[P]):
+    """A plugin in one of a recipe's lists, with what the recipe says beside its options.
+
+    Attributes:
+        plugin: the plugin itself, without the rest.
+        label: what reports call it, where the recipe says so.
+        training: the options of `Training` that it changes, by name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plugin: P
+    label: Label | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The label, or the plugin's name."""
+        return self.label or self.plugin.name
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        data = self.plugin.model_dump(mode="json", serialize_as_any=True)
+        data |= {} if self.label is None else {"label": self.label}
+        return data | ({"training": self.training} if self.training else {})
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing under audit.
+
+    Attributes:
+        label: the sparsifier's label, and the defense's where it changes anything.
+        sparsifier: what makes the network sparse.
+        defense: what protects it.
+        training: the recipe's training with the changes of both.
+        sparsifier_label: the sparsifier's own label.
+        defense_label: the defense's own label.
+    """
+
+    label: str
+    sparsifier: Sparsifier
+    defense: Defense
+    training: Training
+    sparsifier_label: str
+    defense_label: str
+
+
+class Recipe(BaseModel):
+    """One experiment: every sparsifier with every defense, under every seed and every attack."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, AfterValidator(_folder_name)] = Field(description="names the run's folder")
+    seeds: Annotated[
+        tuple[Seed, ...],
+        Field(min_length=1),
+        AfterValidator(_distinct),
+        BeforeValidator(_seeds),
+        WithJsonSchema(_SEEDS_SCHEMA),
+    ] = Field((0,), description="a list, or how many: 3 is [0, 1, 2]")
+    dataset: SerializeAsAny[Dataset] = Field(description="the examples")
+    split: SplitOptions = Field(SplitOptions(), description="who is in whose training data")
+    model: SerializeAsAny[Model] = Field(description="the network")
+    training: Training = Field(Training(), description="how every network is trained")
+    shadows: Annotated[
+        int, Field(strict=True, ge=0), BeforeValidator(_shadows), WithJsonSchema(_SHADOWS_SCHEMA)
+    ] = Field(1, description="how many shadow models the attacker trains")
+    sparsifiers: tuple[Entry[Sparsifier], ...] = Field(
+        min_length=1, description="what makes the network sparse"
+    )
+    defenses: tuple[Entry[Defense], ...] = Field(min_length=1, description="what protects it")
+    attacks: tuple[Entry[Attack], ...] = Field(min_length=1, description="what tells members")
+
+    def subjects(self) -> tuple[Subject, ...]:
+        """Every sparsifier with every defense, defenses varying fastest."""
+        return tuple(
+            Subject(
+                label=f"{sparsifier.title} + {defense.title}"
+                if _shown(defense)
+                else sparsifier.title,
+                sparsifier=sparsifier.plugin,
+                defense=defense.plugin,
+                training=combined(self.training, sparsifier.training, defense.training),
+                sparsifier_label=sparsifier.title,
+                defense_label=defense.title,
+            )
+            for sparsifier in self.sparsifiers
+            for defense in self.defenses
+        )
+
+    def attack_entries(self) -> tuple[tuple[str, Attack], ...]:
+        """Each attack with its label."""
+        return tuple((entry.title, entry.plugin) for entry in self.attacks)
+
+    def to_yaml(self) -> str:
+        """The recipe with every option written out; loads back to an equal recipe."""
+        return dump(self.model_dump(mode="json", serialize_as_any=True))
+
+    def digest(self) -> str:
+        """A hash (64 hex digits) of everything but `stack`, which changes speed, not results."""
+        data = self.model_dump(mode="json", serialize_as_any=True)
+        for holder in (data, *data["sparsifiers"], *data["defenses"]):
+            holder.get("training", {}).pop("stack", None)
+        return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def combined(training: Training, *changes: Mapping[str, Any]) -> Training:
+    """The training with changes made one after another."""
+    options = training.model_dump()
+    for change in changes:
+        options |= change
+    return Training.model_validate(options)
+
+
+def _shown(entry: Entry[Defense]) -> bool:
+    """Whether a subject's label needs the defense: not if it does nothing and has no label."""
+    methods = [name for name, value in vars(Defense).items() if callable(value) and name[0] != "_"]
+    acts = any(overrides(entry.plugin, method) for method in methods)
+    return acts or bool(entry.training) or entry.label is not None

@@ -1,0 +1,64 @@
+"""The JSON Schema of recipes, for editors that complete and check YAML while it is typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from privaudit.plugin import KINDS, Plugin
+from privaudit.recipe.build import BESIDE, DEFAULTS, LISTS
+from privaudit.recipe.model import Entry, Recipe
+from privaudit.training import Training
+
+if TYPE_CHECKING:
+    from privaudit.host import Plugins
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_LABEL = {"type": "string", "minLength": 1, "maxLength": 80, "description": "what reports call it"}
+
+
+def recipe_schema(plugins: Plugins) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the recipes that the installed plugins allow."""
+    classes: list[type[BaseModel]] = [Recipe, Training, *KINDS]
+    for kind in KINDS:
+        classes += plugins.of(kind.kind).values()
+    entries = {key: Entry[kind] for key, kind in LISTS.items()}  # type: ignore[valid-type]
+    inputs = [(one, "validation") for one in (*classes, *entries.values())]
+    references, schema = models_json_schema(inputs)  # type: ignore[arg-type]
+    definitions: dict[str, Any] = schema["$defs"]
+
+    def key_of(one: type[BaseModel]) -> str:
+        return str(references[one, "validation"]["$ref"]).rpartition("/")[2]
+
+    for kind in KINDS:
+        chosen = plugins.of(kind.kind)
+        for name, plugin in chosen.items():
+            _require_name(definitions[key_of(plugin)], name)
+        options = [{"$ref": f"#/$defs/{key_of(plugin)}"} for plugin in chosen.values()]
+        definitions[key_of(kind)] = _choice(chosen, options)
+    training = {"$ref": f"#/$defs/{key_of(Training)}"}
+    for key, entry in entries.items():
+        beside = {"label": _LABEL, "training": training}
+        beside = {name: beside[name] for name in BESIDE[key]}
+        chosen = plugins.of(LISTS[key].kind)
+        options = [_widened(definitions[key_of(plugin)], beside) for plugin in chosen.values()]
+        definitions[key_of(entry)] = _choice(chosen, options)
+    recipe = definitions.pop(key_of(Recipe))
+    recipe["required"] = [name for name in recipe["required"] if name not in DEFAULTS]
+    return {"$schema": _DIALECT, **recipe, "$defs": definitions}
+
+
+def _require_name(definition: dict[str, Any], name: str) -> None:
+    definition["properties"]["name"] = {"const": name}
+    definition["required"] = sorted({"name", *definition.get("required", [])})
+
+
+def _choice(chosen: dict[str, type[Plugin]], options: list[dict[str, Any]]) -> dict[str, Any]:
+    """A plugin's name alone, where there is one, or its options."""
+    return {"anyOf": [{"enum": sorted(chosen)}, *options]} if chosen else {"not": {}}
+
+
+def _widened(definition: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:
+    return {**definition, "properties": {**definition["properties"], **beside}}
