@@ -1,0 +1,71 @@
+"""The source code behind a plugin class, as one digest."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+
+def source_digest(cls: type) -> str:
+    """SHA-256 (hex) of a class's source file and of what it imports from its own package.
+
+    A method often leans on a helper or a base class in a file beside it, so the files of the same
+    top-level package that are imported, directly or through one another, count too. They are
+    found by reading the imports, so the digest does not depend on what happens to be loaded.
+    A class whose module has no readable source has the digest of its qualified name.
+    """
+    modules = _closure(cls.__module__)
+    if not modules:
+        return sha256(f"{cls.__module__}.{cls.__qualname__}".encode()).hexdigest()
+    first, *rest = modules.pop(cls.__module__), *(modules[name] for name in sorted(modules))
+    digest = sha256(first.read_bytes())
+    for path in rest:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _closure(start: str) -> dict[str, Path]:
+    """Files by module name: `start`, and what it imports from its top-level package."""
+    found: dict[str, Path] = {}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        path = None if name in found else _file(name)
+        if path is not None:
+            found[name] = path
+            waiting += _imports(name, path)
+    return found if start in found else {}
+
+
+def _file(name: str) -> Path | None:
+    """The source file of a module, found without importing anything."""
+    top, *parts = name.split(".")
+    package = sys.modules.get(top)
+    if not parts:
+        own = getattr(package, "__file__", None) or ""
+        return Path(own) if own.endswith(".py") else None
+    for folder in getattr(package, "__path__", ()):
+        stem = Path(folder, *parts)
+        for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
+    """What a module may import from its own top-level package, submodule or not."""
+    top = name.partition(".")[0]
+    parents = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = parents[: len(parents) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (target for target in targets if target.partition(".")[0] == top)

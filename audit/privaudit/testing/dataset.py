@@ -1,0 +1,40 @@
+"""The contract of datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from privaudit.plugin import Dataset
+from privaudit.testing.require import require, same
+from privaudit.values import Examples
+
+
+def check_dataset(dataset: Dataset, root: Path) -> None:
+    """Load the examples twice; `Examples` itself refuses what cannot be audited.
+
+    Args:
+        dataset: what to load.
+        root: an empty folder for downloads and decoded copies.
+
+    Raises:
+        DataError: its files are not there.
+    """
+    who = type(dataset).__name__
+    first = dataset.load(root)
+    require(
+        isinstance(first, Examples),
+        f"{who}.load must return privaudit.Examples, not {type(first).__name__}",
+    )
+    for name in ("mean", "std"):
+        shape = tuple(getattr(first, name).shape)
+        fits = len(shape) <= len(first.shape) and all(
+            mine in (1, theirs)
+            for mine, theirs in zip(reversed(shape), reversed(first.shape), strict=False)
+        )
+        require(fits, f"{who}: {name} {shape} does not broadcast to an example {first.shape}")
+    require(bool((first.std > 0).all()), f"{who}: std must be positive, or x turns into infinity")
+    require(
+        same(first, dataset.load(root)),
+        f"{who}.load gives other examples, or another order, the second time: "
+        "sort what it reads and seed what it draws",
+    )

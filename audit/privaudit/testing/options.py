@@ -1,0 +1,69 @@
+"""What every plugin has to keep, whatever its kind: it is its options."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from privaudit.contract import check_class
+from privaudit.errors import PluginError
+from privaudit.plugin import Plugin
+from privaudit.testing.require import require
+
+
+def check_options(cls: type[Plugin], options: dict[str, object]) -> Plugin:
+    """The plugin with these options, once its class and its options keep the rules."""
+    try:
+        check_class(cls)
+    except PluginError as error:
+        raise AssertionError(str(error)) from error
+    who = cls.__name__
+    require((cls.__doc__ or "").strip(), f"{who} needs a docstring: its first line is its summary")
+    require(cls.model_config.get("frozen"), f"{who} must stay frozen: leave model_config alone")
+    require(
+        cls.model_config.get("extra") == "forbid",
+        f"{who} must forbid unknown options: leave model_config alone",
+    )
+    for name, field in cls.model_fields.items():
+        require(
+            name == "name" or field.description,
+            f'{who}.{name} needs a meaning: write `= Field(..., description="...")`',
+        )
+    try:
+        plugin = cls.model_validate(options)
+    except ValidationError as error:
+        raise AssertionError(
+            f"{who} refuses the options {options} ({_shown(error)}): "
+            "give check_plugin those that a recipe must give"
+        ) from error
+    _check_round_trip(plugin)
+    return plugin
+
+
+def _check_round_trip(plugin: Plugin) -> None:
+    """A run's record holds the dumped options: they must make the same plugin again."""
+    cls, who = type(plugin), type(plugin).__name__
+    dumps = {
+        "model_dump": plugin.model_dump(),
+        "model_dump(mode='json')": plugin.model_dump(mode="json"),
+    }
+    for how, dumped in dumps.items():
+        try:
+            again = cls.model_validate(dumped)
+        except ValidationError as error:
+            raise AssertionError(
+                f"{who} refuses its own options as {how} writes them ({_shown(error)}): "
+                "a nested plugin needs SerializeAsAny"
+            ) from error
+        require(
+            again == plugin,
+            f"{who} is not the same after {how}: a nested plugin needs SerializeAsAny, "
+            "and a type of your own must survive JSON",
+        )
+        require(
+            again.model_dump(mode="json") == dumps["model_dump(mode='json')"],
+            f"{who} changes its options each time they are validated",
+        )
+
+
+def _shown(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -1,0 +1,27 @@
+"""How a check says what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+
+import torch
+from torch import Tensor
+
+
+def require(condition: object, message: str) -> None:
+    """Raise an AssertionError with the message unless the condition holds."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values are equal, tensor by tensor, where NaN equals NaN."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and torch.equal(
+            torch.nan_to_num(one.double(), nan=1e300), torch.nan_to_num(other.double(), nan=1e300)
+        )
+    if isinstance(one, dict) and isinstance(other, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if is_dataclass(one) and type(one) is type(other):
+        return all(same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+    return one == other

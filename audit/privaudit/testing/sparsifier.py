@@ -1,0 +1,85 @@
+"""The contract of sparsifiers."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.func import grad
+
+from privaudit.errors import PrivauditError
+from privaudit.plugin import Sparsifier, Weights, overrides
+from privaudit.testing.material import C, TinyModel, build, tiny_cohort, tiny_examples
+from privaudit.testing.require import require
+
+
+def check_sparsifier(sparsifier: Sparsifier) -> None:
+    """Prepare small networks, try the hooks of training, then run the whole script once."""
+    who = type(sparsifier).__name__
+    accepted, refusals = [], []
+    for convolutional in (False, True):
+        try:
+            prepared = _prepare(sparsifier, TinyModel(convolutional=convolutional))
+        except PrivauditError as error:
+            refusals.append(str(error))
+            continue
+        accepted.append(convolutional)
+        _check_hooks(sparsifier, prepared)
+    require(
+        accepted, f"{who}.prepare accepts neither a perceptron nor a CNN: {'; '.join(refusals)}"
+    )
+    _check_script(sparsifier, convolutional=accepted[0])
+
+
+def _prepare(sparsifier: Sparsifier, model: TinyModel) -> nn.Module:
+    examples = tiny_examples()
+    network = build(model, examples.shape, seed=0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        prepared = sparsifier.prepare(network)
+    logits = prepared.eval()((examples.x - examples.mean) / examples.std)
+    require(
+        logits.shape == (len(examples), C) and bool(logits.isfinite().all()),
+        f"{type(sparsifier).__name__}.prepare must keep finite logits {(len(examples), C)}, "
+        f"not give {tuple(logits.shape)}",
+    )
+    return prepared
+
+
+def _check_hooks(sparsifier: Sparsifier, network: nn.Module) -> None:
+    who = type(sparsifier).__name__
+    values = {name: value.detach() for name, value in network.named_parameters()}
+    if overrides(sparsifier, "penalty"):
+        penalty = sparsifier.penalty(Weights(values, network))
+        require(penalty.shape == (), f"{who}.penalty must be one number")
+        gradients = grad(lambda named: sparsifier.penalty(Weights(named, network)))(values)
+        require(
+            all(bool(gradient.isfinite().all()) for gradient in gradients.values()),
+            f"{who}.penalty has a gradient that is not finite",
+        )
+    if overrides(sparsifier, "project"):
+        for name, value in sparsifier.project(Weights(values, network), torch.tensor(1)).items():
+            require(name in values, f"{who}.project names {name!r}, which is no weight")
+            require(
+                value.shape == values[name].shape and bool(value.isfinite().all()),
+                f"{who}.project must keep the shape of {name} and finite numbers",
+            )
+
+
+def _check_script(sparsifier: Sparsifier, convolutional: bool) -> None:
+    who = type(sparsifier).__name__
+    cohort = tiny_cohort(sparsifier, convolutional=convolutional)
+    levels = []
+    for level in sparsifier.sparsify(cohort):
+        require(isinstance(level, str), f"{who}.sparsify must yield labels, not {level!r}")
+        levels.append(level)
+        require(
+            bool(cohort.logits().isfinite().all()),
+            f"{who}.sparsify: level {level!r} answers NaN or infinity",
+        )
+        density = cohort.density()
+        require(
+            bool((density > 0).all()),
+            f"{who}.sparsify: level {level!r} has no weight left: density {density.tolist()}",
+        )
+    require(levels, f"{who}.sparsify must yield at least one level")
+    require(len(set(levels)) == len(levels), f"{who}.sparsify yields a label twice: {levels}")

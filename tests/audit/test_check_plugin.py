@@ -1,0 +1,330 @@
+"""The conformance check notices each way to break the contract."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
+
+import pytest
+import torch
+from pydantic import Field, SerializeAsAny, model_validator
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import privaudit
+from privaudit.plugin import Weights
+from privaudit.testing import check_plugin
+
+COUNTER = itertools.count()
+
+
+class Good(privaudit.Attack):
+    """Scores by the largest logit."""
+
+    name: Literal["t"] = "t"
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        return privaudit.AttackScores(signals.target.logits[0].amax(-1))
+
+
+class NoDocstring(Good):
+    pass
+
+
+class NoMeaning(Good):
+    """Says nothing about its option."""
+
+    rate: float = 0.1
+
+
+class Open(Good, extra="allow"):
+    """Takes anything."""
+
+
+class Thawed(Good, frozen=False):
+    """Can be changed."""
+
+
+class Drifting(Good):
+    """Grows whenever it is validated."""
+
+    rate: int = Field(0, description="grows")
+
+    @model_validator(mode="before")
+    @classmethod
+    def grow(cls, values: dict[str, int]) -> dict[str, int]:
+        return values | {"rate": values.get("rate", 0) + 1}
+
+
+class Inner(privaudit.Defense):
+    """Nested in another."""
+
+    name: Literal["inner"] = "inner"
+    rate: float = Field(0.5, description="of the inner one")
+
+
+class Nesting(privaudit.Defense):
+    """Loses the options of what it holds."""
+
+    name: Literal["t"] = "t"
+    defense: privaudit.Defense = Field(Inner(), description="another defense")
+
+
+class NestingWell(privaudit.Defense):
+    """Keeps them."""
+
+    name: Literal["t"] = "t"
+    defense: SerializeAsAny[Inner] = Field(Inner(), description="another defense")
+
+
+class Short(Good):
+    """Leaves out examples."""
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        return privaudit.AttackScores(signals.target.logits[0, signals.audited].amax(-1))
+
+
+class Nan(Good):
+    """Takes the logarithm of what may be negative."""
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        return privaudit.AttackScores(signals.target.logits[0].amin(-1).log())
+
+
+class Infinite(Good):
+    """Is entirely sure, which is allowed."""
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        score = signals.target.logits[0].amax(-1)
+        return privaudit.AttackScores(torch.where(score > 1, torch.inf, -torch.inf))
+
+
+class Moody(Good):
+    """Answers differently each time."""
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        return privaudit.AttackScores(signals.target.logits[0].amax(-1) + next(COUNTER))
+
+
+class Greedy(Good):
+    """Changes what it is given."""
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        return privaudit.AttackScores(signals.target.logits.sub_(1)[0].amax(-1))
+
+
+class Verdict(Good):
+    """Decides with a number."""
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        score = signals.target.logits[0].amax(-1)
+        return privaudit.AttackScores(score, decision=score)
+
+
+class Variant(Good):
+    """Has a variant that fails."""
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        score = signals.target.logits[0].amax(-1)
+        bad = privaudit.AttackScores(score * torch.nan)
+        return privaudit.AttackScores(score, variants={"bad": bad})
+
+
+class Asking(Good):
+    """Wants a signal that nobody sends."""
+
+    signals: ClassVar[frozenset[str]] = frozenset({"weights"})
+
+
+class Linear(privaudit.Model):
+    """A linear network."""
+
+    name: Literal["t"] = "t"
+    outputs: int = Field(0, description="more logits than classes")
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(int(torch.tensor(shape).prod()), classes + self.outputs)
+        )
+
+
+class Counting(Linear):
+    """Starts from a counter."""
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        network = super().build(shape, classes)
+        nn.init.constant_(next(network.parameters()), next(COUNTER))
+        return network
+
+
+class Picky(Linear):
+    """Takes nothing."""
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        raise privaudit.RecipeError("not this shape")
+
+
+class Vector(privaudit.Defense):
+    """Forgets to take the mean."""
+
+    name: Literal["t"] = "t"
+
+    def loss(self, step: privaudit.Step) -> Tensor:
+        return cross_entropy(step.logits, step.y, reduction="none")
+
+
+class Branching(Vector):
+    """Branches on a value."""
+
+    def loss(self, step: privaudit.Step) -> Tensor:
+        loss = cross_entropy(step.logits, step.y)
+        return loss if loss > 1 else -loss
+
+
+class Drawing(Vector):
+    """Draws from the shared generator."""
+
+    def loss(self, step: privaudit.Step) -> Tensor:
+        return cross_entropy(step.logits + torch.rand_like(step.logits), step.y)
+
+
+class Cut(Vector):
+    """Hides a class."""
+
+    def loss(self, step: privaudit.Step) -> Tensor:
+        return cross_entropy(step.logits, step.y)
+
+    def respond(self, logits: Tensor) -> Tensor:
+        return logits[:, 1:]
+
+
+class Clipping(privaudit.Defense):
+    """Clips gradients that it never gets."""
+
+    name: Literal["t"] = "t"
+
+    def example_gradient(self, gradient: Tensor) -> Tensor:
+        return gradient.clamp(-1, 1)
+
+
+class Lonely(privaudit.Defense):
+    """Has a companion that learns nothing."""
+
+    name: Literal["t"] = "t"
+
+    def companion(self, classes: int) -> nn.Module:
+        return nn.Bilinear(classes, 1, 1)
+
+
+class Wiping(privaudit.Defense):
+    """Breaks the network when it is finished."""
+
+    name: Literal["t"] = "t"
+
+    def finish(self, cohort: privaudit.Cohort) -> None:
+        cohort.set({name: weight * torch.nan for name, weight in cohort.weights.items()})
+
+
+class Silent(privaudit.Sparsifier):
+    """Yields nothing."""
+
+    name: Literal["t"] = "t"
+
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
+        cohort.fit()
+        yield from ()
+
+
+class Repeating(privaudit.Sparsifier):
+    """Yields a label twice."""
+
+    name: Literal["t"] = "t"
+
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
+        yield "a"
+        yield "a"
+
+
+class Emptying(privaudit.Sparsifier):
+    """Leaves no weight."""
+
+    name: Literal["t"] = "t"
+
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
+        cohort.set({name: weight * 0 for name, weight in cohort.weights.items()})
+        yield ""
+
+
+class Cutting(privaudit.Sparsifier):
+    """Prepares another network altogether."""
+
+    name: Literal["t"] = "t"
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        return nn.Sequential(module, nn.Linear(3, 2))
+
+
+class Penalising(privaudit.Sparsifier):
+    """Penalises each weight by itself."""
+
+    name: Literal["t"] = "t"
+
+    def penalty(self, weights: Weights) -> Tensor:
+        return weights["output.bias"].abs()
+
+
+class Projecting(privaudit.Sparsifier):
+    """Invents a weight."""
+
+    name: Literal["t"] = "t"
+
+    def project(self, weights: Weights, epoch: Tensor) -> Mapping[str, Tensor]:
+        return {"ghost": torch.zeros(1)}
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "expected"),
+    [
+        (int, {}, "int is of no known kind"),
+        (NoDocstring, {}, "needs a docstring"),
+        (NoMeaning, {}, r"NoMeaning\.rate needs a meaning"),
+        (Open, {}, "must forbid unknown options"),
+        (Thawed, {}, "must stay frozen"),
+        (Good, {"rate": 1}, "rate: Extra inputs are not permitted"),
+        (Drifting, {}, "not the same after model_dump"),
+        (Nesting, {}, "SerializeAsAny"),
+        (Short, {}, "one score for each of the 40 examples"),
+        (Nan, {}, "NaN for"),
+        (Moody, {}, "answers the same signals differently"),
+        (Greedy, {}, "changes the signals"),
+        (Verdict, {}, "decision as"),
+        (Variant, {}, "variant 'bad'.* gives NaN"),
+        (Asking, {}, "asks for .*weights"),
+        (Linear, {"outputs": 1}, r"logits \(5, 3\), not \(5, 4\)"),
+        (Counting, {}, "starts differently under one seed"),
+        (Picky, {}, "accepts neither images nor features"),
+        (Vector, {}, r"must be one number, not a tensor of shape \(6,\)"),
+        (Branching, {}, "torch.vmap"),
+        (Drawing, {}, "torch.vmap"),
+        (Cut, {}, "respond must keep the shape"),
+        (Clipping, {}, "never called"),
+        (Lonely, {}, "companion and companion_loss together"),
+        (Wiping, {}, "finish leaves networks"),
+        (Silent, {}, "at least one level"),
+        (Repeating, {}, "a label twice"),
+        (Emptying, {}, "no weight left"),
+        (Cutting, {}, "must keep finite logits"),
+        (Penalising, {}, "penalty must be one number"),
+        (Projecting, {}, "'ghost', which is no weight"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_broken_plugin_is_told_what_to_change(
+    cls: type[privaudit.Plugin], options: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(AssertionError, match=expected):
+        check_plugin(cls, **options)
+
+
+@pytest.mark.parametrize("cls", [Good, Infinite, Linear, NestingWell])
+def test_a_sound_plugin_passes(cls: type[privaudit.Plugin]) -> None:
+    check_plugin(cls)
