@@ -1,8 +1,58 @@
-"""`privaudit report`."""
+"""`privaudit report`: finished runs, side by side."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Literal
 
-def report() -> None:
-    """Not written yet."""
-    raise NotImplementedError
+import typer
+
+_Runs = Annotated[list[Path], typer.Argument(help="Run folders, or their result.json files.")]
+_Format = Annotated[
+    Literal["table", "markdown", "csv", "json", "latex"],
+    typer.Option("--format", help="What to print; CSV and JSON hold shares from 0 to 1."),
+]
+_Baseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SUBJECT[/LEVEL]",
+        help="What changes in defense are measured against; without it, each run's first row.",
+    ),
+]
+_Sort = Annotated[
+    Literal["density", "test", "defense", "auc", "label"] | None,
+    typer.Option(
+        help="Densest, most accurate, best defended or lowest AUC (against the strongest attack) "
+        "first, or by label; without it, run order."
+    ),
+]
+_Metric = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[,NAME...]",
+        help="What to show of each attack: defense, auc, balanced_accuracy, "
+        "best_balanced_accuracy, advantage, tpr@0.1, tpr@0.01, tpr@0.001, tpr@0.0001; repeatable.",
+    ),
+]
+
+
+def report(
+    runs: _Runs,
+    format: _Format = "table",
+    baseline: _Baseline = None,
+    sort: _Sort = None,
+    metric: _Metric = None,
+) -> None:
+    """Compare finished runs in one table."""
+    from rich.console import Console
+
+    from privaudit.report import print_table, render
+    from privaudit.result import load_run
+
+    loaded = [load_run(path) for path in runs]
+    results = list({run.folder and run.folder.resolve(): run for run in loaded}.values())
+    if format == "table":
+        print_table(results, Console(), baseline=baseline, sort=sort, metrics=metric or ())
+        return
+    text = render(results, format=format, baseline=baseline, sort=sort, metrics=metric or ())
+    typer.echo(text.encode(), nl=False)  # UTF-8, whatever the terminal speaks

@@ -1,0 +1,82 @@
+"""Runs side by side: one row for each subject and level, in every format people need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from privaudit.report.aggregate import compare
+from privaudit.report.choose import pick_metrics
+from privaudit.report.columns import ASCII, DEFAULT_METRICS, TERMINAL, Style, columns
+from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
+from privaudit.report.legend import legend
+from privaudit.report.rows import METRICS, Row
+from privaudit.report.table import table_lines
+from privaudit.result import RunResult
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+__all__ = ["Format", "compare", "print_table", "render"]
+
+Format = Literal["table", "markdown", "csv", "json", "latex"]
+
+
+def render(
+    results: Sequence[RunResult],
+    *,
+    format: Format = "table",
+    baseline: str | None = None,
+    sort: str | None = None,
+    metrics: Sequence[str] = (),
+    width: int = 80,
+) -> str:
+    """The comparison of runs as text, without colours, ending in a newline.
+
+    Args:
+        results: the runs, in the order of the report.
+        format: what to write.
+        baseline: SUBJECT or SUBJECT/LEVEL that changes are measured against; without, each run's
+            first row.
+        sort: one of `choose.ORDERS`; without, run order.
+        metrics: names of `rows.METRICS`; without, the four of every table, and for CSV and JSON
+            all.
+        width: of the table, in terminal cells.
+
+    Raises:
+        RecipeError: the baseline, the order or a metric is not known.
+    """
+    rows = compare(results, baseline, sort)
+    if format == "table":
+        lines = _lines(rows, metrics, TERMINAL, width)
+        return "".join(f"{line.plain}\n" for line in lines)
+    if format in ("csv", "json"):
+        chosen = pick_metrics(metrics, METRICS)
+        return as_csv(rows, chosen) if format == "csv" else as_json(rows, chosen)
+    chosen = pick_metrics(metrics, DEFAULT_METRICS)
+    return as_markdown(rows, chosen) if format == "markdown" else as_latex(rows, chosen)
+
+
+def print_table(
+    results: Sequence[RunResult],
+    console: Console,
+    *,
+    baseline: str | None = None,
+    sort: str | None = None,
+    metrics: Sequence[str] = (),
+) -> None:
+    """Print the comparison at the console's width; in ASCII where it knows no more.
+
+    Raises:
+        RecipeError: as `render`.
+    """
+    style = TERMINAL if console.encoding.startswith("utf") else ASCII
+    rows = compare(results, baseline, sort)
+    for line in _lines(rows, metrics, style, console.width):
+        console.print(line, soft_wrap=True)  # a line that does not fit is never cut
+
+
+def _lines(rows: Sequence[Row], metrics: Sequence[str], style: Style, width: int) -> list[Text]:
+    chosen = pick_metrics(metrics, DEFAULT_METRICS)
+    return table_lines(columns(rows, chosen, style), legend(rows, chosen, style), style, width)

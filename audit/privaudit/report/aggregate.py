@@ -1,0 +1,128 @@
+"""From audits to the rows of a comparison: means over seeds and targets, and what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import hypot, sqrt
+from typing import Any
+
+from scipy.special import stdtrit
+
+from privaudit.metrics import disjoint, mean_std
+from privaudit.report.choose import ordered, pick_baselines
+from privaudit.report.rows import METRICS, AttackSummary, Change, Row, Summary
+from privaudit.result import AuditResult, RunResult
+
+
+def compare(
+    results: Sequence[RunResult], baseline: str | None = None, sort: str | None = None
+) -> list[Row]:
+    """One row for each run, subject and level, in run order or sorted.
+
+    Args:
+        results: the runs to compare.
+        baseline: SUBJECT (its first level) or SUBJECT/LEVEL that rows are compared to; a run
+            that lacks it is compared to the first run that has it. Without, each run is
+            compared to its own first row.
+        sort: one of `choose.ORDERS`.
+
+    Raises:
+        RecipeError: no run has that baseline, or there is no such order.
+    """
+    runs = [_rows(name, result) for name, result in zip(_names(results), results, strict=True)]
+    chosen = pick_baselines(runs, baseline)
+    rows = [_compared(row, chosen[row.run]) for each in runs for row in each]
+    return ordered(rows, sort) if sort else rows
+
+
+def summarise(values: Sequence[float | Mapping[str, float] | None]) -> Summary | None:
+    """Mean and spread of one metric over n audits, plain numbers or intervals.
+
+    The interval of the mean of several audits takes, on each side, the wider of two distances:
+    Student's t_{n-1} · s / √n, which covers everything that differs between seeds (split,
+    initialisation, training); and √Σ dᵢ² / n, dᵢ the distance to the limit of audit i, which is
+    what the finite number of audited examples alone allows (Zou & Donner 2008, MOVER). With
+    equal weights the first is the interval of Knapp & Hartung 2003, the second their safeguard
+    against a few seeds that agree by chance. It takes audits as independent: targets that share
+    a seed's data are not quite.
+
+    >>> summarise([0.5, 1.0]).mean
+    0.75
+    """
+    if not values or any(value is None for value in values):
+        return None
+    numbers = [value["value"] if isinstance(value, Mapping) else value for value in values]
+    mean, std = mean_std([float(number) for number in numbers if number is not None])
+    intervals = [value for value in values if isinstance(value, Mapping)]
+    if not intervals:
+        return Summary(mean, std)
+    count = len(intervals)
+    spread = 0.0 if std is None else float(stdtrit(count - 1, 0.975)) * std / sqrt(count)
+    below = hypot(*(each["value"] - each["low"] for each in intervals)) / count
+    above = hypot(*(each["high"] - each["value"] for each in intervals)) / count
+    return Summary(
+        mean, std, max(mean - max(spread, below), 0.0), min(mean + max(spread, above), 1.0)
+    )
+
+
+def _names(results: Sequence[RunResult]) -> list[str]:
+    names = [result.name for result in results]
+    return [
+        f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
+
+
+def _rows(run: str, result: RunResult) -> list[Row]:
+    groups: dict[tuple[str, str], list[AuditResult]] = {}
+    for audit in result.audits:
+        groups.setdefault((audit.subject, audit.level), []).append(audit)
+    return [_row(run, audits) for audits in groups.values()]
+
+
+def _row(run: str, audits: Sequence[AuditResult]) -> Row:
+    networks = {(audit.seed, audit.target): audit for audit in audits}.values()
+    attacks: dict[str, list[Mapping[str, Any]]] = {}
+    for audit in audits:
+        attacks.setdefault(audit.attack, []).append(audit.metrics)
+    return Row(
+        run,
+        audits[0].subject,
+        audits[0].level,
+        density=sum(audit.density for audit in networks) / len(networks),
+        train=Summary(*mean_std([audit.train_accuracy for audit in networks])),
+        test=Summary(*mean_std([audit.test_accuracy for audit in networks])),
+        seeds=len({audit.seed for audit in audits}),
+        models=len(networks),
+        attacks={name: _attack(found) for name, found in attacks.items()},
+    )
+
+
+def _attack(found: Sequence[Mapping[str, Any]]) -> AttackSummary:
+    return AttackSummary(
+        {key: summarise([_read(metrics, key) for metrics in found]) for key in METRICS},
+        audits=len(found),
+    )
+
+
+def _read(metrics: Mapping[str, Any], key: str) -> Any:
+    kind, _, rate = key.partition("@")
+    return metrics["tpr_at_fpr"].get(rate) if kind == "tpr" else metrics[key]
+
+
+def _compared(row: Row, baseline: Row) -> Row:
+    attacks = {
+        name: replace(attack, change=_change(attack, baseline.attacks.get(name)))
+        for name, attack in row.attacks.items()
+    }
+    name = f"{baseline.run}: {baseline.name}" if baseline.run != row.run else baseline.name
+    return replace(row, attacks=attacks, baseline=name)
+
+
+def _change(attack: AttackSummary, baseline: AttackSummary | None) -> Change | None:
+    here = attack.metrics["defense"]
+    there = None if baseline is None else baseline.metrics["defense"]
+    if here is None or there is None or not disjoint(here.mean, here.std, there.mean, there.std):
+        return None
+    return "better" if here.mean > there.mean else "worse"

@@ -1,0 +1,108 @@
+"""What a user may ask of a report: a baseline, an order, which metrics."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from privaudit.errors import RecipeError
+from privaudit.report.escape import plain
+from privaudit.report.rows import METRICS, Row
+
+_Key = tuple[bool, float | Sequence[str | int]]
+
+
+def pick_baselines(runs: Iterable[Sequence[Row]], wanted: str | None) -> dict[str, Row]:
+    """The row that each run's rows are compared to, by the run's name.
+
+    Args:
+        runs: the rows of each run, in run order.
+        wanted: SUBJECT, for its first level, or SUBJECT/LEVEL; a run that lacks it takes it from
+            the first run that has it. None: each run's own first row.
+
+    Raises:
+        RecipeError: no run has it.
+    """
+    runs = [rows for rows in runs if rows]
+    if wanted is None:
+        return {rows[0].run: rows[0] for rows in runs}
+    found = {
+        rows[0].run: next((row for row in rows if _is_named(row, wanted)), None) for rows in runs
+    }
+    first = next((row for row in found.values() if row), None)
+    if first is None:
+        subjects = dict.fromkeys(row.subject for rows in runs for row in rows)
+        rows = [row for each in runs for row in each]
+        names = [name for row in rows for name in (row.subject, row.name)]
+        raise _unknown("--baseline", wanted, names, subjects)
+    return {run: row or first for run, row in found.items()}
+
+
+def ordered(rows: Iterable[Row], by: str) -> list[Row]:
+    """The rows in one of `ORDERS`; those that lack the number come last.
+
+    Raises:
+        RecipeError: there is no such order.
+    """
+    if by not in ORDERS:
+        raise _unknown("--sort", by, ORDERS, ORDERS)
+    return sorted(rows, key=ORDERS[by])
+
+
+def pick_metrics(wanted: Sequence[str], default: Sequence[str]) -> list[str]:
+    """The metrics to show, in the order asked for; each may be a list with commas.
+
+    Raises:
+        RecipeError: there is no such metric.
+    """
+    names = [name.strip() for each in wanted or default for name in each.split(",")]
+    for name in names:
+        if name not in METRICS:
+            raise _unknown("--metric", name, METRICS, METRICS)
+    return list(dict.fromkeys(names))
+
+
+def _is_named(row: Row, wanted: str) -> bool:
+    return wanted == row.subject or _joined(wanted) == _joined(row.name)
+
+
+def _joined(name: str) -> str:
+    return re.sub(r"\s*[/·]\s*", "/", name.strip())
+
+
+def _unknown(option: str, value: str, known: Iterable[str], shown: Iterable[str]) -> RecipeError:
+    near = difflib.get_close_matches(value, list(known), n=1)
+    hint = f"did you mean {plain(near[0])!r}? " if near else ""
+    there_are = ", ".join(map(plain, shown)) or "none"
+    return RecipeError(f"{option} {plain(value)!r} is not known: {hint}there are {there_are}")
+
+
+def _natural(text: str) -> list[str | int]:
+    # re.split alternates words and digits, so that a word never meets a number.
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
+
+
+def _number(value: float | None) -> _Key:
+    return value is None, value or 0.0
+
+
+def _weakest_defense(row: Row) -> _Key:
+    found = [attack.metrics["defense"] for attack in row.attacks.values()]
+    return _number(max((-each.mean for each in found if each), default=None))
+
+
+def _strongest_auc(row: Row) -> _Key:
+    found = [attack.metrics["auc"] for attack in row.attacks.values()]
+    return _number(max((each.mean for each in found if each), default=None))
+
+
+ORDERS: Mapping[str, Callable[[Row], _Key]] = {
+    "density": lambda row: _number(-row.density),
+    "test": lambda row: _number(-row.test.mean),
+    "defense": _weakest_defense,
+    "auc": _strongest_auc,
+    "label": lambda row: (False, _natural(row.name)),
+}
+"""Ways to sort: densest first, most accurate first, best defended against its strongest attack
+first, lowest AUC of its strongest attack first, by label."""

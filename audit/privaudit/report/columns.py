@@ -1,0 +1,142 @@
+"""The columns of a comparison as text: the one place where shares become per cent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from privaudit.report.escape import latex, markdown, plain
+from privaudit.report.rows import AttackSummary, Row, Summary
+
+DEFAULT_METRICS = ("defense", "auc", "tpr@0.01", "tpr@0.001")
+UNRESOLVABLE = "n/r"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a format writes words and signs.
+
+    Attributes:
+        escape: makes a stranger's words harmless.
+        plus_minus: between mean and standard deviation.
+        better: mark of a significant gain.
+        worse: mark of a significant loss.
+        missing: where there is nothing to show.
+        rule: what lines are drawn with.
+    """
+
+    escape: Callable[[str], str]
+    plus_minus: str = "±"
+    better: str = "▲"
+    worse: str = "▼"
+    missing: str = "–"
+    rule: str = "─"
+
+
+TERMINAL = Style(plain)
+ASCII = Style(
+    lambda text: plain(text).encode("ascii", "replace").decode(), "+-", "^", "v", "-", "-"
+)
+MARKDOWN = Style(markdown)
+LATEX = Style(latex, r"$\pm$", r"$\uparrow$", r"$\downarrow$", "--")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a heading of one or two lines, and a cell for each row, all escaped.
+
+    Attributes:
+        kind: what a row is called, or what its networks or an attack measured.
+        group: label of the attack; empty otherwise.
+        heading: one or two lines.
+        cells: one for each row.
+    """
+
+    kind: Literal["name", "network", "attack"]
+    group: str
+    heading: tuple[str, ...]
+    cells: list[str]
+
+
+def columns(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[Column]:
+    """Every column of the comparison: names, network, and for each attack its metrics.
+
+    An attack that chose no threshold has no defense and no balanced accuracy to show.
+    """
+    escape = style.escape
+    percent = escape("%")
+    found = [
+        Column("name", "", ("run",), [escape(row.run) for row in rows]),
+        Column("name", "", ("subject",), [escape(row.subject) for row in rows]),
+        Column("name", "", ("level",), [escape(row.level) for row in rows]),
+    ][0 if len({row.run for row in rows}) > 1 else 1 :]
+    network = {
+        "nonzero": [f"{100 * row.density:.2f}" for row in rows],
+        "train": [_spread(row.train, style) for row in rows],
+        "test": [_spread(row.test, style) for row in rows],
+    }
+    found += [Column("network", "", (f"{head} {percent}",), network[head]) for head in network]
+    for label in dict.fromkeys(label for row in rows for label in row.attacks):
+        attacks = [row.attacks.get(label) for row in rows]
+        found += [
+            _column(escape(label), metric, attacks, style)
+            for metric in metrics
+            if metric.startswith("tpr@") or any(each and each.metrics[metric] for each in attacks)
+        ]
+    return found
+
+
+def _column(
+    group: str, metric: str, attacks: Sequence[AttackSummary | None], style: Style
+) -> Column:
+    kind, _, rate = metric.partition("@")
+    percent = style.escape("%")
+    headings = {
+        "defense": (f"defense {percent}",),
+        "auc": ("AUC",),
+        "balanced_accuracy": ("balanced", f"accuracy {percent}"),
+        "best_balanced_accuracy": ("best balanced", f"accuracy {percent}"),
+        "advantage": (f"advantage {percent}",),
+        "tpr": (f"TPR {percent}", f"@ {100 * float(rate or 0):g} {percent}"),
+    }
+    cells = [
+        style.missing if attack is None else _cell(metric, attack, style) for attack in attacks
+    ]
+    if metric == "defense":
+        marks = [_mark(attack, style) for attack in attacks]
+        width = max(map(len, marks), default=0)
+        cells = [cell + mark.ljust(width) for cell, mark in zip(cells, marks, strict=True)]
+    return Column("attack", group, headings[kind], cells)
+
+
+def _cell(metric: str, attack: AttackSummary, style: Style) -> str:
+    summary = attack.metrics[metric]
+    if summary is None:
+        return UNRESOLVABLE if metric.startswith("tpr@") else style.missing
+    if metric == "auc":
+        return _interval(summary, 1, 3)
+    if metric == "balanced_accuracy":
+        return _interval(summary, 100, 1)
+    if metric.startswith("tpr@"):
+        return f"{100 * summary.mean:.1f}"
+    return _spread(summary, style)
+
+
+def _mark(attack: AttackSummary | None, style: Style) -> str:
+    if attack is None or attack.change is None:
+        return ""
+    return f" {style.better if attack.change == 'better' else style.worse}"
+
+
+def _spread(summary: Summary, style: Style) -> str:
+    """Mean ± std of a share, in per cent."""
+    mean = f"{100 * summary.mean:.1f}"
+    return mean if summary.std is None else f"{mean} {style.plus_minus} {100 * summary.std:.1f}"
+
+
+def _interval(summary: Summary, scale: int, digits: int) -> str:
+    mean = f"{scale * summary.mean:.{digits}f}"
+    if summary.low is None or summary.high is None:
+        return mean
+    return f"{mean} [{scale * summary.low:.{digits}f}, {scale * summary.high:.{digits}f}]"

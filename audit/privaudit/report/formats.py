@@ -1,0 +1,119 @@
+"""The comparison for other programs: Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from privaudit.report.columns import LATEX, MARKDOWN, columns
+from privaudit.report.escape import spreadsheet
+from privaudit.report.legend import legend
+from privaudit.report.rows import AttackSummary, Row, Summary
+
+
+def as_markdown(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+    """One table with a column for each attack's metric, and the legend as a list."""
+    found = columns(rows, metrics, MARKDOWN)
+    heads = [": ".join(filter(None, [column.group, " ".join(column.heading)])) for column in found]
+    rules = [":---" if column.kind == "name" else "---:" for column in found]
+    cells = [[column.cells[row].strip() for column in found] for row in range(len(rows))]
+    lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *cells)]
+    notes = [f"- {line}" for line in legend(rows, metrics, MARKDOWN)]
+    return "\n".join([*lines, "", *notes, ""])
+
+
+def as_latex(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+    """A tabular for the booktabs package, the legend as comments."""
+    found = columns(rows, metrics, LATEX)
+    groups, rules, start = [], [], 1
+    for (kind, label), group in groupby(found, lambda column: (column.kind, column.group)):
+        count = len(list(group))
+        groups.append(rf"\multicolumn{{{count}}}{{c}}{{{label}}}")
+        if kind == "attack":
+            rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
+        start += count
+    cells = [[column.cells[row].strip() for column in found] for row in range(len(rows))]
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        rf"\begin{{tabular}}{{{''.join('l' if c.kind == 'name' else 'r' for c in found)}}}",
+        r"\toprule",
+        *([" & ".join(groups) + r" \\", " ".join(rules)] if rules else []),
+        " & ".join(" ".join(column.heading) for column in found) + r" \\",
+        r"\midrule",
+        *(" & ".join(line) + r" \\" for line in cells),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(f"% {line}" for line in legend(rows, metrics, LATEX)),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+    """One line for each row and attack; shares 0-1, empty where a number is not known."""
+    buffer = io.StringIO()
+    heads = ["run", "subject", "level", "density", "seeds", "networks"]
+    heads += _heads("train_accuracy") + _heads("test_accuracy") + ["attack", "baseline", "change"]
+    for metric in metrics:
+        heads += _heads(metric, interval=True)
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(heads)
+    for row in rows:
+        network = [row.density, row.seeds, row.models, *_numbers(row.train), *_numbers(row.test)]
+        names = [spreadsheet(text) for text in (row.run, row.subject, row.level)]
+        for label, attack in row.attacks.items():
+            line = [*names, *network, spreadsheet(label), spreadsheet(row.baseline), attack.change]
+            for metric in metrics:
+                line += _numbers(attack.metrics[metric], interval=True)
+            writer.writerow(line)
+    return buffer.getvalue()
+
+
+def as_json(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+    """The rows as they are: shares 0-1, null where a number is not known."""
+    return (
+        json.dumps({"format": 1, "rows": [_plain(row, metrics) for row in rows]}, indent=1) + "\n"
+    )
+
+
+def _heads(name: str, interval: bool = False) -> list[str]:
+    return [name, *(f"{name}_{each}" for each in ("std", "low", "high")[: 3 if interval else 1])]
+
+
+def _numbers(summary: Summary | None, interval: bool = False) -> list[float | None]:
+    if summary is None:
+        return [None] * (4 if interval else 2)
+    numbers = [summary.mean, summary.std, summary.low, summary.high]
+    return numbers if interval else numbers[:2]
+
+
+def _plain(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
+    return {
+        "run": row.run,
+        "subject": row.subject,
+        "level": row.level,
+        "density": row.density,
+        "seeds": row.seeds,
+        "networks": row.models,
+        "train_accuracy": _summary(row.train),
+        "test_accuracy": _summary(row.test),
+        "baseline": row.baseline,
+        "attacks": {label: _attack(each, metrics) for label, each in row.attacks.items()},
+    }
+
+
+def _attack(attack: AttackSummary, metrics: Sequence[str]) -> dict[str, Any]:
+    found = {metric: attack.metrics[metric] for metric in metrics}
+    return {
+        **{metric: each and _summary(each) for metric, each in found.items()},
+        "change": attack.change,
+        "audits": attack.audits,
+    }
+
+
+def _summary(summary: Summary) -> dict[str, float]:
+    return {key: value for key, value in asdict(summary).items() if value is not None}

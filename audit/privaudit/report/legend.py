@@ -1,0 +1,72 @@
+"""The lines below a table: what its signs mean, and what it was measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from privaudit.report.columns import UNRESOLVABLE, Style
+from privaudit.report.rows import Row
+
+
+def legend(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[str]:
+    """A sentence or two each, only about what the table shows; labels are escaped."""
+    if not rows:
+        return ["No audits: these runs hold no results."]
+    percent = style.escape("%")
+    lines = [_audits(rows, style)]
+    if "defense" in metrics:
+        lines.append(_changes(rows, style))
+        lines.append(
+            f"defense = 2 (1 - attack accuracy): 100 {percent} where the attacker guesses, "
+            f"0 {percent} where it is always right, at the threshold it chose on its shadows."
+        )
+    if {"auc", "balanced_accuracy"} & set(metrics):
+        lines.append(
+            f"Brackets hold the 95 {percent} interval; over several networks, that of their mean "
+            "(Student's t, never narrower than the number of examples allows)."
+        )
+    undecided = _lacking(rows, {"defense", "balanced_accuracy"} & set(metrics))
+    if undecided:
+        labels = ", ".join(map(style.escape, undecided))
+        lines.append(f"No defense for {labels}: the attack chose no threshold to be judged at.")
+    if _lacking(rows, {metric for metric in metrics if metric.startswith("tpr@")}):
+        lines.append(f"{UNRESOLVABLE}: not resolvable with this many non-members.")
+    return lines
+
+
+def _audits(rows: Sequence[Row], style: Style) -> str:
+    models = _range([row.models for row in rows], "network")
+    seeds = _range([row.seeds for row in rows], "seed")
+    if all(row.models == 1 for row in rows):
+        return f"Each row is {models} ({seeds}): without a spread no change is significant."
+    return f"mean {style.plus_minus} standard deviation; each row is {models} ({seeds})."
+
+
+def _changes(rows: Sequence[Row], style: Style) -> str:
+    baselines = "; ".join(
+        style.escape(name) for name in dict.fromkeys(row.baseline for row in rows)
+    )
+    intervals = f"mean {style.plus_minus} standard deviation"
+    if any(attack.change for row in rows for attack in row.attacks.values()):
+        return (
+            f"{style.better} better, {style.worse} worse than the baseline ({baselines}): "
+            f"the intervals {intervals} of the defense are disjoint."
+        )
+    return f"Baseline: {baselines}; no defense is significantly better or worse than its."
+
+
+def _lacking(rows: Sequence[Row], metrics: set[str]) -> list[str]:
+    """Labels of the attacks that lack one of the metrics somewhere."""
+    lacking = {
+        label: None
+        for row in rows
+        for label, attack in row.attacks.items()
+        if any(attack.metrics[metric] is None for metric in metrics)
+    }
+    return list(lacking)
+
+
+def _range(counts: Sequence[int], noun: str) -> str:
+    low, high = min(counts), max(counts)
+    number = str(low) if low == high else f"{low} to {high}"
+    return f"{number} {noun}{'' if high == 1 else 's'}"
