@@ -182,7 +182,8 @@ ONE_LINE = {
         "must be a whole number (got true)"),
     "name": ("name: ../x", "x.yaml:7: name: must be fit for a folder's name: at most 100 "
         "letters, digits, '.', '_' and '-', a letter or digit first (got '../x')"),
-    "key is no text": ("5: x", "x.yaml:7: [5]: must have text as its keys"),
+    "key is no text": ("5: x", "x.yaml:7: 5: unknown option '5'. There are: attacks, "
+        "dataset, defenses, model, name, seeds, shadows, sparsifiers, split, training"),
     "duplicate": ("training:\n  lr: 1\n  epochs: 2\n  lr: 2",
         "x.yaml:10: training.lr: is given twice, here and on line 8"),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from privaudit.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.recipe.checks import cross_check
-from privaudit.recipe.messages import Mistake, Path, mistakes_of, parts_of, show, spell, unknown
+from privaudit.recipe.messages import Mistake, Place, mistakes_of, parts_of, show, spell, unknown
 from privaudit.recipe.model import Entry, Recipe, combined
 from privaudit.training import Training
 
@@ -50,7 +50,7 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
     for key, kind in LISTS.items():
         values[key] = builder.entries(kind, values, key)
     mistakes = builder.mistakes
-    wrong: set[Path] = set()
+    wrong: set[Place] = set()
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
@@ -64,7 +64,7 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
     return recipe, list(dict.fromkeys(mistakes))
 
 
-def _sound(values: Mapping[str, Any], wrong: set[Path]) -> dict[str, Any]:
+def _sound(values: Mapping[str, Any], wrong: set[Place]) -> dict[str, Any]:
     """The values without those that are wrong, one by one in `split` and `training`."""
     result: dict[str, Any] = {}
     for key, value in values.items():
@@ -109,7 +109,7 @@ class _Builder:
             return tuple(self.entry(kind, item, (key, i)) for i, item in enumerate(raw))
         return (Entry[P](plugin=self.wrong(kind, (key,), problem)),)
 
-    def entry(self, kind: type[P], raw: Any, path: Path) -> Entry[P]:
+    def entry(self, kind: type[P], raw: Any, path: Place) -> Entry[P]:
         allowed = BESIDE[str(path[0])]
         beside: dict[str, Any] = {}
         if isinstance(raw, Mapping):
@@ -124,7 +124,7 @@ class _Builder:
             self.mistakes += mistakes_of(error, Entry, beside, path)
             return Entry[P](plugin=plugin)
 
-    def changes(self, raw: Any, path: Path) -> dict[str, Any]:
+    def changes(self, raw: Any, path: Place) -> dict[str, Any]:
         """The training options an entry changes, validated together with the recipe's own."""
         if not isinstance(raw, Mapping):
             message = f"must be a mapping of options (got {show(raw)})"
@@ -138,7 +138,7 @@ class _Builder:
         self.mistakes += _numbers(raw, training, path)
         return training.model_dump(mode="json", include=set(raw))
 
-    def plugin(self, kind: type[P], raw: Any, path: Path, beside: tuple[str, ...] = ()) -> P:
+    def plugin(self, kind: type[P], raw: Any, path: Place, beside: tuple[str, ...] = ()) -> P:
         """The plugin that a name, or a mapping with a name, asks for."""
         if isinstance(raw, kind):
             return raw
@@ -165,7 +165,7 @@ class _Builder:
         return result
 
     def nested(
-        self, chosen: type[Plugin], options: Mapping[str, Any], path: Path
+        self, chosen: type[Plugin], options: Mapping[str, Any], path: Place
     ) -> dict[str, Any]:
         """The options, with plugins in the place of the names of plugins among them."""
         result = dict(options)
@@ -192,17 +192,17 @@ class _Builder:
         broken = "; ".join(map(str, meant or ([] if "did you mean" in text else problems)))
         return f"{text} (what could not be loaded: {broken})" if broken else text
 
-    def wrong(self, kind: type[P], path: Path, message: str) -> P:
+    def wrong(self, kind: type[P], path: Place, message: str) -> P:
         self.mistakes.append(Mistake(path, message))
         return _stand_in(kind, path)
 
 
-def _stand_in(kind: type[P], path: Path) -> P:
+def _stand_in(kind: type[P], path: Place) -> P:
     """In the place of a plugin that is wrong: asks for nothing, and is called like no other."""
     return cast("P", kind.model_construct(name=f"wrong {path}"))
 
 
-def _numbers(raw: Any, value: Any, path: Path) -> list[Mistake]:
+def _numbers(raw: Any, value: Any, path: Place) -> list[Mistake]:
     """Where `true` or `false` was given and pydantic, being lax, took it for 1 or 0."""
     if isinstance(raw, bool):
         taken = isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from privaudit.recipe.messages import Mistake, Path
+from privaudit.recipe.messages import Mistake, Place
 from privaudit.recipe.model import Recipe
 
 
@@ -99,7 +99,7 @@ def _subjects(recipe: Recipe) -> Iterator[Mistake]:
 
 
 def _milestones(recipe: Recipe) -> Iterator[Mistake]:
-    places: list[tuple[Path, object]] = [(("training",), recipe.training.milestones)]
+    places: list[tuple[Place, object]] = [(("training",), recipe.training.milestones)]
     for key in ("sparsifiers", "defenses"):
         for index, entry in enumerate(getattr(recipe, key)):
             places.append(((key, index, "training"), entry.training.get("milestones", ())))

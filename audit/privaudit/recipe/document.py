@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from privaudit.recipe.messages import Mistake, Path
+from privaudit.recipe.messages import Mistake, Place
 
 MAX_VALUES = 100_000  # far above any recipe, far below what a bomb of aliases unfolds to
 MAX_DEPTH = 50
@@ -50,16 +50,16 @@ class Document:
     """What a text says.
 
     Attributes:
-        value: plain dicts, lists and scalars.
+        value: plain dicts with text as keys, lists and scalars.
         lines: the line of every value, from 1; of its key, where the value is a block.
         mistakes: keys given twice.
     """
 
     value: Any = None
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[Place, int] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
 
-    def line(self, path: Path) -> int | None:
+    def line(self, path: Place) -> int | None:
         """The line of a value, or of the nearest thing around it that the text holds."""
         while path and path not in self.lines:
             path = path[:-1]
@@ -72,9 +72,6 @@ class _Loader(yaml.SafeLoader):
 
 class _Dumper(yaml.SafeDumper):
     """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
 
 
 def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
@@ -130,7 +127,7 @@ class _Reader:
         self.document = document
         self.count = 0
 
-    def value(self, node: yaml.Node, path: Path, depth: int = 0) -> Any:
+    def value(self, node: yaml.Node, path: Place, depth: int = 0) -> Any:
         self.count += 1
         line = node.start_mark.line + 1
         if self.count > MAX_VALUES:
@@ -153,7 +150,7 @@ class _Reader:
                 node.start_mark.line + 1, f"is not valid YAML: {error}"
             ) from error
 
-    def mapping(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[Any, Any]:
+    def mapping(self, node: yaml.MappingNode, path: Place, depth: int) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag == _TAG + "merge":
@@ -165,7 +162,7 @@ class _Reader:
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
                 raise UnreadableError(line, "is not valid YAML: a key must be plain text")
-            key = self.scalar(key_node)
+            key = str(key_node.value)
             if key in given:
                 message = f"is given twice, here and on line {given[key]}"
                 self.document.mistakes.append(Mistake((*path, key), message, line))
@@ -177,7 +174,7 @@ class _Reader:
             result[key] = self.value(value_node, (*path, key), depth + 1)
         return result
 
-    def merged(self, node: yaml.Node, path: Path, depth: int) -> dict[Any, Any]:
+    def merged(self, node: yaml.Node, path: Place, depth: int) -> dict[Any, Any]:
         """The mapping, or the list of mappings (the first one wins), behind a `<<`."""
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         result: dict[Any, Any] = {}

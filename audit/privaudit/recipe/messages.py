@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]
 
 _FEW = 12  # so many valid names are listed; more would bury the message
 
@@ -25,12 +25,12 @@ class Mistake:
         line: the line of the file, where it is not the one that holds `path`.
     """
 
-    path: Path
+    path: Place
     message: str
     line: int | None = None
 
 
-def spell(path: Path) -> str:
+def spell(path: Place) -> str:
     """A path as people write it.
 
     >>> spell(("attacks", 1, "rounds"))
@@ -75,7 +75,6 @@ def unknown(what: str, name: str, valid: Iterable[str]) -> str:
 
 _WORDS = {
     "missing": "is missing",
-    "invalid_key": "must have text as its keys",
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",
     "less_than_equal": "must be at most {le}",
@@ -107,7 +106,7 @@ def mistakes_of(
     error: ValidationError,
     model: type[BaseModel],
     raw: object,
-    path: Path,
+    path: Place,
     beside: Iterable[str] = (),
 ) -> list[Mistake]:
     """What pydantic found wrong, in plain words, one mistake for each place.
@@ -119,7 +118,7 @@ def mistakes_of(
         path: where in the recipe that stands.
         beside: keys that the recipe takes besides the fields of the class.
     """
-    places: dict[Path, list[ErrorDetails]] = {}
+    places: dict[Place, list[ErrorDetails]] = {}
     for detail in error.errors():
         place = _place(detail, raw)
         places.setdefault(place, []).append(detail)
@@ -134,7 +133,7 @@ def mistakes_of(
     return found
 
 
-def _place(detail: ErrorDetails, raw: Any) -> Path:
+def _place(detail: ErrorDetails, raw: Any) -> Place:
     """The error's path without the tags that pydantic puts in for the members of a union."""
     place: list[str | int] = []
     for part in detail["loc"]:
@@ -156,7 +155,7 @@ def _joined(details: list[ErrorDetails]) -> str:
     """One message for a value that no member of a union would take."""
     wanted = list(dict.fromkeys(_requirement(detail) for detail in details))
     text = " or ".join([wanted[0], *(want.removeprefix("must be ") for want in wanted[1:])])
-    if details[0]["type"] in ("missing", "value_error", "too_short", "too_long", "invalid_key"):
+    if details[0]["type"] in ("missing", "value_error", "too_short", "too_long"):
         return text
     return f"{text} (got {show(details[0]['input'])})"
 
@@ -183,7 +182,7 @@ def _requirement(detail: ErrorDetails) -> str:
     return detail["msg"][0].lower() + detail["msg"][1:]
 
 
-def _fields(model: type[BaseModel], place: Path) -> Iterator[str]:
+def _fields(model: type[BaseModel], place: Place) -> Iterator[str]:
     """The options of a class, or of the class that its field at `place` holds."""
     for part in place:
         field = model.model_fields.get(str(part))

@@ -9,14 +9,14 @@ from typing import Any
 
 from privaudit.recipe.build import LISTS, SINGLE
 from privaudit.recipe.document import UnreadableError, parse
-from privaudit.recipe.messages import Path, show, spell
+from privaudit.recipe.messages import Place, show, spell
 
 
 class _CannotSetError(Exception):
     """Why one change cannot be made."""
 
 
-def apply(data: dict[str, Any], changes: Sequence[str]) -> tuple[list[Path], list[str]]:
+def apply(data: dict[str, Any], changes: Sequence[str]) -> tuple[list[Place], list[str]]:
     """Make changes to plain data, in place and in order.
 
     Args:
@@ -26,7 +26,7 @@ def apply(data: dict[str, Any], changes: Sequence[str]) -> tuple[list[Path], lis
     Returns:
         The places that were set, and one line for each change that could not be made.
     """
-    places: list[Path] = []
+    places: list[Place] = []
     problems: list[str] = []
     for change in changes:
         text, equals, value = change.partition("=")
@@ -59,9 +59,9 @@ def _value(text: str) -> Any:
     return document.value
 
 
-def _set(data: dict[str, Any], keys: list[str], value: Any) -> Path:
+def _set(data: dict[str, Any], keys: list[str], value: Any) -> Place:
     here: Any = data
-    path: Path = ()
+    path: Place = ()
     for key in keys[:-1]:
         part = _part(here, key, path)
         path = (*path, part)
@@ -75,7 +75,7 @@ def _set(data: dict[str, Any], keys: list[str], value: Any) -> Path:
     return (*path, part)
 
 
-def _part(here: Any, key: str, path: Path) -> str | int:
+def _part(here: Any, key: str, path: Place) -> str | int:
     """The key, as what it is to the thing it leads into."""
     if isinstance(here, dict):
         if key.isdigit() and path and path[-1] in LISTS:
@@ -93,5 +93,5 @@ def _part(here: Any, key: str, path: Path) -> str | int:
     return int(key)
 
 
-def _names_a_plugin(path: Path) -> bool:
+def _names_a_plugin(path: Place) -> bool:
     return (len(path) == 1 and path[0] in SINGLE) or (len(path) == 2 and path[0] in LISTS)

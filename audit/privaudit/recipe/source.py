@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,7 @@ from privaudit.errors import RecipeError
 from privaudit.recipe import overrides as changes
 from privaudit.recipe.build import build
 from privaudit.recipe.document import Document, UnreadableError, parse
-from privaudit.recipe.messages import Mistake, plain, show, spell, unknown
-from privaudit.recipe.messages import Path as Place
+from privaudit.recipe.messages import Mistake, Place, plain, show, spell, unknown
 from privaudit.recipe.model import Recipe
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ def load_recipe(
         RecipeError: with every mistake, one line each: `FILE:LINE: path: message`.
     """
     if isinstance(source, Mapping):
-        label, document = "recipe", Document(deepcopy(dict(source)))
+        label, document = "recipe", Document(_copied(source))
     else:
         path = find_recipe(source)
         label = str(path)
@@ -89,6 +87,13 @@ def shipped_recipes() -> dict[str, Path]:
         folder = checkout
     files = sorted(folder.rglob("*.yaml"))
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+
+
+def _copied(value: Any) -> Any:
+    """The same dicts and lists anew, with text as keys, as a file would give them."""
+    if isinstance(value, Mapping):
+        return {str(key): _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _read(path: Path) -> Document:
