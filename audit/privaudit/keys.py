@@ -43,7 +43,7 @@ def _mix(z: Tensor) -> Tensor:
 
 def fold(key: Tensor, number: int | Tensor) -> Tensor:
     """A new key from a key and a number (a step, a layer), elementwise, int64."""
-    return _mix(key + (number + 1) * _GAMMA)
+    return _mix(key + (torch.as_tensor(number, device=key.device) + 1) * _GAMMA)
 
 
 def _bits(key: Tensor, shape: tuple[int, ...]) -> Tensor:

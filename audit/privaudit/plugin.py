@@ -170,8 +170,12 @@ class Defense(Plugin):
         raise NotImplementedError
 
     def companion_loss(self, step: Step) -> Tensor:
-        """The scalar that the companion minimises, before each step of the model."""
+        """The scalar that the companion minimises by Adam, before each step of the model."""
         raise NotImplementedError
+
+    def companion_schedule(self) -> tuple[int, float]:
+        """How many steps the companion takes for each step of the model, and its lr."""
+        return 1, 1e-3
 
     def example_gradient(self, gradient: Tensor) -> Tensor:
         """One example's gradient over all P trained parameters, (P,), before the sum."""

@@ -1,0 +1,115 @@
+"""What the models of a cohort answer: to the examples, their augmentations and noisy copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+from torch.nn.functional import cross_entropy
+
+from privaudit.cohort.cohort import Cohort
+from privaudit.cohort.train import Weighed
+from privaudit.keys import derive
+from privaudit.plugin import Defense, overrides
+from privaudit.values import Outputs
+
+_BLOCK = 1000  # examples answered at once; noise is drawn block by block, so it must not change
+_NUMBERS = 2**26  # of per-example gradients held at once
+
+
+@torch.no_grad()
+def answers(
+    cohort: Cohort,
+    audited: Tensor,
+    *,
+    queries: int = 1,
+    noise: int = 0,
+    gradient_norm: bool = False,
+    noise_scale: float = 1e-3,
+) -> Outputs:
+    """Ask every model of a cohort, through its defense's `respond`.
+
+    All models see the same noise: the attacker draws it once. Differences of the size of the
+    noise need exact float32, so TF32 is off.
+
+    Args:
+        cohort: M models.
+        audited: (M, N) bool: each model's members and non-members, the rows of noisy copies.
+        queries: Q, of which all but the first are augmented; 1 where the data has no
+            augmentation.
+        noise: D noisy copies of each example.
+        gradient_norm: also the norm of each example's gradient.
+        noise_scale: standard deviation of the noise, in units of normalised examples.
+    """
+    models = cohort.each()
+    data, network = cohort.data, cohort.network
+    queries = queries if data.augments else 1
+    count, classes = len(data.y), len(data.examples.classes)
+    logits = torch.zeros((len(models), queries, count, classes), dtype=network.dtype)
+    noisy = torch.full((len(models), noise, count, classes), torch.nan, dtype=network.dtype)
+
+    def ask(model: Weighed, x: Tensor) -> Tensor:
+        buffers = {n: b[0] for n, b in model.buffers.items()}
+        return network.forward(model.flat[0], buffers, x)[0].cpu()
+
+    with _exact():
+        for b, rows in enumerate(torch.arange(count).split(_BLOCK)):
+            on_device = rows.to(network.device)
+            x = data.plain(on_device)
+            for q in range(queries):
+                key = torch.tensor([derive(0, "query", q, b)], device=network.device)
+                asked = x if q == 0 else data.augmented(on_device[None], key)[0]
+                for m, model in enumerate(models):
+                    logits[m, q, rows] = ask(model, asked)
+            for d in range(noise):
+                asked = x + noise_scale * _noise(x, derive(0, "noise", d, b))
+                for m, model in enumerate(models):
+                    own = audited[m, rows]
+                    if bool(own.any()):
+                        noisy[m, d, rows[own]] = ask(model, asked[own.to(network.device)])
+        norms = torch.stack([_norms(cohort, m) for m in models]) if gradient_norm else None
+    logits, noisy = _responded(cohort.defense, logits), _responded(cohort.defense, noisy)
+    return Outputs(logits, noisy if noise else None, norms, noise_scale)
+
+
+def _noise(x: Tensor, seed: int) -> Tensor:
+    generator = torch.Generator(x.device).manual_seed(seed)
+    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
+def _responded(defense: Defense, logits: Tensor) -> Tensor:
+    if not overrides(defense, "respond") or logits.numel() == 0:
+        return logits
+    flat = logits.flatten(0, 1)
+    return torch.stack([defense.respond(one) for one in flat]).view_as(logits)
+
+
+def _norms(cohort: Cohort, model: Weighed) -> Tensor:
+    """(N,) norm of the gradient of the cross-entropy of each example, dropout off."""
+    network, data = cohort.network, cohort.data
+    flat = model.flat[0]
+    buffers = {n: b[0] for n, b in model.buffers.items()}
+
+    def one(x: Tensor, y: Tensor) -> Tensor:
+        def loss(flat: Tensor) -> Tensor:
+            return cross_entropy(network.forward(flat, buffers, x[None])[0], y[None])
+
+        return grad(loss)(flat).norm()
+
+    rows = torch.arange(len(data.y), device=network.device)
+    size = max(1, _NUMBERS // network.size)
+    return torch.cat([vmap(one)(data.plain(r), data.y[r]) for r in rows.split(size)]).cpu()
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Convolutions and matrix products without TF32."""
+    flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = flags

@@ -1,0 +1,148 @@
+"""One architecture as a pure function of flat weights, so that many models can share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
+
+from privaudit.errors import PluginError
+from privaudit.keys import fold, uniform
+
+Buffers = dict[str, Tensor]
+
+
+class KeyedDropout(nn.Module):
+    """Dropout whose mask is drawn from the model's own key, held in the buffer `key`."""
+
+    key: Tensor
+
+    def __init__(self, p: float, features: bool) -> None:
+        super().__init__()
+        self.p = p
+        self.features = features  # whole channels, as Dropout1d to Dropout3d do
+        self.register_buffer("key", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero a share p of x (B, ...) and scale up the rest, while training."""
+        if not self.training or self.p == 0:
+            return x
+        shape = x.shape[:2] + (1,) * (x.ndim - 2) if self.features else x.shape
+        keep = uniform(self.key, *shape) >= self.p
+        return x * keep / (1 - self.p)
+
+
+def adapt(module: nn.Module) -> nn.Module:
+    """Replace dropout by its keyed form and refuse what cannot be trained many at once.
+
+    Raises:
+        PluginError: a layer draws from torch's shared generator or keeps state that cannot be
+            passed as an argument; the layer is named.
+    """
+    for name, layer in list(module.named_modules()):
+        refusal = _refusal(layer)
+        if refusal:
+            raise PluginError(f"layer {name!r} of the network {refusal}")
+        for child_name, child in layer.named_children():
+            if isinstance(child, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
+                keyed = KeyedDropout(child.p, features=not isinstance(child, nn.Dropout))
+                setattr(layer, child_name, keyed)
+    return module
+
+
+def _refusal(layer: nn.Module) -> str | None:
+    if isinstance(layer, _BatchNorm) and layer.momentum is None:
+        return "is a BatchNorm with momentum=None, a cumulative average: give it a momentum"
+    if parametrize.is_parametrized(layer) or hasattr(layer, "weight_g"):
+        return "is parametrised (weight_norm and the like): use plain weights"
+    if isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout):
+        return "is an AlphaDropout: use nn.Dropout, whose randomness can be each model's own"
+    if isinstance(layer, nn.MultiheadAttention | nn.RNNBase) and layer.dropout > 0:
+        return "drops out inside torch: set its dropout to 0 and add an nn.Dropout"
+    if any(nn.parameter.is_lazy(p) for p in layer.parameters(recurse=False)):
+        return "is lazy: give its sizes"
+    return None
+
+
+class Network:
+    """The structure that M models share, and how P flat weights fill it.
+
+    Attributes:
+        module: the structure; its own weights are never used.
+        names: of the trained parameters, in the order of the flat weights.
+        shapes: theirs.
+        size: P.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        self.module = adapt(module).to(device=device, dtype=dtype)
+        trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self.names = tuple(trained)
+        self.shapes = tuple(tuple(p.shape) for p in trained.values())
+        self.sizes = [prod(shape) for shape in self.shapes]
+        self.size = sum(self.sizes)
+        self.dtype = dtype
+        self.device = device
+        self._dropouts = [n for n, m in module.named_modules() if isinstance(m, KeyedDropout)]
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Named weights (..., *shape) that share memory with flat weights (..., P)."""
+        parts = flat.split(self.sizes, dim=-1)
+        lead = flat.shape[:-1]
+        return {
+            n: p.reshape(lead + s)
+            for n, s, p in zip(self.names, self.shapes, parts, strict=True)
+        }
+
+    def flatten(self, named: Mapping[str, Tensor], otherwise: Tensor) -> Tensor:
+        """Flat weights (..., P) from named ones; a name not given is taken from `otherwise`."""
+        lead = otherwise.shape[:-1]
+        parts = otherwise.split(self.sizes, dim=-1)
+        return torch.cat(
+            [
+                named[n].to(otherwise).reshape((*lead, -1)) if n in named else part
+                for n, part in zip(self.names, parts, strict=True)
+            ],
+            dim=-1,
+        )
+
+    def forward(
+        self, flat: Tensor, buffers: Buffers, *inputs: Tensor, key: Tensor | None = None
+    ) -> tuple[Tensor, Buffers]:
+        """Logits (B, C) of one model and its buffers afterwards.
+
+        Args:
+            flat: (P,) weights.
+            buffers: by name; not changed.
+            inputs: what the module takes: normalised examples (B, ...).
+            key: for dropout, which also means that the network trains; None to answer.
+        """
+        self.module.train(key is not None)
+        buffers = {n: b.clone() for n, b in buffers.items()}
+        if key is not None:
+            for i, name in enumerate(self._dropouts):
+                buffers[f"{name}.key"] = fold(key, i)
+        return functional_call(self.module, (self.views(flat), buffers), inputs), buffers
+
+
+def stack(modules: Sequence[nn.Module], dtype: torch.dtype) -> tuple[Tensor, Buffers]:
+    """The weights (M, P) of M modules of one architecture, and their buffers (M, ...)."""
+    flat = torch.stack(
+        [
+            torch.cat([p.detach().reshape(-1) for p in m.parameters() if p.requires_grad])
+            for m in modules
+        ]
+    )
+    held = [
+        dict(m.named_buffers()) | {n: p for n, p in m.named_parameters() if not p.requires_grad}
+        for m in modules
+    ]
+    buffers = {n: torch.stack([h[n].detach() for h in held]) for n in held[0]}
+    return flat.to(dtype), {
+        n: b.to(dtype) if b.is_floating_point() else b for n, b in buffers.items()
+    }

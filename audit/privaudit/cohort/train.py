@@ -1,0 +1,280 @@
+"""The training loop of K models that share each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from privaudit.cohort.batches import Batches, epoch_order
+from privaudit.cohort.game import Game, over_models
+from privaudit.cohort.network import Buffers, Network
+from privaudit.cohort.optimizer import Optimizer
+from privaudit.keys import derive, fold
+from privaudit.training import Training
+
+_ROWS = 2000  # examples answered at once
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """All that a model's answers depend on, for K models.
+
+    Attributes:
+        flat: (K, P) weights.
+        buffers: (K, ...) by name.
+        second: (K, Pc) the companion's weights; Pc is 0 without one.
+        second_buffers: (K, ...) by name.
+    """
+
+    flat: Tensor
+    buffers: Buffers
+    second: Tensor
+    second_buffers: Buffers
+
+    def to(self, device: torch.device) -> Weighed:
+        """The same on a device."""
+        return self._each(lambda t: t.to(device))
+
+    def clone(self) -> Weighed:
+        """A copy that shares no memory."""
+        return self._each(Tensor.clone)
+
+    def __getitem__(self, models: Tensor) -> Weighed:
+        """Of the given models, (k,) int64."""
+        return self._each(lambda t: t[models])
+
+    def where(self, chosen: Tensor, other: Weighed) -> Weighed:
+        """Of each model its own if chosen, (K,) bool, else the other's."""
+
+        def pick(mine: Tensor, theirs: Tensor) -> Tensor:
+            return torch.where(chosen.view((-1,) + (1,) * (mine.ndim - 1)), mine, theirs)
+
+        return Weighed(
+            pick(self.flat, other.flat),
+            {n: pick(b, other.buffers[n]) for n, b in self.buffers.items()},
+            pick(self.second, other.second),
+            {n: pick(b, other.second_buffers[n]) for n, b in self.second_buffers.items()},
+        )
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Weighed:
+        return Weighed(
+            change(self.flat),
+            {n: change(b) for n, b in self.buffers.items()},
+            change(self.second),
+            {n: change(b) for n, b in self.second_buffers.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a fit leaves of K models.
+
+    Attributes:
+        last: after the last epoch.
+        best: after the epoch of best validation accuracy (the first of equals); the last epoch
+            where there is no validation.
+        history: (K, E, 3): loss, training accuracy and validation accuracy of each epoch; NaN
+            where a model had stopped or has no validation.
+        best_epoch: (K,) int64, from 0.
+    """
+
+    last: Weighed
+    best: Weighed
+    history: Tensor
+    best_epoch: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One model's examples by role, each (n,) int64."""
+
+    member: Tensor
+    validation: Tensor
+    reference: Tensor
+
+
+OnEpoch = Callable[[int, Tensor], None]
+
+
+def train(
+    game: Game,
+    data: Batches,
+    start: Weighed,
+    trainable: Tensor | None,
+    rows: list[Rows],
+    seeds: list[int],
+    options: Training,
+    *,
+    until: int | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Trained:
+    """Train K models side by side, each with its own examples, order and stop.
+
+    Args:
+        game: what a step computes.
+        data: the examples.
+        start: where the models start, on the device; not changed.
+        trainable: (K, P), 0 where a weight stays as it is; None: all move.
+        rows: K models' examples.
+        seeds: K models' own, for this fit.
+        options: the schedule.
+        until: stop after so many epochs of the schedule, to look at an early state.
+        on_epoch: called with the epoch and its history (K, 3) after each.
+    """
+    return _Loop(game, data, start.clone(), trainable, rows, seeds, options).run(until, on_epoch)
+
+
+class _Loop:
+    def __init__(
+        self,
+        game: Game,
+        data: Batches,
+        now: Weighed,
+        trainable: Tensor | None,
+        rows: list[Rows],
+        seeds: list[int],
+        options: Training,
+    ) -> None:
+        self.game, self.data, self.now, self.rows = game, data, now, rows
+        self.seeds, self.options = seeds, options
+        self.trainable = None if trainable is None else trainable.to(now.flat.dtype)
+        self.count = len(rows)
+        self.device = now.flat.device
+        self.keys = torch.tensor(seeds, device=self.device)
+        self.optimizer = Optimizer(
+            now.flat,
+            options.optimizer,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+        )
+        self.second_steps, self.second_lr = game.defense.companion_schedule()
+        self.second_optimizer = Optimizer(now.second, "adam")
+        self.gradient = over_models(game.gradient, self.count)
+        self.second_gradient = over_models(game.companion_gradient, self.count)
+        self.project = over_models(game.project, self.count)
+
+    def run(self, until: int | None, on_epoch: OnEpoch | None) -> Trained:
+        options, nan = self.options, float("nan")
+        epochs = options.epochs if until is None else min(until, options.epochs)
+        history = torch.full((self.count, epochs, 3), nan, dtype=torch.float64)
+        validates = torch.tensor([len(r.validation) > 0 for r in self.rows])
+        best, best_epoch = self.now, torch.zeros(self.count, dtype=torch.int64)
+        best_accuracy = torch.full((self.count,), -1.0, dtype=torch.float64)
+        running = torch.ones(self.count, dtype=torch.bool)
+        for epoch in range(epochs):
+            loss, accuracy = self._epoch(epoch, running)
+            checked = self._validate(running & validates)
+            history[running, epoch] = torch.stack([loss, accuracy, checked], -1)[running]
+            better = running & (~validates | (checked > best_accuracy))
+            if bool(better.any()):
+                best = self.now.where(better.to(self.device), best)
+                best_accuracy = torch.where(better, checked, best_accuracy)
+                best_epoch[better] = epoch
+            if on_epoch:
+                on_epoch(epoch, history[:, epoch])
+            if options.patience:
+                running &= ~validates | (epoch - best_epoch < options.patience)
+                if not bool(running.any()):
+                    break
+        return Trained(self.now, best, history, best_epoch)
+
+    def _epoch(self, epoch: int, running: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy (K,) over the epoch's steps."""
+        size = self.options.batch_size
+        orders = self._orders("member", epoch, size)
+        steps = torch.tensor([len(o) for o in orders])
+        order = torch.nn.utils.rnn.pad_sequence(orders, batch_first=True).to(self.device)
+        reference = self._reference(epoch, size, int(steps.max()))
+        keys = fold(self.keys, epoch)
+        rate = self.options.rate(epoch)
+        epochs = torch.full((self.count,), epoch, device=self.device)
+        loss = torch.zeros(self.count, device=self.device, dtype=torch.float64)
+        right = torch.zeros(self.count, device=self.device, dtype=torch.int64)
+        for s in range(int(steps.max())):
+            active = running & (s < steps)
+            some = None if bool(active.all()) else active.to(self.device)
+            batch = self._batch(order[:, s], fold(keys, s)) | {"epoch": epochs}
+            if reference is not None:
+                batch |= self._named("reference_", reference[:, s], fold(keys, s + (1 << 32)))
+            step_loss, step_right = self._step(batch, rate, some)
+            loss += step_loss if some is None else torch.where(some, step_loss, 0)
+            right += step_right if some is None else torch.where(some, step_right, 0)
+        return loss.cpu() / steps, right.cpu() / (steps * size)
+
+    def _step(self, batch: Buffers, rate: float, some: Tensor | None) -> tuple[Tensor, Tensor]:
+        before = self.now
+        column = None if some is None else some[:, None]
+        if self.game.companion:
+            self._companion_steps(batch, column)
+        gradient, buffers, loss, right = self.gradient(
+            self.now.flat, self.now.buffers, batch, self.now.second, self.now.second_buffers
+        )
+        flat = self.now.flat.clone() if self.game.projects and some is not None else self.now.flat
+        self.optimizer.step(flat, gradient, rate, self.trainable, column)
+        if self.game.projects:
+            flat = self.project(flat, batch["epoch"])
+        now = Weighed(flat, buffers, self.now.second, self.now.second_buffers)
+        self.now = now if some is None else now.where(some, before)
+        return loss, right
+
+    def _companion_steps(self, batch: Buffers, active: Tensor | None) -> None:
+        for _ in range(self.second_steps):
+            now = self.now
+            gradient, held = self.second_gradient(
+                now.flat, now.buffers, batch, now.second, now.second_buffers
+            )
+            self.second_optimizer.step(now.second, gradient, self.second_lr, None, active)
+            self.now = Weighed(now.flat, now.buffers, now.second, held)
+
+    def _orders(self, role: str, epoch: int, size: int) -> list[Tensor]:
+        return [
+            epoch_order(getattr(r, role), derive(seed, role), epoch, size)
+            for r, seed in zip(self.rows, self.seeds, strict=True)
+        ]
+
+    def _reference(self, epoch: int, size: int, steps: int) -> Tensor | None:
+        """(K, steps, B) rows of reference examples, gone through as often as it takes."""
+        if not self.game.defense.reference:
+            return None
+        orders = [o.repeat(-(-steps // len(o)), 1)[:steps] for o in self._orders("reference", epoch, size)]
+        return torch.stack(orders).to(self.device)
+
+    def _batch(self, rows: Tensor, keys: Tensor) -> Buffers:
+        return self._named("", rows, keys) | {"key": keys}
+
+    def _named(self, prefix: str, rows: Tensor, keys: Tensor) -> Buffers:
+        augment = self.options.augment and self.data.augments
+        x = self.data.augmented(rows, keys) if augment else self.data.plain(rows)
+        return {f"{prefix}x": x, f"{prefix}y": self.data.y[rows]}
+
+    def _validate(self, chosen: Tensor) -> Tensor:
+        """Validation accuracy (K,); NaN for models not chosen."""
+        result = torch.full((self.count,), float("nan"), dtype=torch.float64)
+        sizes = {len(r.validation) for r in self.rows}
+        if not bool(chosen.any()):
+            return result
+        if self.count > 1 and bool(chosen.all()) and len(sizes) == 1 and sizes <= set(range(_ROWS)):
+            rows = torch.stack([r.validation for r in self.rows]).to(self.device)
+            answers = over_models(lambda f, b, x: self.game.network.forward(f, b, x)[0], self.count)
+            with torch.no_grad():
+                logits = answers(self.now.flat, self.now.buffers, self.data.plain(rows))
+            return (logits.argmax(-1) == self.data.y[rows]).double().mean(-1).cpu()
+        for k in chosen.nonzero()[:, 0].tolist():
+            rows = self.rows[k].validation.to(self.device)
+            buffers = {n: b[k] for n, b in self.now.buffers.items()}
+            logits = answer(self.game.network, self.now.flat[k], buffers, self.data, rows)
+            result[k] = (logits.argmax(-1) == self.data.y[rows]).double().mean().cpu()
+        return result
+
+
+@torch.no_grad()
+def answer(
+    network: Network, flat: Tensor, buffers: Mapping[str, Tensor], data: Batches, rows: Tensor
+) -> Tensor:
+    """Logits (n, C) of one model on the given examples, (n,) int64, in large batches."""
+    return torch.cat(
+        [network.forward(flat, dict(buffers), data.plain(r))[0] for r in rows.split(_ROWS)]
+    )

@@ -1,0 +1,89 @@
+"""What a run tells while it works; the command line shows it, a library user may ignore it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something has happened."""
+
+
+@dataclass(frozen=True)
+class SubjectStarted(Event):
+    """One sparsifier under one defense is about to be trained and audited.
+
+    Attributes:
+        subject: its label.
+        number: from 1.
+        subjects: how many there are.
+    """
+
+    subject: str
+    number: int
+    subjects: int
+
+
+@dataclass(frozen=True)
+class FitStarted(Event):
+    """All models of a cohort are about to be trained once.
+
+    Attributes:
+        models: how many.
+        found: how many of them an earlier run has trained already.
+        epochs: of each.
+    """
+
+    models: int
+    found: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class EpochDone(Event):
+    """Models that train together have finished an epoch.
+
+    Attributes:
+        models: how many train together.
+        epoch: from 1.
+        epochs: of this fit.
+        loss: mean over them.
+        accuracy: on what they train with, mean, 0 to 1.
+        validation: accuracy, mean, 0 to 1; NaN without validation.
+    """
+
+    models: int
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    validation: float
+
+
+@dataclass(frozen=True)
+class LevelReached(Event):
+    """Networks are ready to be audited.
+
+    Attributes:
+        level: its label.
+        density: mean over the models, 0 to 1.
+    """
+
+    level: str
+    density: float
+
+
+@dataclass(frozen=True)
+class AttackDone(Event):
+    """An attack has scored the targets of a level.
+
+    Attributes:
+        attack: its label.
+        level: the level's label.
+        auc: mean over targets.
+    """
+
+    attack: str
+    level: str
+    auc: float

@@ -1,0 +1,156 @@
+"""Trains a subject and asks its models at every level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from privaudit.cohort import Cohort, Journal
+from privaudit.cohort.answers import answers
+from privaudit.ensemble import Ensemble
+from privaudit.errors import PluginError
+from privaudit.events import Event, LevelReached
+from privaudit.plugin import Attack, overrides
+from privaudit.recipe import Recipe, Subject
+from privaudit.values import Examples, Outputs
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where and on what an experiment works.
+
+    Attributes:
+        recipe: the question.
+        examples: the dataset.
+        ensemble: who trains on what.
+        device: where training happens.
+        journal: finished trainings.
+        on_event: told about progress.
+        memory: bytes that the weights of one cohort may take; more models make several cohorts.
+    """
+
+    recipe: Recipe
+    examples: Examples
+    ensemble: Ensemble
+    device: torch.device
+    journal: Journal
+    on_event: Callable[[Event], None]
+    memory: int = 4 * 2**30
+
+    def cohort(self, subject: Subject, models: Tensor, plan: bool = False) -> Cohort:
+        """Some models, (k,) int64, as one cohort under a subject's plugins."""
+        return Cohort(
+            self.examples,
+            self.ensemble.role[models],
+            self.ensemble.seeds[models],
+            model=self.recipe.model,
+            sparsifier=subject.sparsifier,
+            defense=subject.defense,
+            training=subject.training,
+            device=self.device,
+            journal=self.journal,
+            plan=plan,
+            on_event=self.on_event,
+        )
+
+    def groups(self, subject: Subject) -> Sequence[Tensor]:
+        """All models, cut where their weights would take too much memory."""
+        count = len(self.ensemble.seeds)
+        copies = 8  # now, best, initial, saved, a chunk's own, its momentum, gradient, and some
+        size = self.cohort(subject, torch.tensor([0])).network.size
+        most = max(1, self.memory // (size * copies * 8))
+        return torch.arange(count).split(min(count, most))
+
+
+@dataclass(frozen=True)
+class Level:
+    """The M models of a subject at one level, and what they answer.
+
+    Attributes:
+        label: the sparsifier's name for it.
+        outputs: of all models.
+        density: (M,) nonzero parameters over the dense network's.
+        nonzero: (M,) nonzero parameters.
+        weights: (M, *shape) by name.
+    """
+
+    label: str
+    outputs: Outputs
+    density: Tensor
+    nonzero: Tensor
+    weights: dict[str, Tensor]
+
+
+def levels(place: Workplace, subject: Subject) -> Iterator[Level]:
+    """Every level of a subject, as soon as all models have reached it.
+
+    Raises:
+        PluginError: the sparsifier's script is not the same for every cohort, or has no level.
+    """
+    groups = place.groups(subject)
+    if len(groups) == 1:
+        yield from _reached(place, subject, groups[0])
+        return
+    parts = [list(_reached(place, subject, models)) for models in groups]
+    for part in zip(*parts, strict=True):
+        yield _joined(part)
+
+
+def _reached(place: Workplace, subject: Subject, models: Tensor) -> Iterator[Level]:
+    cohort = place.cohort(subject, models)
+    attacks = [attack for _, attack in place.recipe.attack_entries()]
+    seen: set[str] = set()
+    for label in subject.sparsifier.sparsify(cohort):
+        if label in seen:
+            raise PluginError(f"sparsifier {subject.sparsifier.name!r} yields {label!r} twice")
+        seen.add(label)
+        shown = cohort
+        if overrides(subject.defense, "finish"):
+            shown = cohort.fork()
+            subject.defense.finish(shown)
+        density = shown.density()
+        place.on_event(LevelReached(label, float(density.mean())))
+        outputs = _asked(shown, place.ensemble.audited[models], attacks)
+        yield Level(label, outputs, density, shown.nonzero(), shown.weights)
+    if not seen:
+        raise PluginError(
+            f"sparsifier {subject.sparsifier.name!r} yields no level: there is nothing to audit"
+        )
+
+
+def _asked(cohort: Cohort, audited: Tensor, attacks: Sequence[Attack]) -> Outputs:
+    """What all attacks together want to know."""
+    return answers(
+        cohort,
+        audited,
+        queries=max(a.queries for a in attacks),
+        noise=max(a.noise for a in attacks),
+        gradient_norm=any("gradient_norm" in a.signals for a in attacks),
+    )
+
+
+def _joined(parts: Sequence[Level]) -> Level:
+    if len({part.label for part in parts}) > 1:
+        names = ", ".join(repr(part.label) for part in parts)
+        raise PluginError(f"a sparsifier's cohorts reached different levels: {names}")
+
+    def cat(tensors: Sequence[Tensor | None]) -> Tensor | None:
+        given = [t for t in tensors if t is not None]
+        return torch.cat(given) if given else None
+
+    outputs = Outputs(
+        torch.cat([p.outputs.logits for p in parts]),
+        cat([p.outputs.noisy for p in parts]),
+        cat([p.outputs.gradient_norm for p in parts]),
+        parts[0].outputs.noise_scale,
+    )
+    return Level(
+        parts[0].label,
+        outputs,
+        torch.cat([p.density for p in parts]),
+        torch.cat([p.nonzero for p in parts]),
+        {n: torch.cat([p.weights[n] for p in parts]) for n in parts[0].weights},
+    )
