@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import conv2d, cross_entropy
 
 from privaudit import Model, PrivauditError
 from privaudit_plugins.models.cnn import CNN
@@ -65,18 +65,36 @@ def test_resnet20_segments_name_six_convolutions_each() -> None:
     assert others - named == {"stem"}
 
 
-def test_resnet20_without_residuals_is_its_shortcuts() -> None:
-    network = resnet((1, 12, 12), 4).eval()
-    for name, module in network.named_modules():
-        if name.endswith("norm2"):
-            assert isinstance(module, nn.BatchNorm2d)
-            nn.init.zeros_(module.weight)
-    x = torch.randn(3, 1, 12, 12)
-    inner = network.stem_norm(network.stem(x)).relu()
-    for name in ("segment2", "segment3"):  # the first segment's shortcuts are identities
-        inner = network.get_submodule(f"{name}.0.shortcut")(inner).relu()
+def test_resnet20_computes_what_he_et_al_draw() -> None:
+    torch.manual_seed(0)
+    network = resnet((1, 12, 12), 4).double().eval()
+    state = {name: torch.rand_like(value.double()) for name, value in network.state_dict().items()}
+    state = {name: v - 0.5 if v.ndim == 4 else v for name, v in state.items()}
+    network.load_state_dict(state)
+
+    def layer(x: Tensor, conv: str, norm: str, stride: int) -> Tensor:
+        weight = state[f"{conv}.weight"]
+        x = conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+        mean, variance, scale, shift = (
+            state[f"{norm}.{part}"].view(-1, 1, 1)
+            for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
+
+    x = torch.randn(3, 1, 12, 12, dtype=torch.float64)
+    inner = layer(x, "stem", "stem_norm", 1).relu()
+    for segment in (1, 2, 3):
+        for block in (0, 1, 2):
+            name = f"segment{segment}.{block}"
+            stride = 2 if segment > 1 and block == 0 else 1
+            short = inner
+            if stride == 2:
+                short = layer(inner, f"{name}.shortcut.0", f"{name}.shortcut.1", 2)
+            inner = layer(inner, f"{name}.conv1", f"{name}.norm1", stride).relu()
+            inner = (layer(inner, f"{name}.conv2", f"{name}.norm2", 1) + short).relu()
     assert inner.shape == (3, 64, 3, 3)
-    torch.testing.assert_close(network(x), network.output(inner.mean((2, 3))))
+    logits = inner.mean((2, 3)) @ state["output.weight"].T + state["output.bias"]
+    torch.testing.assert_close(network(x), logits, rtol=1e-10, atol=1e-10)
 
 
 def test_resnet20_starts_as_pytorch_layers_do() -> None:

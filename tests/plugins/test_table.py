@@ -101,7 +101,7 @@ def test_compressed_tables_are_read_and_damaged_ones_named(
 
 def test_byte_order_mark_blank_lines_and_line_endings_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
-    path.write_bytes(b"\xef\xbb\xbf a , label \r\n\r\n1,x\r\n 2 , y \r\n\r\n")
+    path.write_bytes(b"\xef\xbb\xbflabel , a \r\n\r\nx,1\r\n y , 2 \r\n\r\n")
     examples = load(path)
     assert examples.x.tolist() == [[1], [2]]
     assert examples.classes == ("x", "y")
@@ -140,9 +140,10 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: st
 
 
 def test_a_row_with_a_line_break_does_not_shift_the_count(tmp_path: Path) -> None:
-    path = table(tmp_path, 'a,label\n1,"x\ny"\n?,z\n')
-    with pytest.raises(DataError, match=":4: column 'a' is not a number"):
-        load(path)
+    for text, line in (('1,"x\ny"\n?,z\n', 4), ('1,x\n?,"y\nz"\n', 3)):
+        path = table(tmp_path, "a,label\n" + text)
+        with pytest.raises(DataError, match=f":{line}: column 'a' is not a number"):
+            load(path)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +10,9 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 from torch import Tensor
+
+from privaudit import StoreError
+from privaudit.files import private_folder, write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -41,21 +42,6 @@ def _read(path: Path, key: str) -> Tensor | None:
     return x
 
 
-def _write(path: Path, x: Tensor, key: str) -> None:
-    """Whole or not at all, whatever kills this process."""
-    content = safetensors.torch.save({"x": x}, {"key": key, "checksum": _checksum(x)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
 def cached(path: Path, key: str, make: Callable[[], Tensor]) -> Tensor:
     """The array that `make` gives, from the file at path if that was written under the same key.
 
@@ -69,8 +55,10 @@ def cached(path: Path, key: str, make: Callable[[], Tensor]) -> Tensor:
     x = _read(path, key)
     if x is None:
         x = make()
+        content = safetensors.torch.save({"x": x}, {"key": key, "checksum": _checksum(x)})
         try:
-            _write(path, x, key)
-        except OSError as error:
-            _log.warning("%s cannot be written (%s): images are decoded each time", path, error)
+            private_folder(path.parent)
+            write_whole(path, content)
+        except StoreError as error:
+            _log.warning("the decoded images are not kept: %s", error)
     return x
