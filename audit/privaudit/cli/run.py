@@ -1,8 +1,82 @@
-"""`privaudit run`."""
+"""`privaudit run`: from a recipe to a comparison table."""
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-def run() -> None:
-    """Not written yet."""
-    raise NotImplementedError
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from privaudit.recipe import Recipe
+
+_Recipe = Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B.C=VALUE", help="Change the recipe first; repeatable."),
+]
+_Output = Annotated[
+    Path | None, typer.Option(help="The run's folder; runs/NAME-HASH if not given.")
+]
+_Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")]
+_Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where finished trainings and data are kept; PRIVAUDIT_CACHE or the user's cache "
+        "folder if not given."
+    ),
+]
+_Plan = Annotated[
+    bool, typer.Option("--dry-run", help="Say what there is to do and how long it may take.")
+]
+
+
+def run(
+    recipe: _Recipe,
+    changes: _Set = None,
+    output: _Output = None,
+    device: _Device = "auto",
+    cache: _Cache = None,
+    dry_run: _Plan = False,
+) -> None:
+    """Train, make sparse, attack, and compare; what was done before is not done again."""
+    from rich.console import Console
+
+    from privaudit.recipe import load_recipe
+
+    errors = Console(stderr=True)
+    _attach_logging(errors)
+    loaded = load_recipe(recipe, changes or ())
+    if dry_run:
+        _show_plan(loaded, device, cache)
+        return
+    from privaudit.cli.progress import Progress
+    from privaudit.report import print_table
+    from privaudit.run import run as run_recipe
+
+    with Progress(errors) as progress:
+        result = run_recipe(loaded, output, device=device, cache=cache, on_event=progress)
+    print_table([result], Console())
+    errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)
+
+
+def _show_plan(recipe: Recipe, device: str, cache: Path | None) -> None:
+    from rich.console import Console
+
+    from privaudit.cli.planned import plan_table
+    from privaudit.plan import plan
+    from privaudit.run import workplace
+
+    place = workplace(recipe, device=device, cache=cache)
+    Console().print(plan_table(recipe, plan(place), place))
+
+
+def _attach_logging(console: Console) -> None:
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.captureWarnings(True)

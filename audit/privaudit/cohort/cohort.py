@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,9 +24,6 @@ from privaudit.events import Event
 from privaudit.plugin import Defense, Model, Sparsifier, overrides
 from privaudit.training import Training
 from privaudit.values import Examples, Role
-
-if TYPE_CHECKING:
-    from privaudit.cohort.train import Trained
 
 Named = Mapping[str, Tensor]
 
@@ -287,6 +284,10 @@ class Cohort:
     def records(self) -> list[FitRecord]:
         """What each fit had to do, in order."""
         return self._units.records
+
+    def seconds_per_step(self) -> float:
+        """Measured time of one model's training step, where a plan found work to do."""
+        return self._units.seconds_per_step()
 
     def each(self) -> list[Weighed]:
         """Every model on its own (K = 1), on the device."""

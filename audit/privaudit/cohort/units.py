@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,14 +14,13 @@ from privaudit.cohort.game import Game
 from privaudit.cohort.journal import Journal, digest
 from privaudit.cohort.network import Network
 from privaudit.cohort.stacking import models_at_once
-from privaudit.cohort.train import Rows, Trained, Weighed, train
+from privaudit.cohort.train import OnEpoch, Rows, Trained, Weighed, train
 from privaudit.events import EpochDone, Event, FitStarted
 from privaudit.keys import derive
 from privaudit.plugin import Defense, Model, Sparsifier, overrides
 from privaudit.training import Training
 
-logger = logging.getLogger(__name__)
-
+_CALIBRATION_STEPS = 4
 _TRAINS = (
     "loss", "companion", "companion_loss", "companion_schedule",
     "example_gradient", "batch_gradient",
@@ -96,6 +94,7 @@ class Units:
         self.network, self.data, self.journal = network, data, journal
         self.plan = plan
         self.records: list[FitRecord] = []
+        self._waiting: Fit | None = None  # a fit that a plan found work in
         self._tell = on_event or (lambda event: None)
         examples = data.examples
         self.source = digest(
@@ -113,14 +112,39 @@ class Units:
         for start in range(0, len(missing), at_once):
             models = torch.tensor(missing[start : start + at_once])
             if self.plan:
+                self._waiting = self._waiting or fit
                 states |= {int(m): _unmoved(fit, int(m)) for m in models}
                 continue
-            trained = self._train(fit, models, until)
+            trained = self._train(fit, models, until, self._teller(fit, len(models), until))
             units = [_one(trained, k) for k in range(len(models))]
             names = [keys[int(m)] for m in models]
             self.journal.keep({n: _pack(u) for n, u in zip(names, units, strict=True)})
             states |= {int(m): u for m, u in zip(models, units, strict=True)}
         return _join([states[m] for m in range(len(keys))])
+
+    def seconds_per_step(self) -> float:
+        """Seconds that a step of one model takes in the first fit a plan found work in.
+
+        Measured on a few real steps of as many models as would share them; 0 without work.
+        """
+        fit = self._waiting
+        if fit is None:
+            return 0.0
+        at_once = fit.options.stack or models_at_once(self.network, self.data, fit.game, fit.options)
+        models = torch.arange(min(at_once, len(fit.rows)))
+        some = fit.options.batch_size * _CALIBRATION_STEPS
+        rows = [
+            replace(r, member=r.member[:some], validation=r.validation[:0])
+            for r in (fit.rows[int(m)] for m in models)
+        ]
+        short = replace(fit, rows=rows, options=fit.options.model_copy(update={"epochs": 1}))
+        taken = []
+        for _ in range(2):  # the first warms up
+            started = time.perf_counter()
+            self._train(short, models, None, told=None)
+            taken.append(time.perf_counter() - started)
+        steps = max(-(-len(r.member) // fit.options.batch_size) for r in rows)
+        return taken[-1] / (steps * len(models))
 
     def _record(self, fit: Fit, missing: list[int], at_once: int, until: int | None) -> None:
         epochs = fit.options.epochs if until is None else until
@@ -130,14 +154,19 @@ class Units:
         self.records.append(FitRecord(len(fit.rows), found, epochs, steps, at_once))
         self._tell(FitStarted(len(fit.rows), found, epochs))
 
-    def _train(self, fit: Fit, models: Tensor, until: int | None) -> Trained:
-        device = self.network.device
+    def _teller(self, fit: Fit, models: int, until: int | None) -> OnEpoch:
         epochs = fit.options.epochs if until is None else until
 
         def told(epoch: int, history: Tensor) -> None:
             loss, accuracy, validation = history.nanmean(0).tolist()
-            self._tell(EpochDone(len(models), epoch + 1, epochs, loss, accuracy, validation))
+            self._tell(EpochDone(models, epoch + 1, epochs, loss, accuracy, validation))
 
+        return told
+
+    def _train(
+        self, fit: Fit, models: Tensor, until: int | None, told: OnEpoch | None
+    ) -> Trained:
+        device = self.network.device
         trained = train(
             fit.game,
             self.data,

@@ -1,0 +1,59 @@
+"""The table of a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from privaudit.levels import Workplace
+from privaudit.plan import SubjectPlan
+from privaudit.recipe import Recipe
+from privaudit.report.escape import plain
+
+
+def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], place: Workplace) -> Group:
+    """What there is to do, subject by subject, and in all."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("subject")
+    for head in ("levels", "weights", "trainings", "done", "examples x epochs", "time"):
+        table.add_column(head, justify="right")
+    for each in plans:
+        table.add_row(
+            Text(plain(each.subject)),
+            f"{each.levels}",
+            f"{each.parameters:,}",
+            f"{each.trainings:,}",
+            f"{each.found:,}",
+            f"{each.examples:,}",
+            f"about {duration(each.seconds)}" if each.steps else "-",
+        )
+    models = len(place.ensemble.seeds)
+    remaining = sum(p.trainings - p.found for p in plans)
+    seconds = sum(p.seconds for p in plans)
+    lines = [
+        f"{recipe.name}: {len(place.examples):,} examples, {models} networks "
+        f"({len(recipe.seeds)} seeds x {models // len(recipe.seeds)}) on {place.device}, "
+        f"{len(recipe.attacks)} attacks",
+        f"{remaining:,} trainings remain, about {duration(seconds)} on this machine; "
+        "a training that two subjects share is counted for both; attacks come on top",
+    ]
+    return Group(Text(lines[0]), Text(), table, Text(), Text(lines[1]))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(0.2), duration(75), duration(7300), duration(200_000)
+    ('1 s', '1 min 15 s', '2 h 2 min', '2 d 8 h')
+    """
+    whole = max(1, round(seconds))
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    parts = []
+    for name, size in units:
+        if whole >= size or parts:
+            parts.append(f"{whole // size} {name}")
+            whole %= size
+    return " ".join(p for p in parts[:2] if not p.startswith("0 "))
