@@ -22,8 +22,8 @@ from privaudit_plugins.attacks.loss import Loss
 from privaudit_plugins.attacks.shadow_mlp import ShadowMLP, held_out
 
 CLASSES = 4
-LEARNING = [ShadowMLP(), LogisticRegression()]
-ATTACKS = [Loss(), *LEARNING]
+LEARNING = [ShadowMLP(epochs=15), LogisticRegression()]
+ATTACKS = [Loss(), ShadowMLP(), LogisticRegression()]
 by_name = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 learning_by_name = pytest.mark.parametrize("attack", LEARNING, ids=lambda attack: attack.name)
 

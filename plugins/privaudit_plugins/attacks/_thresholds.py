@@ -24,6 +24,6 @@ def best_threshold(score: Tensor, member: Tensor) -> float:
     advantage = caught - accused
     advantage[:-1][low[:-1] == high[:-1]] = -torch.inf  # equal scores are not cut apart
     best = int((advantage == advantage.max()).nonzero()[0])
-    middle = float(low[best] + (high[best] - low[best]) / 2)
-    # Neighbouring floats have no middle, and neither has a gap that is infinite.
+    middle = float(low[best] / 2 + high[best] / 2)
+    # Neighbouring floats have no middle, and neither has a gap down to minus infinity.
     return middle if middle > float(low[best]) else float(high[best])
