@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
-from pydantic import Field, SerializeAsAny
+from pydantic import Field
 from torch import Tensor
 
 from privaudit.errors import RecipeError
@@ -54,7 +54,7 @@ class Referring(Defense):
 
 class Around(Defense):
     name: Literal["around"] = "around"
-    inner: SerializeAsAny[Defense] = Nothing()
+    inner: Defense = Nothing()  # without SerializeAsAny: nothing may be lost all the same
 
     def respond(self, logits: Tensor) -> Tensor:
         return self.inner.respond(logits)
@@ -134,6 +134,8 @@ ONE_LINE = {
         "must be 1 to 80 printable characters (got 'a\\x1bb')"),
     "entry's training": ("sparsifiers: [{name: cut, training: {lr: -1}}]",
         "x.yaml:7: sparsifiers[0].training.lr: must be more than 0 (got -1)"),
+    "true in an entry's training": ("sparsifiers: [{name: cut, training: {epochs: true}}]",
+        "x.yaml:7: sparsifiers[0].training.epochs: must be a number (got true)"),
     "entry's unknown training": ("sparsifiers: [{name: cut, training: {momentun: 0}}]",
         "x.yaml:7: sparsifiers[0].training.momentun: unknown option 'momentun'; "
         "did you mean 'momentum'?"),
