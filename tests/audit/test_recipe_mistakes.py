@@ -45,6 +45,7 @@ class Nothing(Defense):
 class Late(Defense):
     during: ClassVar[str] = "tune"
     name: Literal["late"] = "late"
+    strength: float = 1
 
 
 class Referring(Defense):
@@ -172,7 +173,7 @@ ONE_LINE = {
         "x.yaml:7: sparsifiers[0].training.milestones: "
         "must be epochs from 0 on, each later than the last (got [-1])"),
     "nested option": ("defenses: [{name: around, inner: {name: late, x: 1}}]",
-        "x.yaml:7: defenses[0].inner.x: unknown option 'x'. There are: name"),
+        "x.yaml:7: defenses[0].inner.x: unknown option 'x'. There are: name, strength"),
     "nested plugin": ("defenses: [{name: around, inner: lat}]", "x.yaml:7: defenses[0].inner: "
         "unknown defense 'lat'; did you mean 'late'? There are: around, late, none, referring"),
     "seed count": ("seeds: true", "x.yaml:7: seeds: "
@@ -285,10 +286,12 @@ def test_a_broken_plugin_that_is_not_used_does_not_matter() -> None:
 
 def test_nested_plugins_survive_being_written_out(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
-    file.write_text(GOOD + "sparsifiers: [cut]\ndefenses: [{name: around, inner: late}]\n")
+    file.write_text(
+        GOOD + "sparsifiers: [cut]\ndefenses: [{name: around, inner: {name: late, strength: 2}}]\n"
+    )
     recipe = load_recipe(file, plugins=PLUGINS)
-    assert recipe.defenses[0].plugin == Around(inner=Late())
+    assert recipe.defenses[0].plugin == Around(inner=Late(strength=2))
     file.write_text(recipe.to_yaml())
     assert load_recipe(file, plugins=PLUGINS) == recipe
-    undefended = load_recipe(file, ["defenses[0].inner=none"], plugins=PLUGINS)
-    assert undefended.digest() != recipe.digest()
+    stronger = load_recipe(file, ["defenses[0].inner.strength=3"], plugins=PLUGINS)
+    assert stronger.digest() != recipe.digest()
