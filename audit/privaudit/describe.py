@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
 
 import annotated_types
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
@@ -36,6 +37,16 @@ class Option:
     bounds: str
     default: str
     meaning: str
+
+    @property
+    def values(self) -> str:
+        """Type and bounds together.
+
+        >>> Option("limit", "int or null", ">= 2", "null", "").values
+        'int >= 2 or null'
+        """
+        kind, null, _ = self.type.partition(" or null")
+        return f"{kind} {self.bounds}".strip() + null
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,11 @@ def type_words(annotation: object) -> str:
     if origin is not None:
         items = [type_words(each) for each in arguments if each is not Ellipsis]
         return f"list of {', '.join(items)}"
+    if isinstance(annotation, type) and issubclass(annotation, Plugin):
+        return f"a {annotation.kind}" if annotation.kind else "a plugin"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        inner = (f"{key}: {type_words(f.annotation)}" for key, f in annotation.model_fields.items())
+        return f"{{{', '.join(inner)}}}"
     if isinstance(annotation, type):
         return _WORDS.get(annotation, annotation.__name__)
     return str(annotation)

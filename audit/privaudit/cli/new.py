@@ -7,13 +7,15 @@ from pathlib import Path
 
 import typer
 
+_OUTPUT = typer.Option(
+    None, help="The folder to make; privaudit-NAME if not given.", show_default=False
+)
+
 
 def new(
     kind: str = typer.Argument(help="attack, sparsifier, defense, model or dataset."),
     name: str = typer.Argument(help="What recipes will call it, such as my_method."),
-    output: Path | None = typer.Option(
-        None, help="The folder to make; privaudit-NAME if not given.", show_default=False
-    ),
+    output: Path | None = _OUTPUT,
 ) -> None:
     """Write a new plugin's distribution: class, entry point, test and README."""
     from privaudit.errors import PluginError

@@ -78,7 +78,7 @@ def _show(each: Provided) -> None:
         _print(Text(_plain(line)))
     if description.options:
         rows = (
-            (option.name, f"{option.type} {option.bounds}".strip(), option.default, option.meaning)
+            (option.name, option.values, option.default, option.meaning)
             for option in description.options
         )
         _print(_table(("option", "type", "default", "meaning"), rows))
