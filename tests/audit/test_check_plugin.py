@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import pytest
 import torch
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, field_serializer, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -63,17 +63,31 @@ class Inner(privaudit.Defense):
 
 
 class Nesting(privaudit.Defense):
-    """Loses the options of what it holds."""
+    """Holds others, of which a recipe finds the classes."""
 
     name: Literal["t"] = "t"
-    defense: privaudit.Defense = Field(Inner(), description="another defense")
+    defense: privaudit.Defense = Field(Inner(rate=0.2), description="another defense")
+    more: tuple[privaudit.Defense, ...] = Field((Inner(), Inner(rate=1)), description="others")
 
 
-class NestingWell(privaudit.Defense):
-    """Keeps them."""
+class Garbled(Good):
+    """Writes what it cannot read."""
 
-    name: Literal["t"] = "t"
-    defense: SerializeAsAny[Inner] = Field(Inner(), description="another defense")
+    rate: float = Field(0.1, description="of something")
+
+    @field_serializer("rate")
+    def percent(self, rate: float) -> str:
+        return f"{rate:.0%}"
+
+
+class Rounded(Good):
+    """Writes less than it knows."""
+
+    rate: float = Field(0.123, description="of something")
+
+    @field_serializer("rate")
+    def digits(self, rate: float) -> float:
+        return round(rate, 1)
 
 
 class Short(Good):
@@ -291,7 +305,8 @@ class Projecting(privaudit.Sparsifier):
         (Thawed, {}, "must stay frozen"),
         (Good, {"rate": 1}, "rate: Extra inputs are not permitted"),
         (Drifting, {}, "not the same after model_dump"),
-        (Nesting, {}, "SerializeAsAny"),
+        (Garbled, {}, "Garbled refuses its own options as model_dump writes them"),
+        (Rounded, {}, "not the same after model_dump"),
         (Short, {}, "one score for each of the 40 examples"),
         (Nan, {}, "NaN for"),
         (Moody, {}, "answers the same signals differently"),
@@ -325,6 +340,6 @@ def test_a_broken_plugin_is_told_what_to_change(
         check_plugin(cls, **options)
 
 
-@pytest.mark.parametrize("cls", [Good, Infinite, Linear, NestingWell])
+@pytest.mark.parametrize("cls", [Good, Infinite, Linear, Nesting])
 def test_a_sound_plugin_passes(cls: type[privaudit.Plugin]) -> None:
     check_plugin(cls)
