@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from math import cos, pi
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Training(BaseModel):
     """One schedule, restarted by every `fit`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(30, ge=1, description="passes over each model's members")
     batch_size: int = Field(64, ge=1, description="examples in a step")
@@ -32,12 +33,16 @@ class Training(BaseModel):
         None, ge=1, description="models that share a step; chosen by device and size if not given"
     )
 
+    @model_validator(mode="after")
+    def _milestones_have_a_schedule(self) -> Self:
+        if self.milestones and self.schedule != "step":
+            raise ValueError("milestones do nothing without schedule: step")
+        return self
+
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, from 0."""
         if self.schedule == "step":
             return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
         if self.schedule == "cosine":
-            from math import cos, pi
-
             return self.lr * (1 + cos(pi * epoch / self.epochs)) / 2
         return self.lr

@@ -1,0 +1,5 @@
+"""`python -m privaudit`: the command line."""
+
+from privaudit.cli import main
+
+main()
