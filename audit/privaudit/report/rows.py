@@ -79,4 +79,4 @@ class Row:
     @property
     def name(self) -> str:
         """Subject and level, as a baseline is named."""
-        return f"{self.subject} / {self.level}"
+        return f"{self.subject} / {self.level}" if self.level else self.subject
