@@ -43,7 +43,7 @@ def build_networks(
     def one(seed: int) -> nn.Module:
         nonlocal dense
         with seeded(derive(seed, "build")):
-            module = model.build(shape, classes)
+            module = adapt(model.build(shape, classes))
         dense = sum(p.numel() for p in module.parameters())
         with seeded(derive(seed, "prepare")):
             return adapt(sparsifier.prepare(module))

@@ -34,6 +34,7 @@ class KeyedDropout(nn.Module):
             return x
         shape = x.shape[:2] + (1,) * (x.ndim - 2) if self.features else x.shape
         keep = uniform(self.key, *shape) >= self.p
+        self.key = fold(self.key, 0)  # a layer called twice draws two masks
         return x * keep / (1 - self.p)
 
 
@@ -48,7 +49,7 @@ def adapt(module: nn.Module) -> nn.Module:
         refusal = _refusal(layer)
         if refusal:
             raise PluginError(f"layer {name!r} of the network {refusal}")
-        for child_name, child in layer.named_children():
+        for child_name, child in layer._modules.items():  # named_children skips second names
             if isinstance(child, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
                 keyed = KeyedDropout(child.p, features=not isinstance(child, nn.Dropout))
                 setattr(layer, child_name, keyed)
