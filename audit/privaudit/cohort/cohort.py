@@ -130,6 +130,11 @@ class Cohort:
             seeds=self.seeds,
             number=self._state.fits,
         )
+        if fit.game.defense.reference and not all(len(r.reference) for r in self._rows):
+            raise PluginError(
+                f"defense {fit.game.defense.name!r} trains with reference examples, and a model "
+                "has none: raise the recipe's split.reference"
+            )
         self._first = self._first or fit
         trained = self._units.run(fit)
         self._best = trained.best
@@ -185,13 +190,19 @@ class Cohort:
             scores: importance (M, *shape) by name; only the named weights are candidates. By
                 default the magnitude of all weights of two and more axes: no bias, no BatchNorm.
             scope: compare all candidates with each other, or those of each layer.
+
+        Raises:
+            PluginError: a share outside 0 to 1, an unknown name or a wrong shape.
         """
         share = torch.as_tensor(keep, dtype=torch.float64).expand(len(self))
         if not bool(((share >= 0) & (share <= 1)).all()):
             raise PluginError(f"prune(keep=...) takes a share from 0 to 1, got {keep}")
-        named = scores or {n: w.abs() for n, w in self.weights.items() if w.ndim > 2}
+        if scores is None:
+            scores = {n: w.abs() for n, w in self.weights.items() if w.ndim > 2}
+        named = scores
+        self._check(named)
         masks = self.masks
-        groups = [list(named)] if scope == "global" else [[n] for n in named]
+        groups = [list(named)] if scope == "global" and named else [[n] for n in named]
         changed: dict[str, Tensor] = {}
         for group in groups:
             flat = [named[n].detach().cpu().flatten(1) for n in group]
@@ -222,7 +233,7 @@ class Cohort:
         return self._network.views(flat)
 
     def logits(self, x: Tensor | None = None) -> Tensor:
-        """Answers (M, N, C) of all models to all examples, or to x (n, ...) in the dataset's units."""
+        """Answers (M, N, C) of all models to all examples, or to x (n, ...) in their units."""
         data = self._data if x is None else self._data.on(x)
         rows = torch.arange(len(data.y), device=self._network.device)
         return torch.stack(

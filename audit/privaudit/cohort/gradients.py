@@ -59,8 +59,11 @@ def _gradient(units: Units, own: Weighed, loss: Loss, rows: Tensor) -> Tensor:
 def _identity(units: Units, loss: Loss, owner: tuple[Plugin, ...]) -> str | None:
     """A key for the loss: its code and what it closes over; None where that has no content."""
     try:
-        code = inspect.getsource(loss)
         held = inspect.getclosurevars(loss).nonlocals
-        return digest("gradients", units.source, code, {**held}, *owner)
-    except (TypeError, OSError):
+        # Two lambdas on one line share their source, and `lambda l, y, t=t: ...` binds by default.
+        place = [list(p) for p in loss.__code__.co_positions()]
+        given = list(loss.__defaults__ or ()), loss.__kwdefaults__ or {}
+        code = inspect.getsource(loss)
+        return digest("gradients", units.source, code, place, *given, {**held}, *owner)
+    except (AttributeError, TypeError, OSError):
         return None

@@ -87,13 +87,25 @@ def digest(*parts: object) -> str:
 _source = cache(source_digest)
 
 
+def _sources(part: object) -> set[str]:
+    """Digests of the code of a plugin and of the plugins in its options."""
+    if isinstance(part, BaseModel):
+        return {_source(type(part))}.union(*(_sources(value) for _, value in part))
+    if isinstance(part, Mapping):
+        return set().union(*(_sources(value) for value in part.values()))
+    if isinstance(part, list | tuple):
+        return set().union(*(_sources(value) for value in part))
+    return set()
+
+
 def _content(part: object) -> bytes:
     if isinstance(part, Tensor):
         flat = part.detach().cpu().contiguous()
         head = f"{flat.dtype} {tuple(flat.shape)} ".encode()
         return head + flat.reshape(-1).view(torch.uint8).numpy().tobytes()
     if isinstance(part, BaseModel):
-        return json.dumps([_source(type(part)), part.model_dump(mode="json", serialize_as_any=True)]).encode()
+        options = part.model_dump(mode="json", serialize_as_any=True)
+        return json.dumps([sorted(_sources(part)), options]).encode()
     if isinstance(part, Mapping):
         return digest(*[x for name in sorted(part) for x in (name, part[name])]).encode()
     if part is None or isinstance(part, str | int | float | bool | tuple | list):

@@ -17,7 +17,9 @@ def keep_largest(scores: Tensor, kept: Tensor, keep: Tensor) -> Tensor:
         keep: (M,) share of the remaining ones that stays.
     """
     stays = (keep.double() * kept.sum(1)).round().long()
-    ranked = scores.masked_fill(~kept, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    ranked = scores.argsort(dim=1, descending=True, stable=True)
+    first = kept.gather(1, ranked).int().argsort(dim=1, descending=True, stable=True)
+    ranked = ranked.gather(1, first)  # what is pruned comes last, even after scores of -inf
     rank = torch.empty_like(ranked).scatter_(
         1, ranked, torch.arange(scores.shape[1]).expand_as(ranked)
     )

@@ -193,7 +193,7 @@ class _Loop:
         epochs = torch.full((self.count,), epoch, device=self.device)
         loss = torch.zeros(self.count, device=self.device, dtype=torch.float64)
         right = torch.zeros(self.count, device=self.device, dtype=torch.int64)
-        for s in range(int(steps.max())):
+        for s in range(int(steps[running].max())):
             active = running & (s < steps)
             some = None if bool(active.all()) else active.to(self.device)
             batch = self._batch(order[:, s], fold(keys, s)) | {"epoch": epochs}
@@ -215,7 +215,9 @@ class _Loop:
         flat = self.now.flat.clone() if self.game.projects and some is not None else self.now.flat
         self.optimizer.step(flat, gradient, rate, self.trainable, column)
         if self.game.projects:
-            flat = self.project(flat, batch["epoch"])
+            projected = self.project(flat, batch["epoch"])
+            free = self.trainable
+            flat = projected if free is None else torch.where(free > 0, projected, flat)
         now = Weighed(flat, buffers, self.now.second, self.now.second_buffers)
         self.now = now if some is None else now.where(some, before)
         return loss, right
