@@ -95,6 +95,11 @@ def levels(place: Workplace, subject: Subject) -> Iterator[Level]:
         yield from _reached(place, subject, groups[0])
         return
     parts = [list(_reached(place, subject, models)) for models in groups]
+    if len({len(part) for part in parts}) > 1:
+        raise PluginError(
+            f"sparsifier {subject.sparsifier.name!r} yields more levels for some models than for "
+            "others: it must not choose by what it finds in the weights"
+        )
     for part in zip(*parts, strict=True):
         yield _joined(part)
 

@@ -21,6 +21,7 @@ from privaudit.files import private_folder, write_whole
 from privaudit.host import Plugins, load_plugins
 from privaudit.levels import Level, Workplace, levels
 from privaudit.recipe import Recipe, Subject
+from privaudit.recipe.model import essence
 from privaudit.result import AuditResult, RunResult, load_run, model_path, save_run
 from privaudit.values import Role
 from privaudit.version import __version__
@@ -72,7 +73,8 @@ def run(
                 scores[f"score_{len(audits)}"] = score
                 audits.append(audit)
     environment = describe(place.device, used) | {"seconds": round(time.monotonic() - started, 1)}
-    result = RunResult(recipe.name, recipe.model_dump(mode="json"), environment, tuple(audits))
+    dumped = recipe.model_dump(mode="json", serialize_as_any=True)
+    result = RunResult(recipe.name, dumped, environment, tuple(audits))
     return save_run(folder, result, recipe_yaml=recipe.to_yaml(), scores=scores)
 
 
@@ -107,7 +109,8 @@ def _finished(folder: Path, recipe: Recipe, used: list[dict[str, str]]) -> RunRe
     if not (folder / "result.json").exists():
         return None
     earlier = load_run(folder)
-    if earlier.recipe != recipe.model_dump(mode="json"):
+    asked = recipe.model_dump(mode="json", serialize_as_any=True)
+    if essence(earlier.recipe) != essence(asked):
         raise StoreError(
             f"{folder} holds the run of another recipe, {earlier.name!r}: name another --output"
         )
@@ -150,7 +153,7 @@ def _attacked(
                     defense=subject.defense_label,
                 )
                 found.append(audit.metrics["auc"]["value"])
-                yield audit, scores.score[signals.audited].float().numpy()
+                yield audit, scores.score[signals.audited].detach().numpy()
         place.on_event(AttackDone(label, level.label, float(np.mean(found))))
 
 

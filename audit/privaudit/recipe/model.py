@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any, Generic, TypeVar
@@ -195,10 +196,16 @@ class Recipe(BaseModel):
 
     def digest(self) -> str:
         """A hash (64 hex digits) of everything but `stack`, which changes speed, not results."""
-        data = self.model_dump(mode="json", serialize_as_any=True)
-        for holder in (data, *data["sparsifiers"], *data["defenses"]):
-            holder.get("training", {}).pop("stack", None)
+        data = essence(self.model_dump(mode="json", serialize_as_any=True))
         return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def essence(dumped: Mapping[str, Any]) -> dict[str, Any]:
+    """A dumped recipe without `stack`, which changes speed, not results."""
+    data = deepcopy(dict(dumped))
+    for holder in (data, *data.get("sparsifiers", ()), *data.get("defenses", ())):
+        holder.get("training", {}).pop("stack", None)
+    return data
 
 
 def combined(training: Training, *changes: Mapping[str, Any]) -> Training:
