@@ -55,9 +55,7 @@ def checked(attack: Attack, scores: AttackScores, audited: Tensor) -> AttackScor
     if bool(scores.score[audited].isnan().any()):
         raise PluginError(f"{who} scores an audited example as NaN")
     decision = scores.decision
-    if decision is not None and (
-        decision.shape != audited.shape or decision.dtype != torch.bool
-    ):
+    if decision is not None and (decision.shape != audited.shape or decision.dtype != torch.bool):
         raise PluginError(f"{who} must decide yes or no (bool) for all {len(audited)} examples")
     for variant in scores.variants.values():
         checked(attack, variant, audited)

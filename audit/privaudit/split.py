@@ -49,9 +49,7 @@ def make_split(options: SplitOptions, count: int, shadows: int, seed: int) -> Sp
     return _disjoint(options, count, shadows, seed, partition)
 
 
-def _disjoint(
-    options: SplitOptions, count: int, shadows: int, seed: int, partition: int
-) -> Split:
+def _disjoint(options: SplitOptions, count: int, shadows: int, seed: int, partition: int) -> Split:
     """Two pools: the target's and the shadows', each with its members and non-members."""
     sizes = _disjoint_sizes(options, count)
     order = _shuffled(torch.arange(count), derive(partition, "pools"))

@@ -60,9 +60,7 @@ class Batches:
             down = (uniform(fold(key, _DOWN), count) * shifts).long()
             right = (uniform(fold(key, _RIGHT), count) * shifts).long()
             channels = torch.arange(self._x.shape[1], device=rows.device)
-            x = self._windows[
-                rows[..., None], channels, down[..., None], right[..., None]
-            ]
+            x = self._windows[rows[..., None], channels, down[..., None], right[..., None]]
         else:
             x = self._x[rows]
         if self._flip:

@@ -238,7 +238,9 @@ class Cohort:
         rows = torch.arange(len(data.y), device=self._network.device)
         return torch.stack(
             [
-                answer(self._network, w.flat[0], {n: b[0] for n, b in w.buffers.items()}, data, rows)
+                answer(
+                    self._network, w.flat[0], {n: b[0] for n, b in w.buffers.items()}, data, rows
+                )
                 for w in self.each()
             ]
         ).cpu()
@@ -303,9 +305,7 @@ class Cohort:
     def each(self) -> list[Weighed]:
         """Every model on its own (K = 1), on the device."""
         weights = self._state.weights
-        return [
-            weights[torch.tensor([m])].to(self._network.device) for m in range(len(self))
-        ]
+        return [weights[torch.tensor([m])].to(self._network.device) for m in range(len(self))]
 
     def _in_force(self, tune: bool, defense: Defense | None) -> tuple[Defense, Network | None]:
         if defense is not None:

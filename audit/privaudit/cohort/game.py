@@ -83,7 +83,12 @@ class Game:
             refuse_batch_norm(network.module, defense)
 
     def gradient(
-        self, flat: Tensor, buffers: Buffers, batch: Buffers, second: Tensor, second_buffers: Buffers
+        self,
+        flat: Tensor,
+        buffers: Buffers,
+        batch: Buffers,
+        second: Tensor,
+        second_buffers: Buffers,
     ) -> tuple[Tensor, Buffers, Tensor, Tensor]:
         """Gradient (P,), buffers, loss and number of right answers of one step."""
         if self.defense.per_example:
@@ -100,7 +105,12 @@ class Game:
         return gradient, after, loss.detach(), (logits.argmax(-1) == batch["y"]).sum()
 
     def _private_gradient(
-        self, flat: Tensor, buffers: Buffers, batch: Buffers, second: Tensor, second_buffers: Buffers
+        self,
+        flat: Tensor,
+        buffers: Buffers,
+        batch: Buffers,
+        second: Tensor,
+        second_buffers: Buffers,
     ) -> tuple[Tensor, Buffers, Tensor, Tensor]:
         def one(x: Tensor, y: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             own = batch | {"x": x[None], "y": y[None], "key": key}
@@ -123,7 +133,12 @@ class Game:
         return total, buffers, losses.mean(), right.sum()
 
     def companion_gradient(
-        self, flat: Tensor, buffers: Buffers, batch: Buffers, second: Tensor, second_buffers: Buffers
+        self,
+        flat: Tensor,
+        buffers: Buffers,
+        batch: Buffers,
+        second: Tensor,
+        second_buffers: Buffers,
     ) -> tuple[Tensor, Buffers]:
         """Gradient (Pc,) of the companion's own loss, and its buffers."""
 
@@ -144,12 +159,15 @@ class Game:
         return Weights(self.network.views(flat), self.network.module)
 
     def _step(
-        self, flat: Tensor, buffers: Buffers, batch: Buffers, second: Tensor, second_buffers: Buffers
+        self,
+        flat: Tensor,
+        buffers: Buffers,
+        batch: Buffers,
+        second: Tensor,
+        second_buffers: Buffers,
     ) -> tuple[Step, Buffers]:
         key = batch["key"]
-        logits, after = self.network.forward(
-            flat, buffers, batch["x"], key=fold(key, _DROPOUT)
-        )
+        logits, after = self.network.forward(flat, buffers, batch["x"], key=fold(key, _DROPOUT))
         reference = None
         if "reference_x" in batch:
             reference, _ = self.network.forward(

@@ -96,8 +96,7 @@ class Network:
         parts = flat.split(self.sizes, dim=-1)
         lead = flat.shape[:-1]
         return {
-            n: p.reshape(lead + s)
-            for n, s, p in zip(self.names, self.shapes, parts, strict=True)
+            n: p.reshape(lead + s) for n, s, p in zip(self.names, self.shapes, parts, strict=True)
         }
 
     def flatten(self, named: Mapping[str, Tensor], otherwise: Tensor) -> Tensor:

@@ -71,8 +71,6 @@ class Optimizer:
         flat.sub_(self._first / width * (lr / (1 - 0.9**self._steps)))
 
     def _restore(self, flat: Tensor, before: tuple[Tensor | None, ...], active: Tensor) -> None:
-        for now, then in zip(
-            (flat, self._first, self._steps, self._second), before, strict=True
-        ):
+        for now, then in zip((flat, self._first, self._steps, self._second), before, strict=True):
             if now is not None and then is not None:
                 now.copy_(torch.where(active, now, then))

@@ -241,7 +241,9 @@ class _Loop:
         """(K, steps, B) rows of reference examples, gone through as often as it takes."""
         if not self.game.defense.reference:
             return None
-        orders = [o.repeat(-(-steps // len(o)), 1)[:steps] for o in self._orders("reference", epoch, size)]
+        orders = [
+            o.repeat(-(-steps // len(o)), 1)[:steps] for o in self._orders("reference", epoch, size)
+        ]
         return torch.stack(orders).to(self.device)
 
     def _batch(self, rows: Tensor, keys: Tensor) -> Buffers:

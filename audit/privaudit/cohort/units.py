@@ -107,7 +107,9 @@ class Units:
         found = {m: unit for m, key in enumerate(keys) if (unit := self.journal.find(key))}
         states = {m: _unpack(unit) for m, unit in found.items()}
         missing = [m for m in range(len(keys)) if m not in states]
-        at_once = fit.options.stack or models_at_once(self.network, self.data, fit.game, fit.options)
+        at_once = fit.options.stack or models_at_once(
+            self.network, self.data, fit.game, fit.options
+        )
         self._record(fit, missing, at_once, until)
         for start in range(0, len(missing), at_once):
             models = torch.tensor(missing[start : start + at_once])
@@ -130,7 +132,9 @@ class Units:
         fit = self._waiting
         if fit is None:
             return 0.0
-        at_once = fit.options.stack or models_at_once(self.network, self.data, fit.game, fit.options)
+        at_once = fit.options.stack or models_at_once(
+            self.network, self.data, fit.game, fit.options
+        )
         models = torch.arange(min(at_once, len(fit.rows)))
         some = fit.options.batch_size * _CALIBRATION_STEPS
         rows = [
@@ -163,9 +167,7 @@ class Units:
 
         return told
 
-    def _train(
-        self, fit: Fit, models: Tensor, until: int | None, told: OnEpoch | None
-    ) -> Trained:
+    def _train(self, fit: Fit, models: Tensor, until: int | None, told: OnEpoch | None) -> Trained:
         device = self.network.device
         trained = train(
             fit.game,
