@@ -25,6 +25,7 @@ model: {name: mlp, hidden: [16]}
 training: &base
   lr: 3e-4
   epochs: 15_000
+  schedule: step
 sparsifiers:
   - dense
   - {name: dense, label: "no", weights: last, training: {lr: 1e-1, milestones: [2, 5]}}
@@ -140,7 +141,7 @@ def test_any_recipe_loads_back_equal(
 ) -> None:
     plugins = load_plugins_once()
     data = {**yaml.safe_load(TEXT), "seeds": seeds, "split": {"validation": validation}}
-    data |= {"training": {"lr": lr}, "attacks": [{"name": "loss", "label": label}]}
+    data |= {"training": {"lr": lr, "schedule": "step"}, "attacks": [{"name": "loss", "label": label}]}
     recipe = load_recipe(data, plugins=plugins)
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")

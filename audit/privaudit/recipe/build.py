@@ -32,7 +32,11 @@ DEFAULTS: dict[str, Any] = {"sparsifiers": ["dense"], "defenses": ["none"]}
 BESIDE: dict[str, tuple[str, ...]] = {
     "sparsifiers": ("label", "training"),
     "defenses": ("label", "training"),
-    "attacks": ("label",),
+    "attacks": ("label", "shadow_sparsifier", "shadow_defense"),
+}
+BELIEFS: dict[str, tuple[type[Plugin], str]] = {
+    "shadow_sparsifier": (Sparsifier, "sparsifiers"),
+    "shadow_defense": (Defense, "defenses"),
 }
 _SECTIONS = ("split", "training")
 
@@ -49,6 +53,7 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
         values[key] = builder.required(kind, values, key)
     for key, kind in LISTS.items():
         values[key] = builder.entries(kind, values, key)
+    values |= builder.beliefs(data, ())
     mistakes = builder.mistakes
     wrong: set[Place] = set()
     try:
@@ -118,11 +123,24 @@ class _Builder:
         plugin = self.plugin(kind, raw, path, allowed)
         if "training" in beside:
             beside["training"] = self.changes(beside["training"], (*path, "training"))
+        beside |= self.beliefs(beside, path)
         try:
             return Entry[P](plugin=plugin, **beside)
         except ValidationError as error:
             self.mistakes += mistakes_of(error, Entry, beside, path)
             return Entry[P](plugin=plugin)
+
+    def beliefs(self, raw: Mapping[str, Any], path: Place) -> dict[str, Any]:
+        """What the attacker believes: "same", or a plugin; "none" is what a recipe defaults to."""
+        return {
+            key: raw[key]
+            if raw[key] == "same"
+            else self.plugin(
+                kind, DEFAULTS[default][0] if raw[key] == "none" else raw[key], (*path, key)
+            )
+            for key, (kind, default) in BELIEFS.items()
+            if key in raw
+        }
 
     def changes(self, raw: Any, path: Place) -> dict[str, Any]:
         """The training options an entry changes, validated together with the recipe's own."""

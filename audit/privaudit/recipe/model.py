@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -102,6 +102,9 @@ class Entry(BaseModel, Generic[P]):
         plugin: the plugin itself, without the rest.
         label: what reports call it, where the recipe says so.
         training: the options of `Training` that it changes, by name.
+        shadow_sparsifier: of an attack: what the attacker believes made the target sparse; None
+            leaves it to the recipe.
+        shadow_defense: of an attack: what the attacker believes protects the target.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -109,6 +112,8 @@ class Entry(BaseModel, Generic[P]):
     plugin: P
     label: Label | None = None
     training: dict[str, Any] = Field(default_factory=dict)
+    shadow_sparsifier: SerializeAsAny[Sparsifier] | Literal["same"] | None = None
+    shadow_defense: SerializeAsAny[Defense] | Literal["same"] | None = None
 
     @property
     def title(self) -> str:
@@ -119,7 +124,12 @@ class Entry(BaseModel, Generic[P]):
     def _flat(self) -> dict[str, Any]:
         data = self.plugin.model_dump(mode="json", serialize_as_any=True)
         data |= {} if self.label is None else {"label": self.label}
-        return data | ({"training": self.training} if self.training else {})
+        data |= {"training": self.training} if self.training else {}
+        for key in ("shadow_sparsifier", "shadow_defense"):
+            believed = getattr(self, key)
+            if believed is not None:
+                data[key] = believed if believed == "same" else believed.model_dump(mode="json")
+        return data
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,15 @@ class Recipe(BaseModel):
     )
     defenses: tuple[Entry[Defense], ...] = Field(min_length=1, description="what protects it")
     attacks: tuple[Entry[Attack], ...] = Field(min_length=1, description="what tells members")
+    shadow_sparsifier: SerializeAsAny[Sparsifier] | Literal["same"] = Field(
+        "same", description="what the attacker believes made the target sparse: same, none, or any"
+    )
+    shadow_defense: SerializeAsAny[Defense] | Literal["same"] = Field(
+        "same", description="what the attacker believes protects the target: same, none, or any"
+    )
+    matched: bool = Field(
+        False, description="also audit, for each sparse network, a dense one of equal test accuracy"
+    )
 
     def subjects(self) -> tuple[Subject, ...]:
         """Every sparsifier with every defense, defenses varying fastest."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from privaudit.plugin import KINDS, Plugin
-from privaudit.recipe.build import BESIDE, DEFAULTS, LISTS
+from privaudit.recipe.build import BELIEFS, BESIDE, DEFAULTS, LISTS
 from privaudit.recipe.model import Entry, Recipe
 from privaudit.training import Training
 
@@ -39,13 +39,18 @@ def recipe_schema(plugins: Plugins) -> dict[str, Any]:
         options = [{"$ref": f"#/$defs/{key_of(plugin)}"} for plugin in chosen.values()]
         definitions[key_of(kind)] = _choice(chosen, options)
     training = {"$ref": f"#/$defs/{key_of(Training)}"}
+    beliefs = {
+        name: {"anyOf": [{"enum": ["none", "same"]}, {"$ref": f"#/$defs/{key_of(kind)}"}]}
+        for name, (kind, _) in BELIEFS.items()
+    }
     for key, entry in entries.items():
-        beside = {"label": _LABEL, "training": training}
+        beside = {"label": _LABEL, "training": training, **beliefs}
         beside = {name: beside[name] for name in BESIDE[key]}
         chosen = plugins.of(LISTS[key].kind)
         options = [_widened(definitions[key_of(plugin)], beside) for plugin in chosen.values()]
         definitions[key_of(entry)] = _choice(chosen, options)
     recipe = definitions.pop(key_of(Recipe))
+    recipe["properties"] |= beliefs
     recipe["required"] = [name for name in recipe["required"] if name not in DEFAULTS]
     return {"$schema": _DIALECT, **recipe, "$defs": definitions}
 

@@ -1,0 +1,42 @@
+"""What the attacker knows of how the target was made: same as its shadows, or something else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from privaudit.plugin import Attack, Defense, Sparsifier
+from privaudit.recipe.model import Entry, Recipe, Subject, combined
+
+P = TypeVar("P", Sparsifier, Defense)
+
+
+def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> Subject:
+    """How the shadows are made that an attack learns from, when a subject is its target.
+
+    The subject itself, unless `shadow_sparsifier` or `shadow_defense` of the attack's entry, or
+    else of the recipe, says that the attacker believes something else (Yuan & Zhang 2022).
+    """
+    sparsifier = attack.shadow_sparsifier or recipe.shadow_sparsifier
+    defense = attack.shadow_defense or recipe.shadow_defense
+    if sparsifier == "same" and defense == "same":
+        return subject
+    believed_sparsifier = _entry(recipe.sparsifiers, subject.sparsifier_label, sparsifier)
+    believed_defense = _entry(recipe.defenses, subject.defense_label, defense)
+    return replace(
+        subject,
+        label=f"{subject.label}, believed {believed_sparsifier.title} + {believed_defense.title}",
+        sparsifier=believed_sparsifier.plugin,
+        defense=believed_defense.plugin,
+        training=combined(recipe.training, believed_sparsifier.training, believed_defense.training),
+    )
+
+
+def _entry(
+    entries: tuple[Entry[P], ...], own: str, believed: P | str
+) -> Entry[P]:
+    """The recipe's entry of a plugin, with its training; a new one where it has none."""
+    if isinstance(believed, str):
+        return next(entry for entry in entries if entry.title == own)
+    known = (entry for entry in entries if entry.plugin == believed)
+    return next(known, Entry[P](plugin=believed))
