@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from privaudit.errors import StoreError as StoreError
     from privaudit.hooks import hookimpl as hookimpl
     from privaudit.host import load_plugins as load_plugins
+    from privaudit.outputs import OutputAudit as OutputAudit
+    from privaudit.outputs import audit_outputs as audit_outputs
     from privaudit.plugin import Attack as Attack
     from privaudit.plugin import Dataset as Dataset
     from privaudit.plugin import Defense as Defense
@@ -46,6 +48,7 @@ _HOME = {
     "errors": ["DataError", "PluginError", "PrivauditError", "RecipeError", "StoreError"],
     "hooks": ["hookimpl"],
     "host": ["load_plugins"],
+    "outputs": ["OutputAudit", "audit_outputs"],
     "plugin": ["Attack", "Dataset", "Defense", "Model", "Plugin", "Sparsifier", "Step", "Weights"],
     "recipe": ["Recipe", "load_recipe"],
     "result": ["RunResult", "load_run"],
@@ -56,7 +59,7 @@ _HOME = {
 }  # fmt: skip
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = ["__version__", *sorted(_MODULE)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_MODULE)]
 
 
 def __getattr__(name: str) -> object:

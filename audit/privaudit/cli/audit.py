@@ -1,0 +1,76 @@
+"""`privaudit audit`: attacks on what a network has already answered, and gates for releases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+GATE_BROKEN = 3
+"""Exit code when the audit was made and a gate did not hold."""
+
+_Archive = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUTPUTS.npz",
+        help="NumPy archive with logits (N, C) or (Q, N, C), labels (N,), members (N,), and where "
+        "wanted shadow_logits (K, N, C) or (K, Q, N, C), shadow_members (K, N), audited (N,), x.",
+    ),
+]
+_Attacks = Annotated[
+    str, typer.Option(metavar="NAME[,NAME...]", help="Attacks, as `privaudit plugins` lists them.")
+]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="ATTACK.OPTION=VALUE", help="Change an attack's option; repeatable."
+    ),
+]
+_Gate = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="METRIC<NUMBER",
+        help="Exit 3 unless the upper confidence limit of every attack is below the number: auc, "
+        "tpr@0.1, tpr@0.01, tpr@0.001, tpr@0.0001, balanced_accuracy; or defense>NUMBER, by its "
+        "lower limit. Repeatable.",
+    ),
+]
+_Format = Annotated[
+    Literal["table", "json"],
+    typer.Option("--format", help="What to print; JSON holds shares from 0 to 1."),
+]
+_Confidence = Annotated[float, typer.Option(help="Of every interval, two-sided.")]
+_Seed = Annotated[int, typer.Option(help="Of the attacks' own randomness.")]
+
+
+def audit(
+    outputs: _Archive,
+    attacks: _Attacks,
+    changes: _Set = None,
+    gate: _Gate = None,
+    format: _Format = "table",
+    confidence: _Confidence = 0.95,
+    seed: _Seed = 0,
+) -> None:
+    """Attack a network by the outputs you already have, and gate a release on the result."""
+    from privaudit.cli.audited import as_json, chosen, print_table
+    from privaudit.gate import judge, parse_gate
+    from privaudit.outputs import audit_outputs
+    from privaudit.outputs.archive import read_archive
+    from privaudit.report.escape import plain
+
+    gates = [parse_gate(text) for text in gate or ()]
+    entries = chosen(attacks, changes or ())
+    arrays = read_archive(outputs)
+    found = audit_outputs(**arrays, attacks=entries, confidence=confidence, seed=seed)
+    metrics = {label: each.metrics for label, each in found.items()}
+    verdicts = [judge(each, metrics) for each in gates]
+    if format == "json":
+        typer.echo(as_json(metrics, verdicts, confidence))
+    else:
+        print_table(metrics, confidence)
+    for verdict in verdicts:  # for people on stderr, where stdout is for a program
+        typer.echo(plain(verdict.sentence()), err=format == "json")
+    if not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(GATE_BROKEN)

@@ -1,0 +1,133 @@
+"""Audits what a network has already answered: arrays in, metrics with intervals out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from privaudit.attacking import checked
+from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError
+from privaudit.host import Plugins, load_plugins
+from privaudit.keys import derive
+from privaudit.metrics import evaluate
+from privaudit.outputs.arrays import Answers, read_answers
+from privaudit.outputs.doubts import voice_doubts
+from privaudit.outputs.entries import attack_entries, check_needs
+from privaudit.plugin import Attack
+from privaudit.recipe.messages import show
+from privaudit.values import AttackScores, Outputs, Role, Signals
+
+__all__ = ["OutputAudit", "audit_outputs"]
+
+
+@dataclass(frozen=True)
+class OutputAudit:
+    """What one attack found in given outputs, about A audited rows in their order.
+
+    Attributes:
+        scores: (A,) float64, higher = likelier a member.
+        metrics: as `privaudit.metrics.evaluate` makes them.
+        decision: (A,) bool, the attacker's own verdict, or None where it gives none.
+    """
+
+    scores: NDArray[np.float64]
+    metrics: dict[str, Any]
+    decision: NDArray[np.bool_] | None
+
+
+def audit_outputs(
+    logits: Any,
+    labels: Any,
+    members: Any,
+    attacks: Sequence[str | Mapping[str, Any] | Attack],
+    *,
+    shadow_logits: Any = None,
+    shadow_members: Any = None,
+    audited: Any = None,
+    x: Any = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+    plugins: Plugins | None = None,
+) -> dict[str, OutputAudit]:
+    """Attack a network by what it, and perhaps shadow networks, answer about N examples.
+
+    Arrays may be NumPy's, torch's on any device, or lists. Everything is checked before the first
+    attack runs. Half-precision logits are attacked in float32, which holds them exactly.
+
+    Args:
+        logits: (N, C), or (Q, N, C) with query 0 the examples themselves and the rest
+            augmentations of them, which attacks that combine queries use as well.
+        labels: (N,) whole numbers from 0 to C - 1.
+        members: (N,) bool: who was in the training data.
+        attacks: names, mappings of options with a name and perhaps a label, or plugins.
+        shadow_logits: (K, N, C), or (K, Q, N, C), of K networks that the attacker trained.
+        shadow_members: (K, N) bool: what they were trained on.
+        audited: (N,) bool; the other rows are the population, whose membership is ignored.
+            All rows if not given.
+        x: (N, ...) the examples themselves, for attacks that look at them.
+        seed: of the attacks' own randomness.
+        confidence: of every interval, two-sided.
+        plugins: those installed, if not given.
+
+    Returns:
+        What each attack found, by its label or else its name, in the order of `attacks`.
+
+    Raises:
+        RecipeError: an attack is not known, an option is wrong, two attacks share a label, or an
+            attack needs what was not given; every such mistake, one line each.
+        DataError: an array has the wrong shape or kind, or holds what cannot be audited.
+        PluginError: an attack breaks its contract.
+    """
+    if not 0 < confidence < 1:
+        raise RecipeError(f"confidence must be between 0 and 1, such as 0.95 (got {confidence})")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise RecipeError(f"seed must be a whole number from 0 on (got {show(seed)})")
+    entries = attack_entries(attacks, plugins or load_plugins())
+    answers = read_answers(logits, labels, members, shadow_logits, shadow_members, audited, x)
+    check_needs(entries, answers)
+    voice_doubts(answers)
+    signals = _signals(answers, seed)
+    inside = answers.members[answers.audited].numpy()
+    found = {}
+    for label, attack in entries:
+        scores = _scored(label, attack, signals)
+        score = scores.score[answers.audited].detach().double().numpy()
+        decision = None if scores.decision is None else scores.decision[answers.audited].numpy()
+        metrics = evaluate(score, inside, decision, confidence=confidence)
+        found[label] = OutputAudit(score, metrics, decision)
+    return found
+
+
+def _signals(answers: Answers, seed: int) -> Signals:
+    """What an attacker has: all of it but the target's membership."""
+    member, non_member = (
+        torch.tensor(role, dtype=torch.uint8) for role in (Role.MEMBER, Role.NON_MEMBER)
+    )
+    return Signals(
+        x=answers.x,
+        y=answers.labels,
+        audited=answers.audited,
+        target=Outputs(answers.logits),
+        shadows=Outputs(answers.shadow_logits),
+        shadow_role=torch.where(answers.shadow_members, member, non_member),
+        seed=derive(seed, "attack", 0),
+    )
+
+
+def _scored(label: str, attack: Attack, signals: Signals) -> AttackScores:
+    try:
+        return checked(attack, attack.score(signals), signals.audited)
+    except PluginError:
+        raise
+    except PrivauditError as error:
+        # All that an attack may find fault with here is what the caller gave; its advice is for
+        # recipes.
+        raise DataError(
+            f"attack {label!r}: {error} (with arrays: the shadows are those of shadow_logits, "
+            "the population the rows that `audited` leaves out)"
+        ) from error

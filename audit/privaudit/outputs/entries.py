@@ -1,0 +1,80 @@
+"""Which attacks are asked for, by the same rules as a recipe's `attacks`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from privaudit.contract import RESERVED
+from privaudit.errors import RecipeError
+from privaudit.host import Plugins
+from privaudit.outputs.arrays import Answers
+from privaudit.plugin import Attack
+from privaudit.recipe.build import _Builder
+from privaudit.recipe.messages import Mistake, plain, spell
+from privaudit.training import Training
+
+_NEVER = "privaudit run with a recipe, which trains the networks itself, can"
+
+
+def attack_entries(attacks: Sequence[Any], plugins: Plugins) -> list[tuple[str, Attack]]:
+    """The attacks with their labels, in order.
+
+    Raises:
+        RecipeError: with every mistake, one line each.
+    """
+    builder = _Builder(plugins, Training())
+    raw = [_own(attack, index, builder) for index, attack in enumerate(attacks)]
+    given = attacks if isinstance(attacks, str) else raw
+    entries = builder.entries(Attack, {"attacks": given}, "attacks")
+    first: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        other = first.setdefault(entry.title, index)
+        if other != index:
+            message = f"is called {entry.title!r} like attacks[{other}]: give one a label"
+            builder.mistakes.append(Mistake(("attacks", index), message))
+    _refuse(builder.mistakes)
+    return [(entry.title, entry.plugin) for entry in entries]
+
+
+def check_needs(entries: Sequence[tuple[str, Attack]], answers: Answers) -> None:
+    """Refuse the attacks that need more than the arrays hold.
+
+    Raises:
+        RecipeError: one line for each such attack.
+    """
+    mistakes = []
+    for index, (label, attack) in enumerate(entries):
+        if lack := _lack(attack, answers):
+            mistakes.append(Mistake(("attacks", index), f"{label!r} needs {lack}"))
+    _refuse(mistakes)
+
+
+def _lack(attack: Attack, answers: Answers) -> str:
+    """What an attack needs and does not get; empty where it gets everything."""
+    if attack.noise:
+        return f"answers to noisy copies of the examples, which arrays do not hold: {_NEVER}"
+    if beyond := sorted(attack.signals - {"x"}):
+        return f"{beyond[0]} of every network, which arrays do not hold: {_NEVER}"
+    if "x" in attack.signals and answers.x.numel() == 0:
+        return "the examples themselves: give x (N, ...)"
+    shadows = len(answers.shadow_members)
+    if attack.shadows > shadows:
+        models = "1 shadow model" if attack.shadows == 1 else f"{attack.shadows} shadow models"
+        return f"at least {models}: give shadow_logits and shadow_members of them (got {shadows})"
+    return ""
+
+
+def _own(attack: Any, index: int, builder: _Builder) -> Any:
+    """What is said about an attack, without what only a recipe could do."""
+    foreign = sorted((RESERVED - {"label"}) & attack.keys()) if isinstance(attack, Mapping) else []
+    for key in foreign:
+        message = "has no meaning here: the shadows' answers are given, none is trained"
+        builder.mistakes.append(Mistake(("attacks", index, key), message))
+    return {key: attack[key] for key in attack if key not in foreign} if foreign else attack
+
+
+def _refuse(mistakes: Sequence[Mistake]) -> None:
+    if mistakes:
+        lines = [plain(f"{spell(mistake.path)}: {mistake.message}") for mistake in mistakes]
+        raise RecipeError(*dict.fromkeys(lines))

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from privaudit.cli import main
+
+N = 1200
+Said = tuple[int, str, str]
+
+
+def _arrays() -> dict[str, Any]:
+    """A network that answers its members with more confidence, and three shadows of it."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, N)
+
+    def answers(inside: Any) -> Any:
+        logits = rng.normal(size=(N, 3))
+        logits[np.arange(N), labels] += 1 + inside
+        return logits.astype(np.float32)
+
+    members = np.arange(N) % 2 == 0
+    shadow_members = rng.random((3, N)) < 0.5
+    return {
+        "logits": answers(members),
+        "labels": labels,
+        "members": members,
+        "shadow_logits": np.stack([answers(inside) for inside in shadow_members]),
+        "shadow_members": shadow_members,
+    }
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("outputs") / "outputs.npz"
+    np.savez(path, **_arrays())
+    return path
+
+
+@pytest.fixture
+def audit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """Runs the command in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: str | Path, width: int = 160) -> Said:
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(sys, "argv", ["privaudit", "audit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        return int(caught.value.code or 0), said.out, said.err
+
+    return run
+
+
+def test_every_number_has_its_interval(archive: Path, audit: Callable[..., Said]) -> None:
+    code, out, err = audit(archive, "--attacks", "loss")
+    assert (code, err) == (0, "")
+    arrays = _arrays()
+    logits = arrays["logits"].astype(float)
+    minus_loss = logits[np.arange(N), arrays["labels"]] - np.log(np.exp(logits).sum(1))
+    auc = roc_auc_score(arrays["members"], minus_loss)
+    row = next(line for line in out.splitlines() if line.startswith("loss"))
+    assert row.split()[1] == f"{auc:.3f}"
+    assert len(re.findall(r"[\d.]+ \[[\d.]+, [\d.]+\]", row)) == 4  # AUC, accuracy, two TPRs
+    assert row.count("n/r") == 2  # 600 non-members resolve neither 0.1 % nor 0.01 %
+    assert "600 members and 600 non-members; brackets hold the 95 % interval." in out
+
+
+@pytest.mark.parametrize(
+    ("gates", "code", "words"),
+    [
+        (["auc<0.9"], 0, ["passed"]),
+        (["auc<0.9", "auc<0.51"], 3, ["passed", "BROKEN"]),
+        (["defense>0.1", "tpr@0.01<0.9"], 0, ["passed", "passed"]),
+        (["defense>0.99"], 3, ["BROKEN"]),
+        (["tpr@0.001<0.99"], 3, ["BROKEN"]),
+    ],
+)
+def test_gates(
+    archive: Path, audit: Callable[..., Said], gates: list[str], code: int, words: list[str]
+) -> None:
+    options = [each for gate in gates for each in ("--gate", gate)]
+    found, out, err = audit(archive, "--attacks", "loss", *options)
+    lines = [line for line in out.splitlines() if line.startswith("gate ")]
+    assert (found, err) == (code, "")
+    assert [line.partition(": ")[2].partition(",")[0] for line in lines] == words
+    assert [line.partition(": ")[0] for line in lines] == [f"gate {gate}" for gate in gates]
+    assert all("(loss)" in line for line in lines)
+
+
+def test_the_upper_limit_and_not_the_estimate_is_gated(
+    archive: Path, audit: Callable[..., Said]
+) -> None:
+    _, out, _ = audit(archive, "--attacks", "loss", "--format", "json")
+    auc = json.loads(out)["attacks"]["loss"]["auc"]
+    between = (auc["value"] + auc["high"]) / 2
+    above = auc["high"] + 1e-6
+    assert audit(archive, "--attacks", "loss", "--gate", f"auc<{between}")[0] == 3
+    assert audit(archive, "--attacks", "loss", "--gate", f"auc<{above}")[0] == 0
+    # A bolder interval ends lower, so that the same gate holds.
+    options = ["--gate", f"auc<{between}", "--confidence", "0.5"]
+    assert audit(archive, "--attacks", "loss", *options)[0] == 0
+
+
+def test_json_leaves_stdout_to_the_program(archive: Path, audit: Callable[..., Said]) -> None:
+    options = ["--format", "json", "--gate", "auc<0.51", "--gate", "tpr@0.001<0.5"]
+    code, out, err = audit(archive, "--attacks", "loss", *options)
+    record = json.loads(out)
+    assert (code, record["confidence"]) == (3, 0.95)
+    assert [gate["passed"] for gate in record["gates"]] == [False, False]
+    assert record["gates"][1]["reached"] is None
+    assert [line.split()[1] for line in err.splitlines()] == ["auc<0.51:", "tpr@0.001<0.5:"]
+
+
+def test_options_reach_the_attack(archive: Path, audit: Callable[..., Said]) -> None:
+    code, out, err = audit(archive, "--attacks", "loss", "--set", r'loss.label="\x1b[1mx"')
+    assert (code, out) == (2, "")
+    assert "attacks[0].label: must be 1 to 80 printable characters" in err
+    assert "\x1b" not in err
+    code, out, _ = audit(archive, "--attacks", "loss", "--set", 'loss.label="[red]x[/]"')
+    assert code == 0
+    assert "[red]x[/]" in out
+
+
+def _without(name: str) -> dict[str, Any]:
+    return {key: array for key, array in _arrays().items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "message"),
+    [
+        ({}, ["--attacks", "los"], "attacks[0]: unknown attack 'los'; did you mean 'loss'?"),
+        ({}, ["--attacks", "loss,loss"], "is called 'loss' like attacks[0]"),
+        ({}, ["--attacks", "shadow_mlp"], "'shadow_mlp' needs answers to noisy copies"),
+        ({}, ["--attacks", "loss", "--set", "loss.mode=1"], "attacks[0].mode: unknown option"),
+        ({}, ["--attacks", "loss", "--set", "loss.mode"], "--set loss.mode: has no '='"),
+        ({}, ["--attacks", "loss", "--set", "los.a=1"], "did you mean 'loss'?"),
+        ({}, ["--attacks", "loss", "--gate", "auc>0.5"], "less is safer"),
+        ({}, ["--attacks", "loss", "--gate", "advantage<0.5"], "has no confidence interval"),
+        ({}, ["--attacks", "loss", "--confidence", "95"], "confidence must be between 0 and 1"),
+        ({}, ["--attacks", "loss", "--format", "xml"], "xml"),
+        ({}, [], "--attacks"),
+        (_without("members"), ["--attacks", "loss"], "lacks the array 'members'"),
+        ({"audit": np.ones(N)}, ["--attacks", "loss"], "unknown array 'audit'; did you mean"),
+        ({"labels": np.arange(N)}, ["--attacks", "loss"], "labels must be from 0 to 2"),
+        (
+            _without("logits") | {"logits": np.array([None])},
+            ["--attacks", "loss"],
+            "holds objects, not numbers",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_on_stderr(
+    tmp_path: Path,
+    audit: Callable[..., Said],
+    arrays: dict[str, Any],
+    options: list[str],
+    message: str,
+) -> None:
+    path = tmp_path / "outputs.npz"
+    np.savez(path, **(arrays if "logits" in arrays else _arrays() | arrays))
+    code, out, err = audit(path, *options)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "is damaged, or no archive"),
+        (b"logits, labels\n1, 2\n", "is damaged, or no archive"),
+        (b"PK\x03\x04 cut off", "is damaged, or no archive"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'", "is damaged, or no archive"),
+        (b"\x80\x04K\x01.", "is damaged, or no archive"),  # a pickle
+    ],
+)
+def test_files_that_are_no_archive(
+    tmp_path: Path, audit: Callable[..., Said], content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "outputs.npz"
+    if content is not None:
+        path.write_bytes(content)
+    code, out, err = audit(path, "--attacks", "loss")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_one_array_is_no_archive(tmp_path: Path, audit: Callable[..., Said]) -> None:
+    np.save(tmp_path / "logits.npy", np.zeros((4, 2)))
+    code, _, err = audit(tmp_path / "logits.npy", "--attacks", "loss")
+    assert code == 2
+    assert "holds one array" in err
+
+
+def test_a_damaged_array_is_named_as_damage(
+    archive: Path, tmp_path: Path, audit: Callable[..., Said]
+) -> None:
+    content = bytearray(archive.read_bytes())
+    content[2000] ^= 0xFF  # within the logits
+    (tmp_path / "damaged.npz").write_bytes(content)
+    code, _, err = audit(tmp_path / "damaged.npz", "--attacks", "loss")
+    assert code == 2
+    assert "is damaged" in err
+
+
+def test_a_release_pipeline_sees_the_exit_code(archive: Path) -> None:
+    command = [sys.executable, "-m", "privaudit", "audit", str(archive), "--attacks", "loss"]
+    environment = {key: os.environ[key] for key in os.environ if key != "FORCE_COLOR"}
+    done = subprocess.run(
+        [*command, "--gate", "auc<0.51"],
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=environment | {"COLUMNS": "60", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    )
+    assert (done.returncode, done.stderr) == (3, b"")
+    assert max(map(len, done.stdout.decode("ascii").splitlines()[:-1])) <= 60
+    assert done.stdout.splitlines()[-1].startswith(b"gate auc<0.51: BROKEN, upper")

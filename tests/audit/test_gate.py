@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from privaudit.errors import RecipeError
+from privaudit.gate import judge, parse_gate
+from privaudit.metrics import evaluate
+
+
+def _metrics(**changes: Any) -> dict[str, Any]:
+    """Metrics of one attack on 500 non-members, every interval from 0.4 to 0.6."""
+    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
+    rates: dict[str, Any] = {"0.1": interval, "0.01": interval, "0.001": None, "0.0001": None}
+    metrics = {"auc": interval, "balanced_accuracy": interval, "tpr_at_fpr": rates}
+    return {**metrics, "defense": 1.0, "members": 400, "non_members": 500, **changes}
+
+
+@pytest.mark.parametrize("metric", ["auc", "balanced_accuracy", "tpr@0.1", "tpr@0.01"])
+def test_the_upper_limit_must_be_below_the_gate(metric: str) -> None:
+    found = {"loss": _metrics()}
+    for limit, passed in (("0.55", False), ("0.6", False), ("0.601", True)):
+        verdict = judge(parse_gate(f"{metric}<{limit}"), found)
+        assert (verdict.passed, verdict.reached, verdict.attacks) == (passed, 0.6, ("loss",))
+
+
+def test_the_defense_is_judged_by_its_lower_limit() -> None:
+    # Accuracy of at most 0.6 leaves a defense of at least 2 (1 - 0.6) = 0.8.
+    found = {"loss": _metrics()}
+    assert judge(parse_gate("defense>0.79"), found).passed
+    broken = judge(parse_gate("defense>0.81"), found)
+    assert not broken.passed
+    assert broken.reached == pytest.approx(0.8)
+    # An attack that is worse than guessing shows no defense above 1.
+    interval = {"value": 0.3, "low": 0.2, "high": 0.4}
+    assert (
+        judge(parse_gate("defense>0.9"), {"a": _metrics(balanced_accuracy=interval)}).reached == 1
+    )
+
+
+@pytest.mark.parametrize("gate", ["auc<0.65", "defense>0.7"])
+def test_the_strongest_attack_breaks_a_gate(gate: str) -> None:
+    strong = {"value": 0.8, "low": 0.7, "high": 0.9}
+    found = {
+        "weak": _metrics(),
+        "strong": _metrics(auc=strong, balanced_accuracy=strong),
+        "also weak": _metrics(),
+    }
+    verdict = judge(parse_gate(gate), found)
+    assert (verdict.passed, verdict.attacks) == (False, ("strong",))
+    del found["strong"]
+    assert judge(parse_gate(gate), found).passed
+
+
+def test_what_cannot_be_resolved_breaks_a_gate() -> None:
+    verdict = judge(parse_gate("tpr@0.001<0.99"), {"loss": _metrics(), "lira": _metrics()})
+    assert (verdict.passed, verdict.reached, verdict.attacks) == (False, None, ("loss", "lira"))
+    assert verdict.sentence() == (
+        "gate tpr@0.001<0.99: BROKEN, not resolvable with 500 non-members: it takes 1000 or more "
+        "(loss, lira)"
+    )
+
+
+@pytest.mark.parametrize("gate", ["defense>0.01", "balanced_accuracy<0.99"])
+def test_an_attack_without_a_decision_breaks_a_gate_on_it(gate: str) -> None:
+    found = {"loss": _metrics(), "rmia": _metrics(balanced_accuracy=None, defense=None)}
+    verdict = judge(parse_gate(gate), found)
+    assert (verdict.passed, verdict.attacks) == (False, ("rmia",))
+    assert "no threshold was chosen" in verdict.sentence()
+
+
+def test_no_attacks_and_no_numbers_break_a_gate() -> None:
+    gate = parse_gate("auc<0.9")
+    assert not judge(gate, {}).passed
+    nan = {"value": 0.5, "low": 0.4, "high": float("nan")}
+    assert not judge(gate, {"a": _metrics(), "b": _metrics(auc=nan)}).passed
+
+
+def test_a_limit_just_over_the_gate_is_not_rounded_under_it() -> None:
+    interval = {"value": 0.5, "low": 0.4, "high": 0.600001}
+    sentence = judge(parse_gate("auc<0.6000005"), {"a": _metrics(auc=interval)}).sentence()
+    assert sentence == "gate auc<0.6000005: BROKEN, upper confidence limit 0.600001 (a)"
+
+
+def test_metrics_as_they_are_measured() -> None:
+    members = [1] * 1000 + [0] * 1000
+    blind = evaluate([0.0] * 2000, members)
+    sharp = evaluate(members, members, decision=members)
+    gate = parse_gate("tpr@0.001<0.01")
+    # 0 of 1,000: the exact upper 97.5 % limit is 1 - 0.025 ** (1 / 1000).
+    kept = judge(gate, {"blind": blind})
+    assert kept.passed
+    assert kept.reached == pytest.approx(1 - 0.025**0.001)
+    assert not judge(gate, {"blind": blind, "sharp": sharp}).passed
+    assert not judge(parse_gate("defense>0.5"), {"sharp": sharp}).passed
+
+
+def test_rates_may_be_spelled_as_any_number() -> None:
+    assert parse_gate(" tpr@1e-2 < 5e-1 ").metric == parse_gate("tpr@.010<.5").metric == "tpr@0.01"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("auc", "is not METRIC<NUMBER"),
+        ("auc<=0.6", "is not METRIC<NUMBER"),
+        ("0.4<auc<0.6", "is not METRIC<NUMBER"),
+        ("auk<0.6", "did you mean 'auc'?"),
+        ("tpr@0.05<0.6", "unknown metric 'tpr@0.05'"),
+        ("tpr<0.6", "unknown metric 'tpr'"),
+        ("advantage<0.6", "advantage has no confidence interval"),
+        ("best_balanced_accuracy<0.6", "has no confidence interval"),
+        ("auc>0.6", "less is safer, so write auc<0.6"),
+        ("defense<0.6", "more is safer, so write defense>0.6"),
+        ("auc<high", "'high' must be a number between 0 and 1"),
+        ("auc<nan", "'nan' must be a number between 0 and 1"),
+        ("auc<1", "'1' must be a number between 0 and 1"),
+        ("defense>0", "'0' must be a number between 0 and 1"),
+        ("tpr@0.01<1%", "'1%' must be a number between 0 and 1"),
+    ],
+)
+def test_gates_that_would_prove_nothing_are_refused(text: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_gate(text)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"--gate {text}: ")
+    assert "\n" not in str(caught.value)
