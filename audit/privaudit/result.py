@@ -45,6 +45,8 @@ class AuditResult:
         variants: the same of each of the attack's variants, by name.
         sparsifier: label of the sparsifier.
         defense: label of the defense.
+        matched: of a dense control, the label of the subject whose test accuracy it was stopped
+            at; `level` is then that subject's level. Empty for every other network.
     """
 
     subject: str
@@ -60,6 +62,7 @@ class AuditResult:
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     sparsifier: str = ""
     defense: str = ""
+    matched: str = ""
 
 
 @dataclass(frozen=True)
