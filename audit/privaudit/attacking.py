@@ -15,7 +15,13 @@ from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Spl
 
 
 def signals_of(
-    attack: Attack, examples: Examples, split: Split, outputs: Outputs, number: int, seed: int
+    attack: Attack,
+    examples: Examples,
+    split: Split,
+    outputs: Outputs,
+    believed: Outputs,
+    number: int,
+    seed: int,
 ) -> Signals:
     """What an attacker of one target has, and no more than the attack asks for.
 
@@ -24,6 +30,7 @@ def signals_of(
         examples: the dataset.
         split: of one seed.
         outputs: of that seed's M models.
+        believed: of the same models as the attacker would make them, for the shadows.
         number: which of the split's targets, from 0.
         seed: of the run.
     """
@@ -35,7 +42,7 @@ def signals_of(
         y=examples.y,
         audited=(role == Role.MEMBER) | (role == Role.NON_MEMBER),
         target=_asked(attack, outputs[target], 0),
-        shadows=_asked(attack, outputs[shadows], 1),
+        shadows=_asked(attack, believed[shadows], 1),
         shadow_role=split.role[shadows],
         seed=derive(seed, "attack", target),
     )

@@ -11,8 +11,9 @@ from typing import Any
 import platformdirs
 import torch
 
-from privaudit.errors import PrivauditError, RecipeError
+from privaudit.errors import RecipeError
 from privaudit.host import Plugins
+from privaudit.plugin import Plugin
 from privaudit.recipe import Recipe
 from privaudit.version import __version__
 
@@ -45,13 +46,17 @@ def cache_folder(given: Path | None = None) -> Path:
 
 def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:
     """Kind, name, distribution, version and source hash of each plugin a recipe names."""
-    named = [
+    named: list[Plugin] = [
         recipe.dataset,
         recipe.model,
         *(entry.plugin for entry in recipe.sparsifiers),
         *(entry.plugin for entry in recipe.defenses),
         *(entry.plugin for entry in recipe.attacks),
     ]
+    beliefs: list[object] = [recipe.shadow_sparsifier, recipe.shadow_defense]
+    for entry in recipe.attacks:
+        beliefs += [entry.shadow_sparsifier, entry.shadow_defense]
+    named += [belief for belief in beliefs if isinstance(belief, Plugin)]
     found = {}
     for plugin in named:
         known = plugins.provider(type(plugin))
@@ -77,20 +82,6 @@ def describe(device: torch.device, plugins: list[dict[str, str]]) -> dict[str, A
         "git": _commit(Path(__file__).parent),
         "plugins": plugins,
     }
-
-
-def check_space(folder: Path) -> None:
-    """Find out before hours of training whether the results can be written.
-
-    Raises:
-        PrivauditError: they cannot.
-    """
-    from privaudit.files import private_folder
-
-    try:
-        private_folder(folder)
-    except PrivauditError as error:
-        raise type(error)(f"--output: {error}") from error
 
 
 def _commit(folder: Path) -> str | None:

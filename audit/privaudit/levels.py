@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,9 +13,10 @@ from privaudit.cohort.answers import answers
 from privaudit.ensemble import Ensemble
 from privaudit.errors import PluginError
 from privaudit.events import Event, LevelReached
-from privaudit.plugin import Attack, overrides
+from privaudit.plugin import Attack, Sparsifier, overrides
 from privaudit.recipe import Recipe, Subject
-from privaudit.values import Examples, Outputs
+from privaudit.training import Training
+from privaudit.values import Examples, Outputs, Role
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Workplace:
         copies = 8  # now, best, initial, saved, a chunk's own, its momentum, gradient, and some
         size = self.cohort(subject, torch.tensor([0])).network.size
         most = max(1, self.memory // (size * copies * 8))
-        return torch.arange(count).split(min(count, most))
+        return torch.split(torch.arange(count), min(count, most))
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,54 @@ def levels(place: Workplace, subject: Subject) -> Iterator[Level]:
     Raises:
         PluginError: the sparsifier's script is not the same for every cohort, or has no level.
     """
+
+    def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
+        cohort = place.cohort(subject, models)
+        seen: set[str] = set()
+        for label in subject.sparsifier.sparsify(cohort):
+            if label in seen:
+                raise PluginError(f"sparsifier {subject.sparsifier.name!r} yields {label!r} twice")
+            seen.add(label)
+            yield label, cohort
+        if not seen:
+            raise PluginError(
+                f"sparsifier {subject.sparsifier.name!r} yields no level: there is nothing to audit"
+            )
+
+    yield from _together(place, subject, script)
+
+
+def controls(
+    place: Workplace, subject: Subject, training: Training, wanted: Mapping[str, Tensor]
+) -> Iterator[Level]:
+    """For each level of a subject its dense control: as accurate, but not sparse.
+
+    Args:
+        place: where and on what.
+        subject: whose defense the control shares.
+        training: the dense network's.
+        wanted: (M,) test accuracies, float64, by level.
+    """
+    dense = replace(subject, sparsifier=Sparsifier(name="control"), training=training)
+
+    def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
+        cohort = place.cohort(dense, models)
+        tests = (place.ensemble.role == Role.NON_MEMBER)[models]
+        accuracy = torch.stack(list(wanted.values()), 1)[models]
+        yield from zip(wanted, cohort.match(tests, accuracy), strict=True)
+
+    yield from _together(place, dense, script)
+
+
+def _together(
+    place: Workplace, subject: Subject, script: Callable[[Tensor], Iterable[tuple[str, Cohort]]]
+) -> Iterator[Level]:
+    """The levels of all cohorts that a subject's models are cut into, joined."""
     groups = place.groups(subject)
     if len(groups) == 1:
-        yield from _reached(place, subject, groups[0])
+        yield from _audited(place, subject, groups[0], script)
         return
-    parts = [list(_reached(place, subject, models)) for models in groups]
+    parts = [list(_audited(place, subject, models, script)) for models in groups]
     if len({len(part) for part in parts}) > 1:
         raise PluginError(
             f"sparsifier {subject.sparsifier.name!r} yields more levels for some models than for "
@@ -104,14 +148,15 @@ def levels(place: Workplace, subject: Subject) -> Iterator[Level]:
         yield _joined(part)
 
 
-def _reached(place: Workplace, subject: Subject, models: Tensor) -> Iterator[Level]:
-    cohort = place.cohort(subject, models)
+def _audited(
+    place: Workplace,
+    subject: Subject,
+    models: Tensor,
+    script: Callable[[Tensor], Iterable[tuple[str, Cohort]]],
+) -> Iterator[Level]:
+    """What one cohort answers each time its script reaches a level."""
     attacks = [attack for _, attack in place.recipe.attack_entries()]
-    seen: set[str] = set()
-    for label in subject.sparsifier.sparsify(cohort):
-        if label in seen:
-            raise PluginError(f"sparsifier {subject.sparsifier.name!r} yields {label!r} twice")
-        seen.add(label)
+    for label, cohort in script(models):
         shown = cohort
         if overrides(subject.defense, "finish"):
             shown = cohort.fork()
@@ -120,10 +165,6 @@ def _reached(place: Workplace, subject: Subject, models: Tensor) -> Iterator[Lev
         place.on_event(LevelReached(label, float(density.mean())))
         outputs = _asked(shown, place.ensemble.audited[models], attacks)
         yield Level(label, outputs, density, shown.nonzero(), shown.weights)
-    if not seen:
-        raise PluginError(
-            f"sparsifier {subject.sparsifier.name!r} yields no level: there is nothing to audit"
-        )
 
 
 def _asked(cohort: Cohort, audited: Tensor, attacks: Sequence[Attack]) -> Outputs:

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import safetensors.torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from privaudit.attacking import checked, measured, signals_of
+from privaudit.auditing import Auditor, test_accuracy
 from privaudit.cohort import Journal
 from privaudit.ensemble import make_ensemble
 from privaudit.environment import cache_folder, choose_device, describe, used_plugins
 from privaudit.errors import StoreError
-from privaudit.events import AttackDone, Event, SubjectStarted
+from privaudit.events import Event, SubjectStarted
 from privaudit.files import private_folder, write_whole
 from privaudit.host import Plugins, load_plugins
-from privaudit.levels import Level, Workplace, levels
+from privaudit.levels import Level, Workplace, controls, levels
 from privaudit.recipe import Recipe, Subject
-from privaudit.recipe.model import essence
-from privaudit.result import AuditResult, RunResult, load_run, model_path, save_run
-from privaudit.values import Role
+from privaudit.recipe.model import combined, essence
+from privaudit.result import RunResult, load_run, model_path, save_run
 from privaudit.version import __version__
 
-Scores = dict[str, NDArray[Any]]
+DENSE = 0.999  # a network with a smaller share of nonzero parameters is sparse
 
 
 def run(
@@ -63,19 +61,21 @@ def run(
         return finished
     private_folder(folder)
     place = workplace(recipe, device=device, cache=cache, on_event=on_event)
-    audits: list[AuditResult] = []
-    scores: Scores = _membership(place)
+    auditor = Auditor(place)
     for number, subject in enumerate(recipe.subjects(), 1):
         place.on_event(SubjectStarted(subject.label, number, len(recipe.subjects())))
+        sparse: dict[str, Tensor] = {}
         for level in levels(place, subject):
             _keep_models(place, folder, subject, level)
-            for audit, score in _attacked(place, subject, level):
-                scores[f"score_{len(audits)}"] = score
-                audits.append(audit)
+            auditor.audit(subject, level)
+            if float(level.density.mean()) < DENSE:
+                sparse[level.label] = test_accuracy(place, level.outputs)
+        if recipe.matched and sparse:
+            _audit_controls(auditor, subject, sparse)
     environment = describe(place.device, used) | {"seconds": round(time.monotonic() - started, 1)}
     dumped = recipe.model_dump(mode="json", serialize_as_any=True)
-    result = RunResult(recipe.name, dumped, environment, tuple(audits))
-    return save_run(folder, result, recipe_yaml=recipe.to_yaml(), scores=scores)
+    result = RunResult(recipe.name, dumped, environment, tuple(auditor.audits))
+    return save_run(folder, result, recipe_yaml=recipe.to_yaml(), scores=auditor.scores)
 
 
 def workplace(
@@ -118,55 +118,20 @@ def _finished(folder: Path, recipe: Recipe, used: list[dict[str, str]]) -> RunRe
     return earlier if made_by == (__version__, used) else None
 
 
-def _attacked(
-    place: Workplace, subject: Subject, level: Level
-) -> Iterator[tuple[AuditResult, NDArray[Any]]]:
-    """Each attack on each target of each seed, with its scores of the audited examples."""
-    for label, attack in place.recipe.attack_entries():
-        found: list[float] = []
-        for s, (seed, split) in enumerate(
-            zip(place.recipe.seeds, place.ensemble.splits, strict=True)
-        ):
-            models = place.ensemble.models(s)
-            outputs = level.outputs[models]
-            for number, target in enumerate(split.targets.tolist()):
-                signals = signals_of(attack, place.examples, split, outputs, number, seed)
-                scores = checked(attack, attack.score(signals), signals.audited)
-                role = split.role[target]
-                right = outputs.logits[target, 0].argmax(-1) == place.examples.y
-                audit = AuditResult(
-                    subject=subject.label,
-                    level=level.label,
-                    seed=seed,
-                    target=target,
-                    density=float(level.density[models[target]]),
-                    parameters=int(level.nonzero[models[target]]),
-                    train_accuracy=float(right[role == Role.MEMBER].double().mean()),
-                    test_accuracy=float(right[role == Role.NON_MEMBER].double().mean()),
-                    attack=label,
-                    metrics=measured(scores, role, signals.audited),
-                    variants={
-                        name: measured(variant, role, signals.audited)
-                        for name, variant in scores.variants.items()
-                    },
-                    sparsifier=subject.sparsifier_label,
-                    defense=subject.defense_label,
-                )
-                found.append(audit.metrics["auc"]["value"])
-                yield audit, scores.score[signals.audited].detach().numpy()
-        place.on_event(AttackDone(label, level.label, float(np.mean(found))))
+def _audit_controls(auditor: Auditor, subject: Subject, sparse: dict[str, Tensor]) -> None:
+    """Audit a dense network as accurate as each sparse one, so that sparsity alone is left.
 
-
-def _membership(place: Workplace) -> Scores:
-    """Which examples each target's scores are about, and who of them is a member."""
-    arrays: Scores = {}
-    for seed, split in zip(place.recipe.seeds, place.ensemble.splits, strict=True):
-        for target in split.targets.tolist():
-            role = split.role[target]
-            rows = ((role == Role.MEMBER) | (role == Role.NON_MEMBER)).nonzero()[:, 0]
-            arrays[f"example_{seed}_{target}"] = rows.numpy()
-            arrays[f"member_{seed}_{target}"] = (role[rows] == Role.MEMBER).numpy()
-    return arrays
+    Gonon et al. 2023, "Can sparsity improve the privacy of neural networks?": networks of
+    different accuracy must not be compared.
+    """
+    recipe = auditor.place.recipe
+    defense = next(each for each in recipe.defenses if each.title == subject.defense_label)
+    training = combined(recipe.training, defense.training)
+    label = f"dense matched to {subject.label}"
+    control = replace(subject, label=label, sparsifier_label="dense control")
+    auditor.place.on_event(SubjectStarted(label, 1, 1))
+    for level in controls(auditor.place, subject, training, sparse):
+        auditor.audit(control, level, matched=subject.label)
 
 
 def _keep_models(place: Workplace, folder: Path, subject: Subject, level: Level) -> None:

@@ -57,7 +57,9 @@ def _disjoint(options: SplitOptions, count: int, shadows: int, seed: int, partit
     for m in range(1 + shadows):
         pool = order[: sizes.pool] if m == 0 else order[sizes.pool : 2 * sizes.pool]
         own = _shuffled(pool, derive(partition, "own", m))
-        parts = own.split([sizes.member, sizes.validation, sizes.non_member, sizes.reference])
+        parts = torch.split(
+            own, [sizes.member, sizes.validation, sizes.non_member, sizes.reference]
+        )
         roles = (Role.MEMBER, Role.VALIDATION, Role.NON_MEMBER, Role.REFERENCE)
         for part, what in zip(parts, roles, strict=True):
             role[m, part] = what

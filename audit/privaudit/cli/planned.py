@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
     """
     whole = max(1, round(seconds))
     units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
-    parts = []
+    parts: list[str] = []
     for name, size in units:
         if whole >= size or parts:
             parts.append(f"{whole // size} {name}")

@@ -56,7 +56,7 @@ def answers(
         return network.forward(model.flat[0], buffers, x)[0].cpu()
 
     with _exact():
-        for b, rows in enumerate(torch.arange(count).split(_BLOCK)):
+        for b, rows in enumerate(torch.split(torch.arange(count), _BLOCK)):
             on_device = rows.to(network.device)
             x = data.plain(on_device)
             for q in range(queries):
@@ -97,11 +97,12 @@ def _norms(cohort: Cohort, model: Weighed) -> Tensor:
         def loss(flat: Tensor) -> Tensor:
             return cross_entropy(network.forward(flat, buffers, x[None])[0], y[None])
 
-        return grad(loss)(flat).norm()
+        norm: Tensor = grad(loss)(flat).norm()
+        return norm
 
     rows = torch.arange(len(data.y), device=network.device)
     size = max(1, _NUMBERS // network.size)
-    return torch.cat([vmap(one)(data.plain(r), data.y[r]) for r in rows.split(size)]).cpu()
+    return torch.cat([vmap(one)(data.plain(r), data.y[r]) for r in torch.split(rows, size)]).cpu()
 
 
 @contextmanager

@@ -120,25 +120,28 @@ class Cohort:
             training: other options of the recipe's `training` to override.
         """
         changes = training | ({} if epochs is None else {"epochs": epochs})
-        options = Training.model_validate(self.training.model_dump() | changes)
-        fit = Fit(
-            game=Game(self._network, self.sparsifier, *self._in_force(tune, defense)),
-            options=options,
-            start=self._state.weights,
-            trainable=self._trainable(),
-            rows=self._rows,
-            seeds=self.seeds,
-            number=self._state.fits,
-        )
-        if fit.game.defense.reference and not all(len(r.reference) for r in self._rows):
-            raise PluginError(
-                f"defense {fit.game.defense.name!r} trains with reference examples, and a model "
-                "has none: raise the recipe's split.reference"
-            )
+        fit = self._fit(tune, defense, changes)
         self._first = self._first or fit
         trained = self._units.run(fit)
         self._best = trained.best
         self._move(trained.last, fits=self._state.fits + 1)
+
+    def match(self, rows: Tensor, accuracy: Tensor) -> list[Cohort]:
+        """Train, and stop each model where it is as accurate as another: controls for audits.
+
+        Args:
+            rows: (M, N) bool: each model's examples on which accuracy is measured.
+            accuracy: (M, L) float64 wanted.
+
+        Returns:
+            L cohorts, each model at the epoch whose accuracy comes nearest, the first of equals.
+        """
+        chosen = [r.nonzero()[:, 0] for r in rows]
+        states = self._units.matched(self._fit(False, None, {}), chosen, accuracy)
+        controls = [self.fork() for _ in states]
+        for control, weights in zip(controls, states, strict=True):
+            control._move(weights, fits=self._state.fits + 1)
+        return controls
 
     def rewind(self, to: str | int = "best", where: Named | None = None) -> None:
         """Put weights back to an earlier state; masks stay, unless `to` is a saved name.
@@ -208,7 +211,7 @@ class Cohort:
             flat = [named[n].detach().cpu().flatten(1) for n in group]
             kept = [masks[n].flatten(1) for n in group]
             mask = keep_largest(torch.cat(flat, 1), torch.cat(kept, 1), share)
-            parts = mask.split([k.shape[1] for k in kept], 1)
+            parts = torch.split(mask, [k.shape[1] for k in kept], 1)
             changed |= {n: p.view_as(masks[n]) for n, p in zip(group, parts, strict=True)}
         kept_flat = self._network.flatten(changed, self._state.kept)
         self._state = replace(self._state, kept=kept_flat)
@@ -306,6 +309,23 @@ class Cohort:
         """Every model on its own (K = 1), on the device."""
         weights = self._state.weights
         return [weights[torch.tensor([m])].to(self._network.device) for m in range(len(self))]
+
+    def _fit(self, tune: bool, defense: Defense | None, changes: Mapping[str, object]) -> Fit:
+        fit = Fit(
+            game=Game(self._network, self.sparsifier, *self._in_force(tune, defense)),
+            options=Training.model_validate(self.training.model_dump() | dict(changes)),
+            start=self._state.weights,
+            trainable=self._trainable(),
+            rows=self._rows,
+            seeds=self.seeds,
+            number=self._state.fits,
+        )
+        if fit.game.defense.reference and not all(len(r.reference) for r in self._rows):
+            raise PluginError(
+                f"defense {fit.game.defense.name!r} trains with reference examples, and a model "
+                "has none: raise the recipe's split.reference"
+            )
+        return fit
 
     def _in_force(self, tune: bool, defense: Defense | None) -> tuple[Defense, Network | None]:
         if defense is not None:

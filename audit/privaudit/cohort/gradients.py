@@ -46,7 +46,7 @@ def _gradient(units: Units, own: Weighed, loss: Loss, rows: Tensor) -> Tensor:
     own = own.to(device)
     buffers = {n: b[0] for n, b in own.buffers.items()}
     total = torch.zeros_like(own.flat[0])
-    for part in rows.to(device).split(_ROWS):
+    for part in torch.split(rows.to(device), _ROWS):
         x, y = units.data.plain(part), units.data.y[part]
 
         def objective(flat: Tensor, x: Tensor = x, y: Tensor = y) -> Tensor:

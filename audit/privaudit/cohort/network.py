@@ -93,7 +93,7 @@ class Network:
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Named weights (..., *shape) that share memory with flat weights (..., P)."""
-        parts = flat.split(self.sizes, dim=-1)
+        parts = torch.split(flat, self.sizes, dim=-1)
         lead = flat.shape[:-1]
         return {
             n: p.reshape(lead + s) for n, s, p in zip(self.names, self.shapes, parts, strict=True)
@@ -102,7 +102,7 @@ class Network:
     def flatten(self, named: Mapping[str, Tensor], otherwise: Tensor) -> Tensor:
         """Flat weights (..., P) from named ones; a name not given is taken from `otherwise`."""
         lead = otherwise.shape[:-1]
-        parts = otherwise.split(self.sizes, dim=-1)
+        parts = torch.split(otherwise, self.sizes, dim=-1)
         return torch.cat(
             [
                 named[n].to(otherwise).reshape((*lead, -1)) if n in named else part

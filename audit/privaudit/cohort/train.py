@@ -96,7 +96,7 @@ class Rows:
     reference: Tensor
 
 
-OnEpoch = Callable[[int, Tensor], None]
+OnEpoch = Callable[[int, Tensor, Weighed], None]
 
 
 def train(
@@ -122,7 +122,8 @@ def train(
         seeds: K models' own, for this fit.
         options: the schedule.
         until: stop after so many epochs of the schedule, to look at an early state.
-        on_epoch: called with the epoch and its history (K, 3) after each.
+        on_epoch: called after each epoch with its number, its history (K, 3) and the models, which
+            it must not change nor keep.
     """
     return _Loop(game, data, start.clone(), trainable, rows, seeds, options).run(until, on_epoch)
 
@@ -174,7 +175,7 @@ class _Loop:
                 best_accuracy = torch.where(better, checked, best_accuracy)
                 best_epoch[better] = epoch
             if on_epoch:
-                on_epoch(epoch, history[:, epoch])
+                on_epoch(epoch, history[:, epoch], self.now)
             if options.patience:
                 running &= ~validates | (epoch - best_epoch < options.patience)
                 if not bool(running.any()):
@@ -280,5 +281,5 @@ def answer(
 ) -> Tensor:
     """Logits (n, C) of one model on the given examples, (n,) int64, in large batches."""
     return torch.cat(
-        [network.forward(flat, dict(buffers), data.plain(r))[0] for r in rows.split(_ROWS)]
+        [network.forward(flat, dict(buffers), data.plain(r))[0] for r in torch.split(rows, _ROWS)]
     )

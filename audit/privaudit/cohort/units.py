@@ -12,7 +12,9 @@ from torch import Tensor
 from privaudit.cohort.batches import Batches
 from privaudit.cohort.game import Game
 from privaudit.cohort.journal import Journal, digest
+from privaudit.cohort.matching import Matcher
 from privaudit.cohort.network import Network
+from privaudit.cohort.packing import Unit, pack, pack_weights, unpack, unpack_weights
 from privaudit.cohort.stacking import models_at_once
 from privaudit.cohort.train import OnEpoch, Rows, Trained, Weighed, train
 from privaudit.events import EpochDone, Event, FitStarted
@@ -103,26 +105,83 @@ class Units:
 
     def run(self, fit: Fit, until: int | None = None) -> Trained:
         """The state of all M models after a fit, or after its first `until` epochs."""
-        keys = self._keys(fit, until)
-        found = {m: unit for m, key in enumerate(keys) if (unit := self.journal.find(key))}
-        states = {m: _unpack(unit) for m, unit in found.items()}
-        missing = [m for m in range(len(keys)) if m not in states]
-        at_once = fit.options.stack or models_at_once(
-            self.network, self.data, fit.game, fit.options
-        )
+
+        def make(models: Tensor) -> list[Unit]:
+            tell = self._teller(fit, len(models), until)
+            trained = self._train(fit, models, until, lambda epoch, done, now: tell(epoch, done))
+            return [pack(trained, k) for k in range(len(models))]
+
+        def stay(model: int) -> Unit:
+            here = fit.start[torch.tensor([model])]
+            nothing = torch.zeros(1, 0, 3, dtype=torch.float64)
+            return pack(Trained(here, here, nothing, torch.zeros(1, dtype=torch.int64)), 0)
+
+        return unpack(self._collect(fit, until, self._keys(fit, until), make, stay))
+
+    def matched(self, fit: Fit, rows: list[Tensor], wanted: Tensor) -> list[Weighed]:
+        """The state of all M models at the epochs where they come nearest to accuracies.
+
+        Args:
+            fit: the training they go through.
+            rows: M models' examples, (n,) int64 each, on which accuracy is measured.
+            wanted: (M, L) float64.
+
+        Returns:
+            L states.
+        """
+        levels = range(wanted.shape[1])
+        keys = [
+            digest(key, "matched", rows[m], wanted[m])
+            for m, key in enumerate(self._keys(fit, None))
+        ]
+
+        def make(models: Tensor) -> list[Unit]:
+            own = [rows[int(m)] for m in models]
+            matcher = Matcher(self.network, self.data, own, wanted[models])
+            tell = self._teller(fit, len(models), None)
+
+            def watch(epoch: int, history: Tensor, now: Weighed) -> None:
+                matcher.watch(now)
+                tell(epoch, history)
+
+            self._train(fit, models, None, watch)
+            return [
+                {n: t for j in levels for n, t in pack_weights(str(j), matcher.kept[j], k).items()}
+                for k in range(len(models))
+            ]
+
+        def stay(model: int) -> Unit:
+            return {n: t for j in levels for n, t in pack_weights(str(j), fit.start, model).items()}
+
+        units = self._collect(fit, None, keys, make, stay)
+        return [unpack_weights(str(j), units) for j in levels]
+
+    def _collect(
+        self,
+        fit: Fit,
+        until: int | None,
+        keys: list[str],
+        make: Callable[[Tensor], list[Unit]],
+        stay: Callable[[int], Unit],
+    ) -> list[Unit]:
+        """Every model's unit: from the journal, or made, as many at once as the rule says."""
+        units = {m: unit for m, key in enumerate(keys) if (unit := self.journal.find(key))}
+        missing = [m for m in range(len(keys)) if m not in units]
+        at_once = self._at_once(fit)
         self._record(fit, missing, at_once, until)
+        if self.plan and missing:
+            self._waiting = self._waiting or fit
+            units |= {m: stay(m) for m in missing}
+            missing = []
         for start in range(0, len(missing), at_once):
-            models = torch.tensor(missing[start : start + at_once])
-            if self.plan:
-                self._waiting = self._waiting or fit
-                states |= {int(m): _unmoved(fit, int(m)) for m in models}
-                continue
-            trained = self._train(fit, models, until, self._teller(fit, len(models), until))
-            units = [_one(trained, k) for k in range(len(models))]
-            names = [keys[int(m)] for m in models]
-            self.journal.keep({n: _pack(u) for n, u in zip(names, units, strict=True)})
-            states |= {int(m): u for m, u in zip(models, units, strict=True)}
-        return _join([states[m] for m in range(len(keys))])
+            models = missing[start : start + at_once]
+            made = dict(zip(models, make(torch.tensor(models)), strict=True))
+            self.journal.keep({keys[m]: unit for m, unit in made.items()})
+            units |= made
+        return [units[m] for m in range(len(keys))]
+
+    def _at_once(self, fit: Fit) -> int:
+        return fit.options.stack or models_at_once(self.network, self.data, fit.game, fit.options)
 
     def seconds_per_step(self) -> float:
         """Seconds that a step of one model takes in the first fit a plan found work in.
@@ -132,10 +191,7 @@ class Units:
         fit = self._waiting
         if fit is None:
             return 0.0
-        at_once = fit.options.stack or models_at_once(
-            self.network, self.data, fit.game, fit.options
-        )
-        models = torch.arange(min(at_once, len(fit.rows)))
+        models = torch.arange(min(self._at_once(fit), len(fit.rows)))
         some = fit.options.batch_size * _CALIBRATION_STEPS
         rows = [
             replace(r, member=r.member[:some], validation=r.validation[:0])
@@ -145,7 +201,7 @@ class Units:
         taken = []
         for _ in range(2):  # the first warms up
             started = time.perf_counter()
-            self._train(short, models, None, told=None)
+            self._train(short, models, None, None)
             taken.append(time.perf_counter() - started)
         steps = max(-(-len(r.member) // fit.options.batch_size) for r in rows)
         return taken[-1] / (steps * len(models))
@@ -158,7 +214,7 @@ class Units:
         self.records.append(FitRecord(len(fit.rows), found, epochs, steps, at_once))
         self._tell(FitStarted(len(fit.rows), found, epochs))
 
-    def _teller(self, fit: Fit, models: int, until: int | None) -> OnEpoch:
+    def _teller(self, fit: Fit, models: int, until: int | None) -> Callable[[int, Tensor], None]:
         epochs = fit.options.epochs if until is None else until
 
         def told(epoch: int, history: Tensor) -> None:
@@ -169,7 +225,7 @@ class Units:
 
     def _train(self, fit: Fit, models: Tensor, until: int | None, told: OnEpoch | None) -> Trained:
         device = self.network.device
-        trained = train(
+        return train(
             fit.game,
             self.data,
             fit.start[models].to(device),
@@ -179,10 +235,6 @@ class Units:
             fit.options,
             until=until,
             on_epoch=told,
-        )
-        host = torch.device("cpu")
-        return Trained(
-            trained.last.to(host), trained.best.to(host), trained.history, trained.best_epoch
         )
 
     def _keys(self, fit: Fit, until: int | None) -> list[str]:
@@ -214,65 +266,3 @@ def _hooks(game: Game) -> list[Sparsifier | Defense | str]:
     if any(overrides(game.sparsifier, name) for name in _SHAPES):
         hooks.insert(1, game.sparsifier)
     return hooks
-
-
-def _unmoved(fit: Fit, model: int) -> Trained:
-    here = fit.start[torch.tensor([model])]
-    return Trained(here, here, torch.zeros(1, 0, 3), torch.zeros(1, dtype=torch.int64))
-
-
-def _one(trained: Trained, k: int) -> Trained:
-    only = torch.tensor([k])
-    return Trained(
-        trained.last[only], trained.best[only], trained.history[only], trained.best_epoch[only]
-    )
-
-
-def _join(parts: list[Trained]) -> Trained:
-    epochs = max(p.history.shape[1] for p in parts)
-    blank = float("nan")
-    history = [
-        torch.nn.functional.pad(p.history, (0, 0, 0, epochs - p.history.shape[1]), value=blank)
-        for p in parts
-    ]
-    return Trained(
-        _cat([p.last for p in parts]),
-        _cat([p.best for p in parts]),
-        torch.cat(history),
-        torch.cat([p.best_epoch for p in parts]),
-    )
-
-
-def _cat(parts: list[Weighed]) -> Weighed:
-    first = parts[0]
-    return Weighed(
-        torch.cat([p.flat for p in parts]),
-        {n: torch.cat([p.buffers[n] for p in parts]) for n in first.buffers},
-        torch.cat([p.second for p in parts]),
-        {n: torch.cat([p.second_buffers[n] for p in parts]) for n in first.second_buffers},
-    )
-
-
-def _pack(unit: Trained) -> dict[str, Tensor]:
-    tensors = {"history": unit.history, "best_epoch": unit.best_epoch}
-    for when, weighed in (("last", unit.last), ("best", unit.best)):
-        tensors |= {f"{when}:flat": weighed.flat, f"{when}:second": weighed.second}
-        tensors |= {f"{when}:buffer:{n}": b for n, b in weighed.buffers.items()}
-        tensors |= {f"{when}:second_buffer:{n}": b for n, b in weighed.second_buffers.items()}
-    return tensors
-
-
-def _unpack(tensors: dict[str, Tensor]) -> Trained:
-    def weighed(when: str) -> Weighed:
-        def held(kind: str) -> dict[str, Tensor]:
-            start = f"{when}:{kind}:"
-            return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-
-        return Weighed(
-            tensors[f"{when}:flat"],
-            held("buffer"),
-            tensors[f"{when}:second"],
-            held("second_buffer"),
-        )
-
-    return Trained(weighed("last"), weighed("best"), tensors["history"], tensors["best_epoch"])

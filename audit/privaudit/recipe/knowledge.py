@@ -32,9 +32,7 @@ def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> S
     )
 
 
-def _entry(
-    entries: tuple[Entry[P], ...], own: str, believed: P | str
-) -> Entry[P]:
+def _entry(entries: tuple[Entry[P], ...], own: str, believed: P | str) -> Entry[P]:
     """The recipe's entry of a plugin, with its training; a new one where it has none."""
     if isinstance(believed, str):
         return next(entry for entry in entries if entry.title == own)

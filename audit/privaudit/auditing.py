@@ -1,0 +1,164 @@
+"""Audits level after level: every attack on every target, with what the attacker believes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from privaudit.attacking import checked, measured, signals_of
+from privaudit.events import AttackDone
+from privaudit.levels import Level, Workplace, levels
+from privaudit.plugin import Attack
+from privaudit.recipe import Entry, Subject
+from privaudit.recipe.knowledge import shadow_subject
+from privaudit.result import AuditResult
+from privaudit.values import AttackScores, Outputs, Role
+
+Scores = dict[str, NDArray[Any]]
+
+
+class Auditor:
+    """Collects the audits of a run, and per-example numbers beside them.
+
+    Attributes:
+        audits: in the order of the report.
+        scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
+            target's audits are about; `score_I` holds those of audit I; `confidence_I` and
+            `sensitivity_I` what the target answers, with I the first audit of its level.
+    """
+
+    def __init__(self, place: Workplace) -> None:
+        self.place = place
+        self.audits: list[AuditResult] = []
+        self.scores = _examples(place)
+        self._believed: dict[str, list[Level]] = {}
+
+    def audit(self, subject: Subject, level: Level, matched: str = "") -> None:
+        """Attack every target of every seed at one level.
+
+        Args:
+            subject: what is under audit.
+            level: its models and their answers.
+            matched: of a dense control, the label of the subject it is as accurate as.
+        """
+        for number, entry in enumerate(self.place.recipe.attacks):
+            shadows = self._shadows(subject, entry, level)
+            found = []
+            for s, split in enumerate(self.place.ensemble.splits):
+                models = self.place.ensemble.models(s)
+                for turn in range(len(split.targets)):
+                    place = int(models[split.targets[turn]])
+                    if number == 0:
+                        self._keep_answers(level.outputs[place], split.role[split.targets[turn]])
+                    audit = self._attack(
+                        subject, entry, level, shadows.outputs[models], s, turn, matched
+                    )
+                    found.append(audit)
+            auc = float(np.mean([audit.metrics["auc"]["value"] for audit in found]))
+            self.place.on_event(AttackDone(entry.title, level.label, auc))
+
+    def _attack(
+        self,
+        subject: Subject,
+        entry: Entry[Attack],
+        level: Level,
+        shadows: Outputs,
+        s: int,
+        turn: int,
+        matched: str,
+    ) -> AuditResult:
+        """One attack on the `turn`-th target of the `s`-th seed."""
+        examples, split = self.place.examples, self.place.ensemble.splits[s]
+        seed, target = self.place.recipe.seeds[s], int(split.targets[turn])
+        models = self.place.ensemble.models(s)
+        outputs, role = level.outputs[models], split.role[target]
+        signals = signals_of(entry.plugin, examples, split, outputs, shadows, turn, seed)
+        scores = checked(entry.plugin, entry.plugin.score(signals), signals.audited)
+        right = outputs.logits[target, 0].argmax(-1) == examples.y
+        return self._recorded(
+            scores,
+            signals.audited,
+            AuditResult(
+                subject=subject.label,
+                level=level.label,
+                seed=seed,
+                target=target,
+                density=float(level.density[models[target]]),
+                parameters=int(level.nonzero[models[target]]),
+                train_accuracy=float(right[role == Role.MEMBER].double().mean()),
+                test_accuracy=float(right[role == Role.NON_MEMBER].double().mean()),
+                attack=entry.title,
+                metrics=measured(scores, role, signals.audited),
+                variants={
+                    name: measured(variant, role, signals.audited)
+                    for name, variant in scores.variants.items()
+                },
+                sparsifier=subject.sparsifier_label,
+                defense=subject.defense_label,
+                matched=matched,
+            ),
+        )
+
+    def _recorded(self, scores: AttackScores, audited: Tensor, audit: AuditResult) -> AuditResult:
+        self.scores[f"score_{len(self.audits)}"] = scores.score[audited].detach().numpy()
+        self.audits.append(audit)
+        return audit
+
+    def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
+        """What the shadows answer: the level itself, or that of what the attacker believes.
+
+        A believed sparsifier's level is the one of the same label, else its last.
+        """
+        believed = shadow_subject(self.place.recipe, subject, entry)
+        if believed is subject:
+            return level
+        key = "\n".join(
+            part.model_dump_json(serialize_as_any=True)
+            for part in (believed.sparsifier, believed.defense, believed.training)
+        )
+        if key not in self._believed:
+            self._believed[key] = [
+                replace(each, weights={}) for each in levels(self.place, believed)
+            ]
+        known = self._believed[key]
+        return next((each for each in known if each.label == level.label), known[-1])
+
+    def _keep_answers(self, outputs: Outputs, role: Tensor) -> None:
+        """The target's confidence in the labels and its sensitivity, for audits to come."""
+        number = len(self.audits)
+        rows = _rows(role)
+        y = self.place.examples.y[rows]
+        p = outputs.logits[0, rows].double().softmax(-1)
+        self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
+        if outputs.noisy is not None:
+            moved = outputs.noisy[:, rows].double().softmax(-1) - p
+            sensitivity = moved.norm(dim=-1).mean(0) / outputs.noise_scale
+            self.scores[f"sensitivity_{number}"] = sensitivity.float().numpy()
+
+
+def test_accuracy(place: Workplace, outputs: Outputs) -> Tensor:
+    """(M,) float64: accuracy of each model on its non-members."""
+    right = outputs.logits[:, 0].argmax(-1) == place.examples.y
+    tests = place.ensemble.role == Role.NON_MEMBER
+    return (right & tests).sum(1).double() / tests.sum(1)
+
+
+def _rows(role: Tensor) -> Tensor:
+    return ((role == Role.MEMBER) | (role == Role.NON_MEMBER)).nonzero()[:, 0]
+
+
+def _examples(place: Workplace) -> Scores:
+    """Which examples each target's scores are about, who of them is a member, and what they are."""
+    arrays: Scores = {"classes": np.array(place.examples.classes)}
+
+    for seed, split in zip(place.recipe.seeds, place.ensemble.splits, strict=True):
+        for target in split.targets.tolist():
+            rows = _rows(split.role[target])
+            arrays[f"example_{seed}_{target}"] = rows.numpy()
+            arrays[f"member_{seed}_{target}"] = (split.role[target][rows] == Role.MEMBER).numpy()
+            arrays[f"label_{seed}_{target}"] = place.examples.y[rows].numpy()
+    return arrays
