@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +35,14 @@ _Metric = Annotated[
         "best_balanced_accuracy, advantage, tpr@0.1, tpr@0.01, tpr@0.001, tpr@0.0001; repeatable.",
     ),
 ]
+_Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Say, too, whether sparsity or the loss in accuracy protects, and which classes and "
+        "examples are most exposed; with --format table or json.",
+    ),
+]
 
 
 def report(
@@ -42,17 +51,34 @@ def report(
     baseline: _Baseline = None,
     sort: _Sort = None,
     metric: _Metric = None,
+    explain: _Explain = False,
 ) -> None:
     """Compare finished runs in one table."""
     from rich.console import Console
 
+    from privaudit.errors import RecipeError
     from privaudit.report import print_table, render
     from privaudit.result import load_run
 
+    if explain and format not in ("table", "json"):
+        raise RecipeError(f"--explain is for --format table or json, not {format}")
     loaded = [load_run(path) for path in runs]
     results = list({run.folder and run.folder.resolve(): run for run in loaded}.values())
+    chosen: dict[str, Any] = {"baseline": baseline, "sort": sort, "metrics": metric or ()}
+    explanation = None
+    if explain:
+        from privaudit.explain import explain as explained
+
+        explanation = explained(results, baseline, everywhere=format == "json")
     if format == "table":
-        print_table(results, Console(), baseline=baseline, sort=sort, metrics=metric or ())
+        console = Console()
+        print_table(results, console, **chosen)
+        if explanation:
+            from privaudit.explain.text import print_explanation
+
+            console.print()
+            print_explanation(explanation, console)
         return
-    text = render(results, format=format, baseline=baseline, sort=sort, metrics=metric or ())
+    record = None if explanation is None else asdict(explanation)
+    text = render(results, format=format, explanation=record, **chosen)
     typer.echo(text.encode(), nl=False)  # UTF-8, whatever the terminal speaks

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from privaudit.report.aggregate import compare
 from privaudit.report.choose import pick_metrics
@@ -31,6 +31,7 @@ def render(
     sort: str | None = None,
     metrics: Sequence[str] = (),
     width: int = 80,
+    explanation: Mapping[str, Any] | None = None,
 ) -> str:
     """The comparison of runs as text, without colours, ending in a newline.
 
@@ -43,6 +44,7 @@ def render(
         metrics: names of `rows.METRICS`; without, the four of every table, and for CSV and JSON
             all.
         width: of the table, in terminal cells.
+        explanation: `explain.explain`'s as a dictionary, to go with the rows in JSON.
 
     Raises:
         RecipeError: the baseline, the order or a metric is not known.
@@ -53,7 +55,7 @@ def render(
         return "".join(f"{line.plain}\n" for line in lines)
     if format in ("csv", "json"):
         chosen = pick_metrics(metrics, METRICS)
-        return as_csv(rows, chosen) if format == "csv" else as_json(rows, chosen)
+        return as_csv(rows, chosen) if format == "csv" else as_json(rows, chosen, explanation)
     chosen = pick_metrics(metrics, DEFAULT_METRICS)
     return as_markdown(rows, chosen) if format == "markdown" else as_latex(rows, chosen)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from privaudit.metrics import disjoint, mean_std
+from privaudit.metrics import Estimate, disjoint, mean_std
 from privaudit.report.choose import ordered, pick_baselines
 from privaudit.report.rows import METRICS, AttackSummary, Change, Row, Summary
 from privaudit.result import AuditResult, RunResult
@@ -30,7 +30,7 @@ def compare(
     Raises:
         RecipeError: no run has that baseline, or there is no such order.
     """
-    runs = [_rows(name, result) for name, result in zip(_names(results), results, strict=True)]
+    runs = [_rows(name, result) for name, result in zip(run_names(results), results, strict=True)]
     chosen = pick_baselines(runs, baseline)
     rows = [_compared(row, chosen[row.run]) for each in runs for row in each]
     return ordered(rows, sort) if sort else rows
@@ -52,21 +52,28 @@ def summarise(values: Sequence[float | Mapping[str, float] | None]) -> Summary |
     """
     if not values or any(value is None for value in values):
         return None
-    numbers = [value["value"] if isinstance(value, Mapping) else value for value in values]
-    mean, std = mean_std([float(number) for number in numbers if number is not None])
-    intervals = [value for value in values if isinstance(value, Mapping)]
-    if not intervals:
-        return Summary(mean, std)
-    count = len(intervals)
+    intervals = [Estimate(**value) for value in values if isinstance(value, Mapping)]
+    if len(intervals) < len(values):
+        numbers = [value["value"] if isinstance(value, Mapping) else value for value in values]
+        return Summary(*mean_std([number for number in numbers if number is not None]))
+    found = mean_estimate(intervals)
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+
+
+def mean_estimate(values: Sequence[Estimate]) -> Summary:
+    """The mean of independent estimates with its interval, as `summarise`, of any sign."""
+    mean, std = mean_std([value.value for value in values])
+    count = len(values)
     spread = 0.0 if std is None else float(stdtrit(count - 1, 0.975)) * std / sqrt(count)
-    below = hypot(*(each["value"] - each["low"] for each in intervals)) / count
-    above = hypot(*(each["high"] - each["value"] for each in intervals)) / count
-    return Summary(
-        mean, std, max(mean - max(spread, below), 0.0), min(mean + max(spread, above), 1.0)
-    )
+    below = hypot(*(value.value - value.low for value in values)) / count
+    above = hypot(*(value.high - value.value for value in values)) / count
+    return Summary(mean, std, mean - max(spread, below), mean + max(spread, above))
 
 
-def _names(results: Sequence[RunResult]) -> list[str]:
+def run_names(results: Sequence[RunResult]) -> list[str]:
+    """The runs' names, numbered where several share one."""
     names = [result.name for result in results]
     return [
         f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -73,11 +73,14 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     return buffer.getvalue()
 
 
-def as_json(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+def as_json(
+    rows: Sequence[Row], metrics: Sequence[str], explanation: Mapping[str, Any] | None = None
+) -> str:
     """The rows as they are: shares 0-1, null where a number is not known."""
-    return (
-        json.dumps({"format": 1, "rows": [_plain(row, metrics) for row in rows]}, indent=1) + "\n"
-    )
+    record: dict[str, Any] = {"format": 1, "rows": [_plain(row, metrics) for row in rows]}
+    if explanation is not None:
+        record["explain"] = explanation
+    return json.dumps(record, indent=1) + "\n"
 
 
 def _heads(name: str, interval: bool = False) -> list[str]:

@@ -40,7 +40,7 @@ def table_lines(
         widths = [*names_widths, *map(_natural, part)]
         lines += [*_part([*names, *part], widths, style), Text()]
     for sentence in legend:
-        lines += [Text(line, "dim") for line in _folded(sentence, width)]
+        lines += [Text(line, "dim") for line in folded(sentence, width)]
     return lines
 
 
@@ -97,7 +97,7 @@ def _part(columns: Sequence[Column], widths: Sequence[int], style: Style) -> lis
     styled.append(Text(style.rule * _joint(widths), "dim"))
     for row in range(len(columns[0].cells)):
         cells = [
-            _folded(column.cells[row], width) if column.kind == "name" else [column.cells[row]]
+            folded(column.cells[row], width) if column.kind == "name" else [column.cells[row]]
             for column, width in zip(columns, widths, strict=True)
         ]
         styled += [_marked(line, style) for line in _side_by_side(columns, widths, cells)]
@@ -110,7 +110,7 @@ def _group_lines(columns: Sequence[Column], widths: Sequence[int], style: Style)
     for group in _grouped(columns):
         span = _joint(widths[start : start + len(group)])
         start += len(group)
-        label = _folded(group[0].group, span - 4)
+        label = folded(group[0].group, span - 4)
         spans.append(span)
         cells.append([_centred(f" {line} ", span, style.rule) for line in label if line])
     tall = max(map(len, cells))
@@ -146,7 +146,7 @@ def _centred(text: str, width: int, fill: str) -> str:
     return fill * (space // 2) + text + fill * (space - space // 2)
 
 
-def _folded(text: str, width: int) -> list[str]:
+def folded(text: str, width: int) -> list[str]:
     """The text in lines of at most `width` cells, broken between words where that is possible."""
     lines = [""]
     for word in text.split(" "):

@@ -1,0 +1,129 @@
+"""`privaudit report --explain`: is it sparsity that protects, and who is exposed?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from privaudit.explain.classes import ClassExposure, exposed_classes
+from privaudit.explain.disentangle import Disentangled, disentangle
+from privaudit.explain.examples import ExampleExposure, exposed_examples
+from privaudit.explain.points import clouds
+from privaudit.explain.scores import level_scores, strongest_level
+from privaudit.report.aggregate import compare, run_names
+from privaudit.report.choose import pick_baselines
+from privaudit.report.rows import Row
+from privaudit.result import RunResult
+
+__all__ = ["Explanation", "Exposure", "explain"]
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Who is exposed at one level of a run, by the run's strongest attack.
+
+    Attributes:
+        run: the run's name.
+        subject: label of the subject.
+        level: label of the level.
+        attack: label of the attack.
+        audits: how many networks of the level were attacked.
+        strongest: whether this is the run's most exposed level.
+        classes: every class, the surest exposed first.
+        examples: the ten most exposed, likewise.
+    """
+
+    run: str
+    subject: str
+    level: str
+    attack: str
+    audits: int
+    strongest: bool
+    classes: tuple[ClassExposure, ...]
+    examples: tuple[ExampleExposure, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What stands behind a comparison of runs.
+
+    Attributes:
+        attacks: sparsity, accuracy and privacy told apart, the strongest attack first.
+        exposures: one for each run and level.
+        unlabelled: names of runs that did not keep their labels: they tell nothing of classes.
+    """
+
+    attacks: tuple[Disentangled, ...]
+    exposures: tuple[Exposure, ...]
+    unlabelled: tuple[str, ...]
+
+
+def explain(
+    results: Sequence[RunResult], baseline: str | None = None, *, everywhere: bool = False
+) -> Explanation:
+    """Everything that `--explain` tells.
+
+    Args:
+        results: the runs; what belongs to no single run is taken over all of them.
+        baseline: SUBJECT or SUBJECT/LEVEL that gains and losses are measured against; without,
+            each run's densest level.
+        everywhere: look at classes and examples of every level, not only the most exposed.
+
+    Raises:
+        RecipeError: no run has that baseline.
+        StoreError: a run's scores are damaged.
+    """
+    chosen = _baselines(results, baseline)
+    exposures: list[Exposure] = []
+    unlabelled: list[str] = []
+    for name, result in zip(run_names(results), results, strict=True):
+        found = _exposures(name, result, everywhere)
+        exposures += found
+        if not found:
+            unlabelled.append(name)
+    return Explanation(
+        tuple(disentangle(cloud, chosen) for cloud in clouds(results)),
+        tuple(exposures),
+        tuple(unlabelled),
+    )
+
+
+def _baselines(
+    results: Sequence[RunResult], wanted: str | None
+) -> Mapping[str, tuple[str, str, str]]:
+    rows = compare(results)
+    if wanted is None:
+        controls = {(a.subject, a.level) for r in results for a in r.audits if a.matched}
+        found = {
+            run: max(
+                (row for row in rows if row.run == run),
+                key=lambda row: ((row.subject, row.level) not in controls, row.density),
+            )
+            for run in dict.fromkeys(row.run for row in rows)
+        }
+    else:
+        runs: dict[str, list[Row]] = {}
+        for row in rows:
+            runs.setdefault(row.run, []).append(row)
+        found = pick_baselines(runs.values(), wanted)
+    return {run: (row.run, row.subject, row.level) for run, row in found.items()}
+
+
+def _exposures(name: str, result: RunResult, everywhere: bool) -> list[Exposure]:
+    strongest = next(iter(clouds([result])), None)
+    if strongest is None:
+        return []
+    worst = strongest_level(result, strongest.attack)
+    return [
+        Exposure(
+            name,
+            level.subject,
+            level.level,
+            level.attack,
+            len(level.audits),
+            (level.subject, level.level) == worst,
+            tuple(exposed_classes(level)),
+            tuple(exposed_examples(level)),
+        )
+        for level in level_scores(result, strongest.attack, None if everywhere else worst)
+    ]

@@ -1,0 +1,116 @@
+"""Which classes give their members away: AUC, and the gaps that an attacker sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from privaudit.explain.scores import Audited, LevelScores
+from privaudit.intervals import Estimate
+from privaudit.metrics import roc_auc
+from privaudit.report.aggregate import mean_estimate, summarise
+from privaudit.report.rows import Summary
+
+
+@dataclass(frozen=True)
+class ClassExposure:
+    """One class at one level, over all audits that have both members and non-members of it.
+
+    The gaps are Yuan & Zhang's prediction divergence (2022, "Membership inference attacks and
+    defenses in neural network pruning"): mean over members minus mean over non-members.
+
+    Attributes:
+        label: its number.
+        name: its name.
+        members: how many, over all audits.
+        non_members: likewise.
+        auc: of the attack within the class; each audit's interval is DeLong's. None where no
+            audit has members and non-members of it.
+        confidence_gap: of the probability given to the label; None where it was not kept or is
+            not finite, or a side has fewer than two examples.
+        sensitivity_gap: of the first-order sensitivity; None likewise.
+    """
+
+    label: int
+    name: str
+    members: int
+    non_members: int
+    auc: Summary | None
+    confidence_gap: Summary | None
+    sensitivity_gap: Summary | None
+
+
+def exposed_classes(level: LevelScores) -> list[ClassExposure]:
+    """Every class, the surest exposed first: by the lower limit of its AUC.
+
+    Small classes have high and low AUCs by chance; their limits do not come first for that.
+    """
+    found = [_class(level, label) for label in range(len(level.classes))]
+    return sorted(found, key=lambda each: (-_low(each.auc), each.label))
+
+
+def welch(first: NDArray[np.float64], second: NDArray[np.float64]) -> Estimate | None:
+    """The difference of two means with its 95 % interval, their variances not taken as equal.
+
+    Welch 1947, "The generalization of 'Student's' problem when several different population
+    variances are involved".
+
+    Returns:
+        None where a side has fewer than two numbers.
+    """
+    if min(len(first), len(second)) < 2:
+        return None
+    value = float(first.mean() - second.mean())
+    a, b = float(first.var(ddof=1)) / len(first), float(second.var(ddof=1)) / len(second)
+    if a + b == 0:
+        return Estimate(value, value, value)
+    freedom = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1))
+    reach = float(stdtrit(freedom, 0.975)) * sqrt(a + b)
+    return Estimate(value, value - reach, value + reach)
+
+
+def _low(auc: Summary | None) -> float:
+    return -1.0 if auc is None or auc.low is None else auc.low
+
+
+def _class(level: LevelScores, label: int) -> ClassExposure:
+    aucs: list[Estimate] = []
+    confidence: list[Estimate | None] = []
+    sensitivity: list[Estimate | None] = []
+    members = non_members = 0
+    for audit in level.audits:
+        own = audit.label == label
+        inside = int((own & audit.member).sum())
+        outside = int(own.sum()) - inside
+        members, non_members = members + inside, non_members + outside
+        if inside and outside:
+            aucs.append(roc_auc(audit.score[own], audit.member[own]))
+        confidence.append(_gap(audit, own, audit.confidence))
+        sensitivity.append(_gap(audit, own, audit.sensitivity))
+    return ClassExposure(
+        label,
+        level.classes[label],
+        members,
+        non_members,
+        summarise([vars(auc) for auc in aucs]),
+        _mean(confidence),
+        _mean(sensitivity),
+    )
+
+
+def _gap(
+    audit: Audited, own: NDArray[np.bool_], values: NDArray[np.float64] | None
+) -> Estimate | None:
+    if values is None or not np.isfinite(values[own]).all():
+        return None
+    return welch(values[own & audit.member], values[own & ~audit.member])
+
+
+def _mean(found: Sequence[Estimate | None]) -> Summary | None:
+    known = [each for each in found if each is not None]
+    return mean_estimate(known) if known else None

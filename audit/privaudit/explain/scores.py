@@ -1,0 +1,155 @@
+"""What a run kept about every example: its scores, its label, and how the network answered it."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit.errors import StoreError
+from privaudit.result import AuditResult, RunResult
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The n audited examples of one network, and what one attack makes of them.
+
+    Attributes:
+        example: (n,) int64: rows of the dataset.
+        label: (n,) int64.
+        member: (n,) bool.
+        score: (n,) float64, higher = likelier a member.
+        confidence: (n,) the probability the network gives the label; None if it was not kept.
+        sensitivity: (n,) how far its answer moves under noise, over the noise's scale; likewise.
+    """
+
+    example: NDArray[np.int64]
+    label: NDArray[np.int64]
+    member: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    confidence: NDArray[np.float64] | None = None
+    sensitivity: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class LevelScores:
+    """One attack on all networks of one level.
+
+    Attributes:
+        subject: label of the subject.
+        level: label of the level.
+        attack: label of the attack.
+        classes: names of the C classes.
+        audits: one for each seed and target.
+    """
+
+    subject: str
+    level: str
+    attack: str
+    classes: tuple[str, ...]
+    audits: tuple[Audited, ...]
+
+
+def strongest_level(result: RunResult, attack: str) -> tuple[str, str]:
+    """Subject and level that an attack tells most about: of the highest mean AUC, first come."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for audit in result.audits:
+        if audit.attack == attack and audit.metrics["auc"] is not None:
+            values = found.setdefault((audit.subject, audit.level), [])
+            values.append(audit.metrics["auc"]["value"])
+    return max(found, key=lambda level: mean(found[level]))
+
+
+def level_scores(
+    result: RunResult, attack: str, only: tuple[str, str] | None = None
+) -> Iterator[LevelScores]:
+    """The levels that an attack was let loose on, in run order; none where labels are not kept.
+
+    Args:
+        result: a run on disk.
+        attack: label of the attack.
+        only: subject and level to read; None for all.
+
+    Raises:
+        StoreError: the scores are damaged.
+    """
+    places: dict[tuple[str, str], list[int]] = {}
+    first: dict[tuple[str, str, int, int], int] = {}
+    for place, audit in enumerate(result.audits):
+        first.setdefault((audit.subject, audit.level, audit.seed, audit.target), place)
+        if audit.attack == attack and only in (None, (audit.subject, audit.level)):
+            places.setdefault((audit.subject, audit.level), []).append(place)
+    arrays = _Arrays(result)
+    if "classes" not in arrays.names:
+        return
+    classes = tuple(str(name) for name in arrays.read("classes"))
+    for (subject, level), found in places.items():
+        audits = []
+        for place in found:
+            audit = result.audits[place]
+            network = first[subject, level, audit.seed, audit.target]
+            audits.append(_audited(arrays, audit, place, network, len(classes)))
+        yield LevelScores(subject, level, attack, classes, tuple(audits))
+
+
+def _audited(
+    arrays: _Arrays, audit: AuditResult, place: int, network: int, classes: int
+) -> Audited:
+    whose = f"{audit.seed}_{audit.target}"
+    example = arrays.read(f"example_{whose}")
+    rows = len(example)
+    label = arrays.read(f"label_{whose}", rows)
+    if ((label < 0) | (label >= classes)).any():
+        raise arrays.damaged(f"label_{whose} names more than the {classes} classes")
+    return Audited(
+        example.astype(np.int64),
+        label.astype(np.int64),
+        arrays.read(f"member_{whose}", rows).astype(np.bool_),
+        arrays.read(f"score_{place}", rows).astype(np.float64),
+        arrays.find(f"confidence_{network}", rows),
+        arrays.find(f"sensitivity_{network}", rows),
+    )
+
+
+class _Arrays:
+    """The arrays of a run's scores.npz, read one by one."""
+
+    def __init__(self, result: RunResult) -> None:
+        self.path = (result.folder or Path()) / "scores.npz"
+        self.names: set[str] = set()
+        if result.folder is None or not self.path.exists():
+            return
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                self.names = {name.removesuffix(".npy") for name in archive.namelist()}
+        except OSError as error:
+            raise StoreError(f"cannot read {self.path}: {error.strerror or error}") from error
+        except zipfile.BadZipFile as error:
+            raise self.damaged(str(error)) from error
+
+    def find(self, name: str, rows: int) -> NDArray[np.float64] | None:
+        """An array that may be missing."""
+        return self.read(name, rows).astype(np.float64) if name in self.names else None
+
+    def read(self, name: str, rows: int | None = None) -> NDArray[Any]:
+        """An array (n,), of as many rows as given."""
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
+                array = np.lib.format.read_array(member, allow_pickle=False)
+        except KeyError as error:
+            raise self.damaged(f"{name} is missing") from error
+        except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise self.damaged(f"{name} cannot be read ({error})") from error
+        if array.ndim != 1 or rows not in (None, len(array)):
+            raise self.damaged(f"{name} has the shape {array.shape}, not ({rows or 'n'},)")
+        return array
+
+    def damaged(self, problem: str) -> StoreError:
+        return StoreError(f"{self.path} is damaged: {problem}; run its recipe again")
