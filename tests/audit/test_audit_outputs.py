@@ -189,6 +189,31 @@ def test_attacks_get_queries_shadows_and_their_membership(
     np.testing.assert_array_equal(found["non_members"], K - inside)
 
 
+def test_the_population_is_outside_the_shadows_that_were_not_trained_on_it(
+    given: dict[str, Any], plugins: Plugins
+) -> None:
+    audited = np.arange(N) % 3 > 0
+    untouched = np.arange(N) % 6 == 0  # half of the population
+    given["shadow_members"][:, untouched] = False
+    inside = given["shadow_members"].sum(0)
+    given["shadow_members"][:, 1] = False  # an audited row that no shadow was trained on
+
+    class Everywhere(Told):
+        """Tells about each audited row what is so of the row before it."""
+
+        def score(self, signals: Signals) -> AttackScores:
+            return AttackScores(super().score(signals).score.roll(1))
+
+    for what, expected in (
+        ("members", inside),
+        ("non_members", np.where(untouched, 0, K - inside)),
+    ):
+        attack = Everywhere(what=what)
+        found = audit_outputs(**given, attacks=[attack], audited=audited, plugins=plugins)
+        expected = np.where(np.arange(N) == 1, K if what == "non_members" else 0, expected)
+        np.testing.assert_array_equal(found["told"].scores, np.roll(expected, 1)[audited])
+
+
 def test_labels_options_and_order(given: dict[str, Any], plugins: Plugins) -> None:
     attacks: list[Any] = [{"name": "loss", "label": "second"}, "loss", Told()]
     found = audit_outputs(**given, attacks=attacks, plugins=plugins)
@@ -390,7 +415,7 @@ class Wrong(Told):
 def test_what_an_attack_finds_fault_with_names_the_attack(
     given: dict[str, Any], plugins: Plugins
 ) -> None:
-    with pytest.raises(DataError, match="^attack 'failing': too few shadows for this variance "):
+    with pytest.raises(DataError, match=r"^attack 'failing': too few shadows for this variance "):
         audit_outputs(**given, attacks=[Failing()], plugins=plugins)
     with pytest.raises(PluginError, match="attack 'wrong' scores an audited example as NaN"):
         audit_outputs(**given, attacks=[Wrong()], plugins=plugins)

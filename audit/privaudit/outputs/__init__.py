@@ -108,13 +108,16 @@ def _signals(answers: Answers, seed: int) -> Signals:
     member, non_member = (
         torch.tensor(role, dtype=torch.uint8) for role in (Role.MEMBER, Role.NON_MEMBER)
     )
+    role = torch.where(answers.shadow_members, member, non_member)
+    # As in a recipe: what nobody was trained on is the population of the shadows as well.
+    role[:, ~answers.audited & ~answers.shadow_members.any(0)] = Role.OUTSIDE
     return Signals(
         x=answers.x,
         y=answers.labels,
         audited=answers.audited,
         target=Outputs(answers.logits),
         shadows=Outputs(answers.shadow_logits),
-        shadow_role=torch.where(answers.shadow_members, member, non_member),
+        shadow_role=role,
         seed=derive(seed, "attack", 0),
     )
 
