@@ -60,9 +60,8 @@ def roles(member: list[int], count: int, validation: int = 12, reference: int = 
     role = torch.zeros((len(member), count), dtype=torch.uint8)
     for m, members in enumerate(member):
         order = torch.randperm(count, generator=torch.Generator().manual_seed(m))
-        parts = order[: 2 * members + validation + reference].split(
-            [members, members, validation, reference]
-        )
+        used = order[: 2 * members + validation + reference]
+        parts = torch.split(used, [members, members, validation, reference])
         whats = (Role.MEMBER, Role.NON_MEMBER, Role.VALIDATION, Role.REFERENCE)
         for part, what in zip(parts, whats, strict=True):
             role[m, part] = what

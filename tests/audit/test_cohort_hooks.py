@@ -72,7 +72,8 @@ class Inference(nn.Module):
     def forward(self, logits: Tensor, y: Tensor) -> Tensor:
         one_hot = (y[:, None] == torch.arange(logits.shape[-1])).to(logits.dtype)
         hidden = self.hidden(torch.cat([logits.softmax(-1), one_hot], -1))
-        return self.out(self.norm(hidden).relu())[:, 0]  # type: ignore[no-any-return]
+        guess: Tensor = self.out(self.norm(hidden).relu())[:, 0]
+        return guess
 
 
 class MinMax(Defense):
@@ -104,7 +105,8 @@ class Private(Defense):
     noise: float = 0.0
 
     def example_gradient(self, gradient: Tensor) -> Tensor:
-        return gradient * (self.bound / gradient.norm()).clamp(max=1)
+        factor: Tensor = self.bound / gradient.norm()
+        return gradient * factor.clamp(max=1)
 
     def batch_gradient(self, total: Tensor, count: Tensor, key: Tensor) -> Tensor:
         drawn = normal(key, len(total), dtype=total.dtype)

@@ -127,7 +127,7 @@ def test_training_repeats_bit_by_bit(
     make_cohort: Make, options_of: Callable[[str], dict[str, Any]], stack: int
 ) -> None:
     options = options_of("batchnorm and dropout") | {"precision": "fp32", "stack": stack}
-    first, second = (run_script(make_cohort(MEMBERS, **options)) for _ in range(2))
+    first, second = (run_script(make_cohort(MEMBERS[:3], **options)) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one.flat, other.flat)
         assert one.flat.dtype == torch.float32
@@ -158,7 +158,7 @@ def plain_loop(
         module.train()
         for batch in epoch_order(rows.member, seed, epoch, options.batch_size):
             optimizer.zero_grad()
-            cross_entropy(module(x[batch]), examples.y[batch]).backward()
+            torch.autograd.backward(cross_entropy(module(x[batch]), examples.y[batch]))
             optimizer.step()
         module.eval()
         with torch.no_grad():
