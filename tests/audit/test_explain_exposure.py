@@ -122,7 +122,7 @@ def test_an_example_found_whenever_it_is_a_member_is_exposed() -> None:
     # member whether it is one or not; 3 is never a member.
     found = exposed_examples(
         _level(
-            _mixed(0, {0: 5, 1: 4, 2: 9, 3: 0}, {0, 1}),
+            _mixed(0, {0: 5, 1: 7, 2: 9, 3: 0}, {0, 1}),
             _mixed(1, {0: 5, 1: -1, 2: 9, 3: 8}, {0, 2}),
             _mixed(2, {0: 5, 1: -1, 2: 9, 3: 8}, {0, 2}),
         ),
