@@ -206,7 +206,8 @@ class Attack(Plugin):
     Attributes:
         queries: how many augmented versions of each example are asked; 1 is the example itself.
         noise: how many noisy copies of each example are asked.
-        signals: what else is needed: "gradient_norm".
+        signals: what else is needed: "gradient_norm"; "x", the examples themselves; or
+            "augmentation", data whose augmented queries differ from the example.
         shadows: how many shadow models it needs at least.
     """
 

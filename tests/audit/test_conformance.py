@@ -76,5 +76,5 @@ def test_every_plugin_module_is_an_entry_point_of_its_own_name() -> None:
         if not path.stem.startswith("_")
     }
     assert entry_points == modules
-    own = {each.name for each in INSTALLED.provided if each.distribution == "privaudit"}
-    assert own == set(modules)
+    own = {each.cls.__module__ for each in INSTALLED.provided if each.distribution == "privaudit"}
+    assert own == set(modules.values())

@@ -10,7 +10,7 @@ from privaudit.testing.material import N, tiny_signals
 from privaudit.testing.require import require, same
 from privaudit.values import AttackScores
 
-_SIGNALS = frozenset({"gradient_norm"})
+_SIGNALS = frozenset({"gradient_norm", "x", "augmentation"})
 
 
 def check_attack(attack: Attack) -> None:

@@ -1,0 +1,132 @@
+"""Matched dense controls, and attackers who believe something wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import privaudit
+from privaudit import Cohort, Examples
+from privaudit.cohort import Journal
+from privaudit.events import EpochDone, Event
+from privaudit.recipe import load_recipe
+from privaudit.result import AuditResult
+
+RECIPE = {
+    "name": "believing",
+    "dataset": "digits",
+    "split": {"members": 60, "validation": 10, "non_members": 200},
+    "model": {"name": "mlp", "hidden": [16]},
+    "training": {"epochs": 12, "lr": 0.05},
+    "matched": True,
+    "sparsifiers": ["dense", {"name": "imp", "rounds": 2, "amount": 0.7}],
+    "attacks": [
+        {"name": "logistic_regression", "label": "knowing"},
+        {"name": "logistic_regression", "label": "unknowing", "shadow_sparsifier": "none"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("believing")
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> privaudit.RunResult:
+    return privaudit.run(load_recipe(RECIPE), folder / "run", cache=folder / "cache", device="cpu")
+
+
+def found(result: privaudit.RunResult, **wanted: str) -> list[AuditResult]:
+    return [
+        audit
+        for audit in result.audits
+        if all(getattr(audit, key) == value for key, value in wanted.items())
+    ]
+
+
+def test_each_sparse_level_has_a_dense_control_of_about_its_accuracy(
+    result: privaudit.RunResult,
+) -> None:
+    controls = found(result, matched="imp", attack="knowing")
+    assert [audit.level for audit in controls] == ["round 1", "round 2"]  # round 0 is dense
+    for control in controls:
+        sparse = found(result, subject="imp", level=control.level, attack="knowing")[0]
+        assert control.density == 1
+        assert control.subject == "dense matched to imp"
+        assert abs(control.test_accuracy - sparse.test_accuracy) < 0.1
+
+
+def test_who_knows_nothing_of_pruning_learns_from_dense_shadows(
+    result: privaudit.RunResult, folder: Path
+) -> None:
+    knowing = found(result, subject="imp", level="round 2", attack="knowing")[0]
+    unknowing = found(result, subject="imp", level="round 2", attack="unknowing")[0]
+    assert knowing.metrics["auc"] != unknowing.metrics["auc"]
+    dense = [found(result, subject="dense", attack=who)[0] for who in ("knowing", "unknowing")]
+    assert dense[0].metrics == dense[1].metrics  # there he believes what is so
+
+
+def test_a_belief_that_a_subject_shares_and_a_control_are_not_trained_again(
+    result: privaudit.RunResult, folder: Path
+) -> None:
+    epochs: list[Event] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            epochs.append(event)
+
+    again = privaudit.run(
+        load_recipe(RECIPE), folder / "again", cache=folder / "cache", on_event=listen, device="cpu"
+    )
+    assert not epochs
+    assert again.audits == result.audits
+
+
+def test_per_example_answers_are_kept_for_the_first_audit_of_each_level(
+    result: privaudit.RunResult, folder: Path
+) -> None:
+    with np.load(folder / "run" / "scores.npz", allow_pickle=False) as scores:
+        labels, members = scores["label_0_0"], scores["member_0_0"]
+        assert members.sum() == 60
+        assert len(labels) == len(members) == 260
+        first = [i for i, audit in enumerate(result.audits) if audit.attack == "knowing"]
+        kept = [int(name.split("_")[1]) for name in scores if name.startswith("confidence_")]
+        assert sorted(kept) == first
+        for i in first:
+            confidence, right = scores[f"confidence_{i}"], result.audits[i].train_accuracy
+            assert confidence.shape == labels.shape
+            # Who is believed with more than one half is classified rightly.
+            assert (confidence[members] > 0.5).mean() <= right + 1e-9
+            assert np.isfinite(scores[f"sensitivity_{i}"]).all()
+
+
+def test_a_match_is_the_first_epoch_that_comes_nearest(
+    make_cohort: Callable[..., Cohort], digits: Examples, tmp_path: Path
+) -> None:
+    cohort = make_cohort([30, 40, 50], epochs=6, lr=0.02, journal=Journal(tmp_path))
+    tests = torch.zeros((3, len(digits)), dtype=torch.bool)
+    tests[:, ::3] = True  # any rows will do to measure accuracy on
+    curve = []
+    for epochs in range(1, 7):
+        early = make_cohort([30, 40, 50], epochs=6, lr=0.02)
+        early.fit()
+        early.rewind(epochs)
+        right = early.logits().argmax(-1) == digits.y
+        curve.append((right & tests).sum(1).double() / tests.sum(1))
+    accuracy = torch.stack(curve, 1)  # (M, E)
+    wanted = torch.stack(
+        [accuracy[:, 2] + 0.004, torch.zeros(3).double(), torch.ones(3).double()], 1
+    )
+    for number, control in enumerate(cohort.match(tests, wanted)):
+        nearest = (accuracy - wanted[:, number, None]).abs().min(1).indices
+        right = control.logits().argmax(-1) == digits.y
+        reached = (right & tests).sum(1).double() / tests.sum(1)
+        assert torch.equal(reached, accuracy.gather(1, nearest[:, None])[:, 0])
+    assert cohort.records[-1].found == 0
+    cohort.match(tests, wanted)
+    assert cohort.records[-1].found == 3
