@@ -1,0 +1,1 @@
+"""Speed, measured as ratios on one machine; not part of the tests."""
