@@ -96,7 +96,8 @@ def looped(signals: Signals, attack: LiRA, online: bool) -> list[float]:
     """The scores example by example, from logits whose other class is at 0."""
     target = signals.target.logits[..., 0].numpy()
     phi, role = signals.shadows.logits[..., 0].numpy(), signals.shadow_role.numpy()
-    sides = {side: role == side for side in (Role.MEMBER, Role.NON_MEMBER)}
+    without = (role == Role.NON_MEMBER) | (role == Role.OUTSIDE)
+    sides = {Role.MEMBER: role == Role.MEMBER, Role.NON_MEMBER: without}
     queries, examples = target.shape
     shared = {}
     for side, which in sides.items():
@@ -125,7 +126,7 @@ def looped(signals: Signals, attack: LiRA, online: bool) -> list[float]:
 
 
 def mixed() -> Signals:
-    """Three queries; every example is to five shadows member or non-member, else neither."""
+    """Three queries; every example is outside two shadows, and validates two."""
     draw = torch.Generator().manual_seed(3)
     phi = 50 + torch.randn(15, 3, 30, generator=draw, dtype=torch.float64)
     kinds = torch.tensor([Role.MEMBER, Role.NON_MEMBER, Role.OUTSIDE, Role.VALIDATION])
@@ -245,6 +246,16 @@ def test_augmented_queries_are_those_of_the_paper() -> None:
     assert torch.equal(LiRAAugmented().score(signals).score, LiRA().score(signals).score)
 
 
+def test_shadows_that_had_no_part_in_an_example_serve_offline() -> None:
+    signals, _ = memory(2.0, examples=200)
+    role = torch.full((len(signals.shadow_role), 200), Role.OUTSIDE, dtype=torch.uint8)
+    answer = LiRA().score(replace(signals, shadow_role=role))
+    assert answer.decision is None  # no shadow shows what a member's score is like
+    role[:] = Role.NON_MEMBER
+    offline = LiRA(mode="offline").score(replace(signals, shadow_role=role))
+    assert torch.equal(answer.score, offline.score)
+
+
 def test_lira_names_what_it_lacks() -> None:
     signals, _ = memory(1.0, shadows=2, examples=10)
     with pytest.raises(PrivauditError, match=r"^lira needs 2 .* has 1 of 2: .*halves and shadows"):
@@ -252,9 +263,9 @@ def test_lira_names_what_it_lacks() -> None:
     members = replace(signals, shadow_role=torch.full((2, 10), Role.NON_MEMBER))
     with pytest.raises(PrivauditError, match=r"online needs 2 shadows that trained .*halves"):
         LiRA(mode="online").score(members)
-    outside = replace(signals, shadow_role=torch.full((2, 10), Role.OUTSIDE))
+    validating = replace(signals, shadow_role=torch.full((2, 10), Role.VALIDATION))
     with pytest.raises(PrivauditError, match=r"set split\.protocol to halves"):
-        LiRA().score(outside)
+        LiRA().score(validating)
     signals, _ = memory(1.0, examples=10)
     shadows = signals.shadows.logits.clone()
     shadows[3, 0, 0] = torch.inf

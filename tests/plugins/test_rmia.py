@@ -220,7 +220,9 @@ def test_rmia_names_what_it_lacks() -> None:
     full = replace(signals, audited=everyone, shadow_role=inside.expand(8, 150).byte())
     with pytest.raises(PrivauditError, match=r"^rmia compares .* none: set split.members below 75"):
         RMIA().score(full)
-    outside = replace(signals, shadow_role=torch.zeros_like(signals.shadow_role))
+    validating = torch.full_like(signals.shadow_role, Role.VALIDATION)
+    validating[0] = signals.shadow_role[0].masked_fill(signals.audited, Role.VALIDATION)
+    outside = replace(signals, shadow_role=validating)
     with pytest.raises(PrivauditError, match=r"^rmia needs a shadow .*halves and shadows to 2"):
         RMIA().score(outside)
     with pytest.raises(PrivauditError, match=r"^rmia with mode online needs .*split.protocol"):

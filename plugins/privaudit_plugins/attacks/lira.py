@@ -42,7 +42,7 @@ class LikelihoodRatio(privaudit.Attack):
         """Online log N(φ; in) - log N(φ; out), offline log Pr[N(out) < φ], summed over queries.
 
         An example's in-shadows are those it is a member of, its out-shadows those it is a
-        non-member of. The decision's threshold is the one of best balanced accuracy when shadows
+        non-member of or had no part in. The decision's threshold is the one of best balanced accuracy when shadows
         are the target in turn, attacked by the others in the same way; there is none where the
         others are too few, such as two pairs of shadows.
 
@@ -52,7 +52,8 @@ class LikelihoodRatio(privaudit.Attack):
         """
         rows = signals.audited.nonzero()[:, 0]
         role = signals.shadow_role[:, rows]
-        inside, outside = role == privaudit.Role.MEMBER, role == privaudit.Role.NON_MEMBER
+        inside, tested = role == privaudit.Role.MEMBER, role == privaudit.Role.NON_MEMBER
+        outside = tested | (role == privaudit.Role.OUTSIDE)
         online = self._online(inside, outside)
         fewest = min(_fewest(side) for side in ([inside, outside] if online else [outside]))
         per_example = self.variance == "per_example" or (
@@ -75,8 +76,8 @@ class LikelihoodRatio(privaudit.Attack):
         everyone = torch.ones((1, len(phi)), dtype=torch.bool)
         score = spread(attack(target[None], everyone)[0], signals)
         count = turns(len(phi), len(rows))
-        learnt = attack(phi[:count], others(inside, outside, count))
-        threshold = threshold_in_turn(learnt, inside, outside)
+        learnt = attack(phi[:count], others(inside, tested, count))
+        threshold = threshold_in_turn(learnt, inside, tested)
         return privaudit.AttackScores(score, None if threshold is None else score >= threshold)
 
     def _online(self, inside: Tensor, outside: Tensor) -> bool:
@@ -91,8 +92,8 @@ class LikelihoodRatio(privaudit.Attack):
             )
         if _fewest(outside) < _EACH:
             raise privaudit.PrivauditError(
-                f"{self.name} needs {_EACH} shadows of which each audited example is a "
-                f"non-member, and one has {_fewest(outside)} of {len(outside)}: {setting}"
+                f"{self.name} needs {_EACH} shadows that did not train on each audited example, "
+                f"and one has {_fewest(outside)} of {len(outside)}: {setting}"
             )
         return self.mode != "offline" and either
 

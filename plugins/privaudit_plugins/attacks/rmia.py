@@ -79,10 +79,9 @@ class RMIA(privaudit.Attack):
                 NaN or infinity.
         """
         role, audited = signals.shadow_role, signals.audited
-        inside, outside = role == privaudit.Role.MEMBER, role == privaudit.Role.NON_MEMBER
-        online = self._online(inside[:, audited], outside[:, audited])
-        # A shadow that had no part in an example of the population is one without it.
-        counts = outside | (~audited & (role == privaudit.Role.OUTSIDE))
+        inside, tested = role == privaudit.Role.MEMBER, role == privaudit.Role.NON_MEMBER
+        counts = tested | (role == privaudit.Role.OUTSIDE)  # shadows without the example
+        online = self._online(inside[:, audited], counts[:, audited])
         if online:
             counts |= inside
         rows, population = audited.nonzero()[:, 0], (~audited & counts.any(0)).nonzero()[:, 0]
@@ -96,7 +95,7 @@ class RMIA(privaudit.Attack):
         shadows = log_p(signals.shadows.logits[:, 0])
         for k, answers in enumerate(shadows):
             finite(answers, f"shadow {k}")
-        known = _Known(shadows, counts[:, used], inside[:, rows], outside[:, rows])
+        known = _Known(shadows, counts[:, used], inside[:, rows], tested[:, rows])
         a = None if online else self._chosen(known)
         everyone = torch.ones((1, len(role)), dtype=torch.bool)
         answer = self._shares(target[None], known, everyone, a)
@@ -149,8 +148,8 @@ class RMIA(privaudit.Attack):
             )
         if fewest_out == 0:
             raise privaudit.PrivauditError(
-                "rmia needs a shadow of which each audited example is a non-member, and an "
-                f"example lacks it among {len(outside)}: {setting}"
+                "rmia needs a shadow that did not train on each audited example, and an example "
+                f"lacks it among {len(outside)}: {setting}"
             )
         return self.mode != "offline" and fewest_in > 0
 
