@@ -206,3 +206,18 @@ def test_what_is_not_known_is_refused_with_the_nearest(
         render([run], **options)
     assert caught.value.exit_code == 2
     assert "\x1b" not in str(caught.value)
+
+
+def test_targets_of_one_seed_count_as_one_draw() -> None:
+    pair = [{"value": 0.6, "low": 0.55, "high": 0.65}, {"value": 0.7, "low": 0.66, "high": 0.74}]
+    twice = [value for value in pair for _ in range(8)]
+    once = summarise(pair, [0, 1])
+    many = summarise(twice, [0] * 8 + [1] * 8)
+    assert once is not None
+    assert many is not None
+    assert (many.low, many.high) == pytest.approx((once.low, once.high))
+    alone = summarise(twice)
+    assert alone is not None
+    assert alone.high is not None
+    assert once.high is not None
+    assert alone.high < once.high  # taken as sixteen draws, the interval would be too narrow

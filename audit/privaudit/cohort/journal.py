@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
+from importlib import metadata
 from pathlib import Path
 
 import safetensors.torch
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from privaudit.files import private_folder, write_many
+from privaudit.hooks import GROUP
 from privaudit.source import source_digest
 from privaudit.version import __version__
 
@@ -84,7 +86,15 @@ def digest(*parts: object) -> str:
     return state.hexdigest()
 
 
-_source = cache(source_digest)
+@cache
+def _source(cls: type) -> str:
+    """What a plugin class is made of: its source, and the version of what distributes it."""
+    versions = [
+        entry_point.dist.version
+        for entry_point in metadata.entry_points(group=GROUP)
+        if entry_point.dist and entry_point.module == cls.__module__
+    ]
+    return f"{source_digest(cls)} {versions[0] if versions else ''}"
 
 
 def _sources(part: object) -> set[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import hypot, sqrt
+from math import hypot
+from statistics import fmean
 from typing import Any
 
-from scipy.special import stdtrit
-
-from privaudit.metrics import Estimate, disjoint, mean_std
+from privaudit.metrics import Estimate, bootstrap_mean, disjoint, mean_std
 from privaudit.report.choose import ordered, pick_baselines
 from privaudit.report.rows import METRICS, AttackSummary, Change, Row, Summary
 from privaudit.result import AuditResult, RunResult
@@ -36,16 +35,23 @@ def compare(
     return ordered(rows, sort) if sort else rows
 
 
-def summarise(values: Sequence[float | Mapping[str, float] | None]) -> Summary | None:
+def summarise(
+    values: Sequence[float | Mapping[str, float] | None], seeds: Sequence[int] | None = None
+) -> Summary | None:
     """Mean and spread of one metric over n audits, plain numbers or intervals.
 
-    The interval of the mean of several audits takes, on each side, the wider of two distances:
-    Student's t_{n-1} · s / √n, which covers everything that differs between seeds (split,
-    initialisation, training); and √Σ dᵢ² / n, dᵢ the distance to the limit of audit i, which is
-    what the finite number of audited examples alone allows (Zou & Donner 2008, MOVER). With
-    equal weights the first is the interval of Knapp & Hartung 2003, the second their safeguard
-    against a few seeds that agree by chance. It takes audits as independent: targets that share
-    a seed's data are not quite.
+    The interval of the mean takes, on each side, the wider of two distances: that of
+    `metrics.bootstrap_mean` over seeds (Student's t below 8 of them), which covers everything
+    that differs between seeds (split, initialisation, training); and √Σ dᵢ² / S, dᵢ the mean
+    distance to the limits of the audits of seed i, which is what the finite number of audited
+    examples alone allows (Zou & Donner 2008, MOVER). With equal weights the first is the interval
+    of Knapp & Hartung 2003, the second their safeguard against a few seeds that agree by chance.
+    Targets of one seed share its examples, so they count as one draw; with a single seed each
+    target has to count, and the interval is too narrow.
+
+    Args:
+        values: of the audits.
+        seeds: of the audits; every audit counts for itself if not given.
 
     >>> summarise([0.5, 1.0]).mean
     0.75
@@ -56,20 +62,32 @@ def summarise(values: Sequence[float | Mapping[str, float] | None]) -> Summary |
     if len(intervals) < len(values):
         numbers = [value["value"] if isinstance(value, Mapping) else value for value in values]
         return Summary(*mean_std([number for number in numbers if number is not None]))
-    found = mean_estimate(intervals)
+    found = mean_estimate(intervals, seeds)
     if found.low is None or found.high is None:
         return found
     return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
-def mean_estimate(values: Sequence[Estimate]) -> Summary:
-    """The mean of independent estimates with its interval, as `summarise`, of any sign."""
+def mean_estimate(values: Sequence[Estimate], seeds: Sequence[int] | None = None) -> Summary:
+    """The mean of estimates with its interval, as `summarise`, of any sign."""
     mean, std = mean_std([value.value for value in values])
-    count = len(values)
-    spread = 0.0 if std is None else float(stdtrit(count - 1, 0.975)) * std / sqrt(count)
-    below = hypot(*(value.value - value.low for value in values)) / count
-    above = hypot(*(value.high - value.value for value in values)) / count
-    return Summary(mean, std, mean - max(spread, below), mean + max(spread, above))
+    clustered = seeds is not None and len(set(seeds)) > 1
+    groups = list(seeds) if clustered and seeds is not None else list(range(len(values)))
+    below = _pooled([value.value - value.low for value in values], groups)
+    above = _pooled([value.high - value.value for value in values], groups)
+    if len(set(groups)) > 1:
+        spread = bootstrap_mean([value.value for value in values], groups)
+        below = max(below, spread.value - spread.low)
+        above = max(above, spread.high - spread.value)
+    return Summary(mean, std, mean - below, mean + above)
+
+
+def _pooled(distances: Sequence[float], groups: Sequence[int]) -> float:
+    """√Σ dᵢ² / S over S groups, dᵢ the mean distance within one."""
+    clusters: dict[int, list[float]] = {}
+    for group, distance in zip(groups, distances, strict=True):
+        clusters.setdefault(group, []).append(distance)
+    return hypot(*(fmean(cluster) for cluster in clusters.values())) / len(clusters)
 
 
 def run_names(results: Sequence[RunResult]) -> list[str]:
@@ -90,9 +108,9 @@ def _rows(run: str, result: RunResult) -> list[Row]:
 
 def _row(run: str, audits: Sequence[AuditResult]) -> Row:
     networks = {(audit.seed, audit.target): audit for audit in audits}.values()
-    attacks: dict[str, list[Mapping[str, Any]]] = {}
+    attacks: dict[str, list[AuditResult]] = {}
     for audit in audits:
-        attacks.setdefault(audit.attack, []).append(audit.metrics)
+        attacks.setdefault(audit.attack, []).append(audit)
     return Row(
         run,
         audits[0].subject,
@@ -106,9 +124,10 @@ def _row(run: str, audits: Sequence[AuditResult]) -> Row:
     )
 
 
-def _attack(found: Sequence[Mapping[str, Any]]) -> AttackSummary:
+def _attack(found: Sequence[AuditResult]) -> AttackSummary:
+    seeds = [audit.seed for audit in found]
     return AttackSummary(
-        {key: summarise([_read(metrics, key) for metrics in found]) for key in METRICS},
+        {key: summarise([_read(each.metrics, key) for each in found], seeds) for key in METRICS},
         audits=len(found),
     )
 

@@ -23,7 +23,7 @@ def legend(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[st
     if {"auc", "balanced_accuracy"} & set(metrics):
         lines.append(
             f"Brackets hold the 95 {percent} interval; over several networks, that of their mean "
-            "(Student's t, never narrower than the number of examples allows)."
+            "(over seeds, never narrower than the number of examples allows)."
         )
     undecided = _lacking(rows, {"defense", "balanced_accuracy"} & set(metrics))
     if undecided:

@@ -31,6 +31,7 @@ class LabelOnly(privaudit.Attack):
         "the data augmentation attack"
     )
     queries: ClassVar[int] = 10
+    signals: ClassVar[frozenset[str]] = frozenset({"augmentation"})
     shadows: ClassVar[int] = 1
     name: Literal["label_only"] = "label_only"
 

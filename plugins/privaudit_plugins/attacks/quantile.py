@@ -41,6 +41,7 @@ class Quantile(privaudit.Attack):
         "Bertran et al. 2023, Scalable membership inference attacks via quantile regression; "
         "calibration as in Romano et al. 2019, Conformalized quantile regression"
     )
+    signals: ClassVar[frozenset[str]] = frozenset({"x"})
     name: Literal["quantile"] = "quantile"
     holdout: float = Field(
         0.3, gt=0, lt=1, description="share of the population that calibrates the quantiles"
