@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from privaudit.recipe import Recipe
-from privaudit.split import make_split
+from privaudit.split import given_split, make_split
 from privaudit.values import Role, Split
 
 
@@ -37,10 +37,28 @@ class Ensemble:
         start = sum(sizes[:number])
         return torch.arange(start, start + sizes[number])
 
+    @property
+    def targets(self) -> Tensor:
+        """The places (T,) of all seeds' targets."""
+        return torch.cat([self.models(s)[split.targets] for s, split in enumerate(self.splits)])
 
-def make_ensemble(recipe: Recipe, count: int) -> Ensemble:
-    """Deal out `count` examples for every seed of a recipe."""
-    splits = tuple(make_split(recipe.split, count, recipe.shadows, s) for s in recipe.seeds)
+
+def make_ensemble(recipe: Recipe, count: int, given: tuple[int, int] | None = None) -> Ensemble:
+    """Deal out `count` examples for every seed of a recipe.
+
+    Args:
+        recipe: the question.
+        count: N.
+        given: how many of the examples, the first ones, are the members and the non-members of a
+            given target.
+    """
+    if given is None:
+        splits = tuple(make_split(recipe.split, count, recipe.shadows, s) for s in recipe.seeds)
+    else:
+        pool = count - sum(given)
+        splits = tuple(
+            given_split(recipe.split, *given, pool, recipe.shadows, s) for s in recipe.seeds
+        )
     return Ensemble(
         splits, torch.cat([s.role for s in splits]), torch.cat([s.seeds for s in splits])
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,10 +14,13 @@ from privaudit.cohort.answers import answers
 from privaudit.ensemble import Ensemble
 from privaudit.errors import PluginError
 from privaudit.events import Event, LevelReached
-from privaudit.plugin import Attack, Sparsifier, overrides
+from privaudit.given import Given
+from privaudit.plugin import Sparsifier, overrides
 from privaudit.recipe import Recipe, Subject
-from privaudit.training import Training
+from privaudit.recipe.model import combined
 from privaudit.values import Examples, Outputs, Role
+
+DENSE = 0.999  # a network with a smaller share of nonzero parameters is sparse
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Workplace:
         journal: finished trainings.
         on_event: told about progress.
         memory: bytes that the weights of one cohort may take; more models make several cohorts.
+        given: the target of every seed, where it was trained elsewhere.
     """
 
     recipe: Recipe
@@ -40,6 +45,22 @@ class Workplace:
     journal: Journal
     on_event: Callable[[Event], None]
     memory: int = 4 * 2**30
+    given: Given | None = None
+
+    @property
+    def trained(self) -> Tensor:
+        """The places (k,) of the models that are trained here: all, but for a given target."""
+        every = torch.arange(len(self.ensemble.seeds))
+        if self.given is None:
+            return every
+        return every[~torch.isin(every, self.ensemble.targets)]
+
+    @cached_property
+    def given_outputs(self) -> Outputs:
+        """What the given target answers, asked once for all levels of all subjects."""
+        assert self.given is not None
+        audited = self.ensemble.audited[self.ensemble.targets[:1]]
+        return _asked(self.given.cohort, audited, self.recipe)
 
     def cohort(self, subject: Subject, models: Tensor, plan: bool = False) -> Cohort:
         """Some models, (k,) int64, as one cohort under a subject's plugins."""
@@ -58,12 +79,12 @@ class Workplace:
         )
 
     def groups(self, subject: Subject) -> Sequence[Tensor]:
-        """All models, cut where their weights would take too much memory."""
-        count = len(self.ensemble.seeds)
+        """All models to be trained, cut where their weights would take too much memory."""
+        trained = self.trained
         copies = 8  # now, best, initial, saved, a chunk's own, its momentum, gradient, and some
         size = self.cohort(subject, torch.tensor([0])).network.size
         most = max(1, self.memory // (size * copies * 8))
-        return torch.split(torch.arange(count), min(count, most))
+        return torch.split(trained, min(len(trained), most))
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,7 @@ class Level:
         outputs: of all models.
         density: (M,) nonzero parameters over the dense network's.
         nonzero: (M,) nonzero parameters.
-        weights: (M, *shape) by name.
+        weights: (M, ...) by name, all that a state dict holds; empty with a given target.
     """
 
     label: str
@@ -108,29 +129,51 @@ def levels(place: Workplace, subject: Subject) -> Iterator[Level]:
     yield from _together(place, subject, script)
 
 
-def controls(
-    place: Workplace, subject: Subject, training: Training, wanted: Mapping[str, Tensor]
-) -> Iterator[Level]:
-    """For each level of a subject its dense control: as accurate, but not sparse.
+def control_of(recipe: Recipe, subject: Subject) -> Subject:
+    """What a sparse subject is compared with: dense, under the same defense."""
+    defense = next(each for each in recipe.defenses if each.title == subject.defense_label)
+    return replace(
+        subject,
+        label=f"dense matched to {subject.label}",
+        sparsifier=Sparsifier(name="control"),
+        sparsifier_label="dense control",
+        training=combined(recipe.training, defense.training),
+    )
+
+
+def controls(place: Workplace, control: Subject, wanted: Mapping[str, Tensor]) -> Iterator[Level]:
+    """A dense control for each level of a sparse subject: as accurate, but not sparse.
 
     Args:
         place: where and on what.
-        subject: whose defense the control shares.
-        training: the dense network's.
+        control: of the sparse subject.
         wanted: (M,) test accuracies, float64, by level.
     """
-    dense = replace(subject, sparsifier=Sparsifier(name="control"), training=training)
 
     def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
-        cohort = place.cohort(dense, models)
+        cohort = place.cohort(control, models)
         tests = (place.ensemble.role == Role.NON_MEMBER)[models]
         accuracy = torch.stack(list(wanted.values()), 1)[models]
         yield from zip(wanted, cohort.match(tests, accuracy), strict=True)
 
-    yield from _together(place, dense, script)
+    yield from _together(place, control, script)
 
 
 def _together(
+    place: Workplace, subject: Subject, script: Callable[[Tensor], Iterable[tuple[str, Cohort]]]
+) -> Iterator[Level]:
+    """The levels of all models: of those trained here, and of a given target beside them."""
+    if place.given is None:
+        yield from _trained(place, subject, script)
+    elif len(place.trained) == 0:
+        place.on_event(LevelReached("", place.given.density))
+        yield _beside(place, place.given, None)
+    else:
+        for level in _trained(place, subject, script):
+            yield _beside(place, place.given, level)
+
+
+def _trained(
     place: Workplace, subject: Subject, script: Callable[[Tensor], Iterable[tuple[str, Cohort]]]
 ) -> Iterator[Level]:
     """The levels of all cohorts that a subject's models are cut into, joined."""
@@ -155,7 +198,6 @@ def _audited(
     script: Callable[[Tensor], Iterable[tuple[str, Cohort]]],
 ) -> Iterator[Level]:
     """What one cohort answers each time its script reaches a level."""
-    attacks = [attack for _, attack in place.recipe.attack_entries()]
     for label, cohort in script(models):
         shown = cohort
         if overrides(subject.defense, "finish"):
@@ -163,12 +205,25 @@ def _audited(
             subject.defense.finish(shown)
         density = shown.density()
         place.on_event(LevelReached(label, float(density.mean())))
-        outputs = _asked(shown, place.ensemble.audited[models], attacks)
-        yield Level(label, outputs, density, shown.nonzero(), shown.weights)
+        outputs = _asked(shown, place.ensemble.audited[models], place.recipe)
+        yield Level(label, outputs, density, shown.nonzero(), shown.weights | shown.buffers)
 
 
-def _asked(cohort: Cohort, audited: Tensor, attacks: Sequence[Attack]) -> Outputs:
+def _beside(place: Workplace, given: Given, shadows: Level | None) -> Level:
+    """A level of the shadows, completed by the given target: the same for every seed."""
+    density, nonzero = torch.tensor([[given.density], [given.nonzero]], dtype=torch.float64)
+    label = "" if shadows is None else shadows.label
+    both = Level(label, place.given_outputs, density, nonzero, {})
+    if shadows is not None:
+        both = _joined([both, shadows])
+    order = torch.zeros(len(place.ensemble.seeds), dtype=torch.int64)
+    order[place.trained] = 1 + torch.arange(len(place.trained))
+    return Level(label, both.outputs[order], both.density[order], both.nonzero[order], {})
+
+
+def _asked(cohort: Cohort, audited: Tensor, recipe: Recipe) -> Outputs:
     """What all attacks together want to know."""
+    attacks = [attack for _, attack in recipe.attack_entries()]
     return answers(
         cohort,
         audited,

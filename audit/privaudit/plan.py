@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from privaudit.auditing import test_accuracy
 from privaudit.cohort import Cohort
+from privaudit.cohort.answers import answers
 from privaudit.cohort.train import answer
-from privaudit.levels import Workplace
+from privaudit.levels import DENSE, Workplace, control_of
 from privaudit.plugin import overrides
 from privaudit.recipe import Subject
+from privaudit.recipe.knowledge import shadow_subject
+from privaudit.values import Role
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,73 @@ class SubjectPlan:
 
 
 def plan(place: Workplace) -> list[SubjectPlan]:
-    """Run every subject's script without training, and time a few real steps of each."""
-    return [_planned(place, subject) for subject in place.recipe.subjects()]
+    """Run every subject's script without training, and time a few real steps of each.
+
+    What attackers believe a subject to be, and its dense control, follow it in rows of their own.
+    """
+    if len(place.trained) == 0:
+        return [_untrained(place, subject) for subject in place.recipe.subjects()]
+    rows: list[SubjectPlan] = []
+    believed: list[Subject] = []
+    for subject in place.recipe.subjects():
+        row, sparse = _planned(place, subject)
+        rows.append(row)
+        for other in _beliefs(place, subject):
+            if not any(_made_alike(other, known) for known in believed):
+                believed.append(other)
+                rows.append(_planned(place, other)[0])
+        if place.recipe.matched and sparse:
+            rows.append(_control(place, subject, sparse))
+    return rows
 
 
-def _planned(place: Workplace, subject: Subject) -> SubjectPlan:
-    count = len(place.ensemble.seeds)
-    cohort = place.cohort(subject, torch.arange(count), plan=True)
+def _planned(place: Workplace, subject: Subject) -> tuple[SubjectPlan, list[Tensor]]:
+    """A subject's row, and for each of its sparse levels the (M,) test accuracies."""
+    cohort = place.cohort(subject, place.trained, plan=True)
     levels = 0
+    sparse = []
     for _ in subject.sparsifier.sparsify(cohort):
         levels += 1
+        shown = cohort
         if overrides(subject.defense, "finish"):
-            subject.defense.finish(cohort.fork())
+            shown = cohort.fork()
+            subject.defense.finish(shown)
+        if place.recipe.matched and float(shown.density().mean()) < DENSE:
+            sparse.append(_accuracy(place, shown))
+    return _row(place, subject, cohort, levels), sparse
+
+
+def _control(place: Workplace, subject: Subject, sparse: Sequence[Tensor]) -> SubjectPlan:
+    """The row of a subject's dense control."""
+    control = control_of(place.recipe, subject)
+    cohort = place.cohort(control, place.trained, plan=True)
+    cohort.match(place.ensemble.role == Role.NON_MEMBER, torch.stack(list(sparse), 1))
+    return _row(place, control, cohort, len(sparse))
+
+
+def _accuracy(place: Workplace, cohort: Cohort) -> Tensor:
+    """(M,) test accuracies where all is trained, so that its control is found; else NaN."""
+    if any(record.found < record.models for record in cohort.records):
+        return torch.full((len(cohort),), torch.nan, dtype=torch.float64)
+    return test_accuracy(place, answers(cohort, place.ensemble.audited))
+
+
+def _beliefs(place: Workplace, subject: Subject) -> list[Subject]:
+    """What attackers believe a subject to be, where it is something else."""
+    found = [shadow_subject(place.recipe, subject, entry) for entry in place.recipe.attacks]
+    return [each for each in found if each is not subject]
+
+
+def _made_alike(one: Subject, other: Subject) -> bool:
+    """Whether two subjects are trained once for both."""
+    return (one.sparsifier, one.defense, one.training) == (
+        other.sparsifier,
+        other.defense,
+        other.training,
+    )
+
+
+def _row(place: Workplace, subject: Subject, cohort: Cohort, levels: int) -> SubjectPlan:
     steps = sum(r.steps for r in cohort.records)
     return SubjectPlan(
         subject=subject.label,
@@ -66,6 +127,13 @@ def _planned(place: Workplace, subject: Subject) -> SubjectPlan:
         stack=max((r.stack for r in cohort.records), default=1),
         seconds=steps * cohort.seconds_per_step() + levels * _asking(place, cohort),
     )
+
+
+def _untrained(place: Workplace, subject: Subject) -> SubjectPlan:
+    """The row of a given target without shadows: it is only asked."""
+    assert place.given is not None
+    seconds = _asking(place, place.given.cohort)
+    return SubjectPlan(subject.label, 1, place.given.parameters, 0, 0, 0, 0, 1, seconds)
 
 
 def _asking(place: Workplace, cohort: Cohort) -> float:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from torch import Tensor
 
 from privaudit.auditing import Auditor, test_accuracy
+from privaudit.checkpoint import fingerprint
 from privaudit.cohort import Journal
 from privaudit.ensemble import make_ensemble
 from privaudit.environment import cache_folder, choose_device, describe, used_plugins
 from privaudit.errors import StoreError
 from privaudit.events import Event, SubjectStarted
 from privaudit.files import private_folder, write_whole
+from privaudit.given import given_target, joined
 from privaudit.host import Plugins, load_plugins
-from privaudit.levels import Level, Workplace, controls, levels
+from privaudit.levels import DENSE, Level, Workplace, control_of, controls, levels
 from privaudit.recipe import Recipe, Subject
-from privaudit.recipe.model import combined, essence
+from privaudit.recipe.model import essence
 from privaudit.result import RunResult, load_run, model_path, save_run
 from privaudit.version import __version__
-
-DENSE = 0.999  # a network with a smaller share of nonzero parameters is sparse
 
 
 def run(
@@ -54,9 +54,9 @@ def run(
     """
     started = time.monotonic()
     plugins = plugins or load_plugins()
-    used = used_plugins(recipe, plugins)
+    made_by = _made_by(recipe, plugins)
     folder = output or run_folder(recipe)
-    finished = _finished(folder, recipe, used)
+    finished = _finished(folder, recipe, made_by)
     if finished:
         return finished
     private_folder(folder)
@@ -72,7 +72,8 @@ def run(
                 sparse[level.label] = test_accuracy(place, level.outputs)
         if recipe.matched and sparse:
             _audit_controls(auditor, subject, sparse)
-    environment = describe(place.device, used) | {"seconds": round(time.monotonic() - started, 1)}
+    environment = describe(place.device, made_by["plugins"]) | made_by
+    environment["seconds"] = round(time.monotonic() - started, 1)
     dumped = recipe.model_dump(mode="json", serialize_as_any=True)
     result = RunResult(recipe.name, dumped, environment, tuple(auditor.audits))
     return save_run(folder, result, recipe_yaml=recipe.to_yaml(), scores=auditor.scores)
@@ -85,17 +86,25 @@ def workplace(
     cache: Path | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Workplace:
-    """Load the data and deal it out."""
+    """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
     chosen = choose_device(device)
-    examples = recipe.dataset.load(folder / "data")
+    examples, given = recipe.dataset.load(folder / "data"), None
+    if recipe.target is None:
+        ensemble = make_ensemble(recipe, len(examples))
+    else:
+        examples, sizes = joined(recipe.target, examples, folder / "data")
+        ensemble = make_ensemble(recipe, len(examples), sizes)
+        role = ensemble.role[ensemble.targets[0]]
+        given = given_target(recipe, recipe.target, examples, role, chosen)
     return Workplace(
         recipe,
         examples,
-        make_ensemble(recipe, len(examples)),
+        ensemble,
         chosen,
         Journal(folder / "units"),
         on_event or (lambda event: None),
+        given=given,
     )
 
 
@@ -104,8 +113,16 @@ def run_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.name}-{recipe.digest()[:8]}"
 
 
-def _finished(folder: Path, recipe: Recipe, used: list[dict[str, str]]) -> RunResult | None:
-    """The result of an earlier run of the same recipe by the same code."""
+def _made_by(recipe: Recipe, plugins: Plugins) -> dict[str, Any]:
+    """What a run depends on besides its recipe: our version, its plugins, and a given target."""
+    made_by = {"privaudit": __version__, "plugins": used_plugins(recipe, plugins)}
+    if recipe.target is not None:
+        made_by["checkpoint"] = fingerprint(recipe.target.checkpoint)
+    return made_by
+
+
+def _finished(folder: Path, recipe: Recipe, made_by: dict[str, Any]) -> RunResult | None:
+    """The result of an earlier run of the same recipe by the same code on the same target."""
     if not (folder / "result.json").exists():
         return None
     earlier = load_run(folder)
@@ -114,8 +131,8 @@ def _finished(folder: Path, recipe: Recipe, used: list[dict[str, str]]) -> RunRe
         raise StoreError(
             f"{folder} holds the run of another recipe, {earlier.name!r}: name another --output"
         )
-    made_by = earlier.environment.get("privaudit"), earlier.environment.get("plugins")
-    return earlier if made_by == (__version__, used) else None
+    same = all(earlier.environment.get(key) == value for key, value in made_by.items())
+    return earlier if same else None
 
 
 def _audit_controls(auditor: Auditor, subject: Subject, sparse: dict[str, Tensor]) -> None:
@@ -124,18 +141,16 @@ def _audit_controls(auditor: Auditor, subject: Subject, sparse: dict[str, Tensor
     Gonon et al. 2023, "Can sparsity improve the privacy of neural networks?": networks of
     different accuracy must not be compared.
     """
-    recipe = auditor.place.recipe
-    defense = next(each for each in recipe.defenses if each.title == subject.defense_label)
-    training = combined(recipe.training, defense.training)
-    label = f"dense matched to {subject.label}"
-    control = replace(subject, label=label, sparsifier_label="dense control")
-    auditor.place.on_event(SubjectStarted(label, 1, 1))
-    for level in controls(auditor.place, subject, training, sparse):
+    control = control_of(auditor.place.recipe, subject)
+    auditor.place.on_event(SubjectStarted(control.label, 1, 1))
+    for level in controls(auditor.place, control, sparse):
         auditor.audit(control, level, matched=subject.label)
 
 
 def _keep_models(place: Workplace, folder: Path, subject: Subject, level: Level) -> None:
-    """The weights of every target of a level."""
+    """The weights of every target of a level; a given one is in the user's file already."""
+    if place.given is not None:
+        return
     private_folder(folder / "models")
     for s, (seed, split) in enumerate(zip(place.recipe.seeds, place.ensemble.splits, strict=True)):
         for target in split.targets.tolist():

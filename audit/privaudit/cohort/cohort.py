@@ -272,6 +272,12 @@ class Cohort:
         return self._network.views(self._state.weights.flat.clone())
 
     @property
+    def buffers(self) -> dict[str, Tensor]:
+        """A copy of what a state dict holds beside the weights, (M, ...) by name."""
+        kept = self._network.module.state_dict()
+        return {n: b.clone() for n, b in self._state.weights.buffers.items() if n in kept}
+
+    @property
     def initial_weights(self) -> dict[str, Tensor]:
         """A copy of the weights before any training, (M, *shape) by name."""
         return self._network.views(self._initial.flat.clone())

@@ -103,13 +103,11 @@ class Network:
         """Flat weights (..., P) from named ones; a name not given is taken from `otherwise`."""
         lead = otherwise.shape[:-1]
         parts = torch.split(otherwise, self.sizes, dim=-1)
-        return torch.cat(
-            [
-                named[n].to(otherwise).reshape((*lead, -1)) if n in named else part
-                for n, part in zip(self.names, parts, strict=True)
-            ],
-            dim=-1,
-        )
+        chosen = [
+            named[n].to(otherwise).reshape((*lead, -1)) if n in named else part
+            for n, part in zip(self.names, parts, strict=True)
+        ]
+        return torch.cat([otherwise[..., :0], *chosen], dim=-1)
 
     def forward(
         self, flat: Tensor, buffers: Buffers, *inputs: Tensor, key: Tensor | None = None
@@ -134,7 +132,9 @@ def stack(modules: Sequence[nn.Module], dtype: torch.dtype) -> tuple[Tensor, Buf
     """The weights (M, P) of M modules of one architecture, and their buffers (M, ...)."""
     flat = torch.stack(
         [
-            torch.cat([p.detach().reshape(-1) for p in m.parameters() if p.requires_grad])
+            torch.cat(
+                [torch.zeros(0), *(p.detach().view(-1) for p in m.parameters() if p.requires_grad)]
+            )
             for m in modules
         ]
     )

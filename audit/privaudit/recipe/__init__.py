@@ -8,3 +8,4 @@ from privaudit.recipe.source import find_recipe as find_recipe
 from privaudit.recipe.source import load_recipe as load_recipe
 from privaudit.recipe.source import shipped_recipes as shipped_recipes
 from privaudit.recipe.split import SplitOptions as SplitOptions
+from privaudit.recipe.target import TargetOptions as TargetOptions

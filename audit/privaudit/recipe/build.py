@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from privaudit.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.recipe.checks import cross_check
 from privaudit.recipe.messages import Mistake, Place, mistakes_of, parts_of, show, spell, unknown
 from privaudit.recipe.model import Entry, Recipe, combined
+from privaudit.recipe.target import TargetOptions
 from privaudit.training import Training
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
     for key, kind in LISTS.items():
         values[key] = builder.entries(kind, values, key)
     values |= builder.beliefs(data, ())
+    if isinstance(data.get("target"), Mapping):
+        values["target"] = builder.nested(TargetOptions, data["target"], ("target",))
     mistakes = builder.mistakes
     wrong: set[Place] = set()
     try:
@@ -183,7 +186,7 @@ class _Builder:
         return result
 
     def nested(
-        self, chosen: type[Plugin], options: Mapping[str, Any], path: Place
+        self, chosen: type[BaseModel], options: Mapping[str, Any], path: Place
     ) -> dict[str, Any]:
         """The options, with plugins in the place of the names of plugins among them."""
         result = dict(options)

@@ -98,6 +98,24 @@ def _subjects(recipe: Recipe) -> Iterator[Mistake]:
             return
 
 
+def _target(recipe: Recipe) -> Iterator[Mistake]:
+    if recipe.target is None:
+        return
+    if recipe.split.targets != 1:
+        message = "must be 1 with a given target: it is the only one (got 'all')"
+        yield Mistake(("split", "targets"), message)
+    if recipe.matched:
+        message = "cannot be used with a given target: no dense network is trained to match it"
+        yield Mistake(("matched",), message)
+    for index, entry in enumerate(recipe.attacks):
+        if recipe.target.opaque and "gradient_norm" in entry.plugin.signals:
+            message = (
+                f"{entry.plugin.name!r} needs gradients, which target.checkpoint, a program, does "
+                "not give: leave it out, or give the weights as .safetensors"
+            )
+            yield Mistake(("attacks", index), message)
+
+
 def _milestones(recipe: Recipe) -> Iterator[Mistake]:
     places: list[tuple[Place, object]] = [(("training",), recipe.training.milestones)]
     for key in ("sparsifiers", "defenses"):
@@ -119,4 +137,5 @@ _CHECKS: list[tuple[str, Callable[[Recipe], Iterator[Mistake]]]] = [
     ("sparsifiers", _labels),
     ("sparsifiers", _subjects),
     ("training.milestones", _milestones),
+    ("target", _target),
 ]

@@ -24,6 +24,7 @@ from privaudit.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.recipe.document import dump
 from privaudit.recipe.messages import show
 from privaudit.recipe.split import SplitOptions
+from privaudit.recipe.target import TargetOptions
 from privaudit.training import Training
 
 P = TypeVar("P", bound=Plugin)
@@ -186,6 +187,9 @@ class Recipe(BaseModel):
     )
     matched: bool = Field(
         False, description="also audit, for each sparse network, a dense one of equal test accuracy"
+    )
+    target: TargetOptions | None = Field(
+        None, description="a network trained elsewhere, to be audited instead of one trained here"
     )
 
     def subjects(self) -> tuple[Subject, ...]:

@@ -1,0 +1,78 @@
+"""A plan's rows beside a recipe's own subjects: what attackers believe, and matched controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from privaudit import Recipe, load_recipe, run
+from privaudit.events import Event, FitStarted
+from privaudit.plan import plan
+from privaudit.run import workplace
+
+RECIPE = {
+    "name": "planned",
+    "dataset": "digits",
+    "split": {"members": 40, "validation": 8},
+    "model": {"name": "mlp", "hidden": [8]},
+    "training": {"epochs": 2, "batch_size": 16},
+    "shadows": 2,
+    "sparsifiers": ["dense", {"name": "imp", "rounds": 2}],
+    "attacks": ["loss", "logistic_regression"],
+}
+
+
+def trained(recipe: Recipe, folder: Path) -> tuple[int, int]:
+    """Trainings that a run asks for, and those of them that it finds."""
+    events: list[Event] = []
+    run(recipe, folder / recipe.name, device="cpu", cache=folder / "cache", on_event=events.append)
+    fits = [event for event in events if isinstance(event, FitStarted)]
+    return sum(f.models for f in fits), sum(f.found for f in fits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows"),
+    [
+        (
+            ["shadow_sparsifier=none"],
+            [
+                ("dense", 1, 3),
+                ("dense, believed dense + none", 1, 3),
+                ("imp", 3, 9),
+            ],
+        ),
+        (
+            ["attacks.1.shadow_sparsifier={name: imp, rounds: 1}", "seeds=2"],
+            [
+                ("dense", 1, 6),
+                ("dense, believed imp + none", 2, 12),
+                ("imp", 3, 18),
+            ],
+        ),
+        (
+            ["matched=true"],
+            [
+                ("dense", 1, 3),
+                ("imp", 3, 9),
+                ("dense matched to imp", 2, 3),
+            ],
+        ),
+        (["attacks.0.shadow_defense=same"], [("dense", 1, 3), ("imp", 3, 9)]),
+    ],
+    ids=["the recipe's belief", "an attack's belief", "matched", "no other belief"],
+)
+def test_what_is_trained_beside_the_subjects_has_rows_of_its_own(
+    tmp_path: Path, changes: list[str], rows: list[tuple[str, int, int]]
+) -> None:
+    recipe = load_recipe(RECIPE, changes)
+    fresh = plan(workplace(recipe, device="cpu", cache=tmp_path / "cache"))
+    assert [(row.subject, row.levels, row.trainings) for row in fresh] == rows
+    assert all(row.found == 0 for row in fresh)
+    assert all(row.steps > 0 and row.seconds > 0 for row in fresh)
+    asked, _ = trained(recipe, tmp_path)
+    assert asked == sum(row.trainings for row in fresh)
+    done = plan(workplace(recipe, device="cpu", cache=tmp_path / "cache"))
+    assert [(row.trainings, row.found, row.steps) for row in done] == [
+        (trainings, trainings, 0) for _, _, trainings in rows
+    ]

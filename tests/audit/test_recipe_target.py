@@ -1,0 +1,103 @@
+"""`target` in recipes: both forms of its datasets, its mistakes, and what cannot go with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privaudit.errors import RecipeError
+from privaudit.host import Plugins, load_plugins
+from privaudit.recipe import load_recipe, recipe_schema
+
+TEXT = """\
+name: given
+dataset: digits
+model: mlp
+attacks: [loss]
+shadows: 2
+target:
+  checkpoint: models/target.safetensors
+  members: digits
+  non_members: {name: table, path: out.csv}
+"""
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return load_plugins()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "given.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_datasets_in_both_forms_survive_being_written_out(file: Path, plugins: Plugins) -> None:
+    recipe = load_recipe(file, plugins=plugins)
+    assert recipe.target is not None
+    assert type(recipe.target.members) is plugins.get("dataset", "digits")
+    assert recipe.target.non_members.model_dump(mode="json")["path"] == "out.csv"
+    assert not recipe.target.opaque
+    text = recipe.to_yaml()
+    file.write_text(text)
+    again = load_recipe(file, plugins=plugins)
+    assert (again, again.to_yaml()) == (recipe, text)
+
+
+def test_the_digest_knows_the_target(file: Path, plugins: Plugins) -> None:
+    changes = [
+        "target=null",
+        "target.checkpoint=other.pt",
+        "target.members={name: digits, crop: 1}",
+        "target.non_members.path=other.csv",
+    ]
+    digests = {load_recipe(file, [change], plugins=plugins).digest() for change in changes}
+    digests.add(load_recipe(file, plugins=plugins).digest())
+    assert len(digests) == 1 + len(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("models/target.safetensors", "a.pth"), "7: target.checkpoint: must end in .safetensors"),
+        (("members: digits", "members: digts"), "8: target.members: unknown dataset 'digts'"),
+        (("path: out.csv", "pth: 1, path: a"), "9: target.non_members.pth: unknown option 'pth'"),
+        (("members: digits", "members: mlp"), "8: target.members: 'mlp' names another kind"),
+        (("  members: digits\n", ""), "6: target.members: is missing"),
+        (("members: digits", "member: digits"), "8: target.member: unknown option 'member'; did"),
+        (("shadows: 2", "matched: true"), "5: matched: cannot be used with a given target"),
+        (
+            ("shadows: 2", "split: {protocol: halves, targets: all}\nshadows: 2"),
+            "5: split.targets: must be 1 with a given target",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(
+    file: Path, plugins: Plugins, change: tuple[str, str], message: str
+) -> None:
+    file.write_text(TEXT.replace(*change))
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file, plugins=plugins)
+    assert any(message in problem for problem in caught.value.problems), caught.value.problems
+
+
+def test_a_program_gives_no_gradients(file: Path, plugins: Plugins) -> None:
+    attacks = "attacks=[loss, gradient_norm]"
+    assert load_recipe(file, [attacks], plugins=plugins).target
+    with pytest.raises(RecipeError, match=r"attacks\[1\]: 'gradient_norm' needs gradients"):
+        load_recipe(file, [attacks, "target.checkpoint=a.pt2"], plugins=plugins)
+
+
+def test_the_schema_names_the_datasets_of_a_target(plugins: Plugins) -> None:
+    schema: dict[str, Any] = recipe_schema(plugins)
+    options = schema["properties"]["target"]["anyOf"]
+    names = [each["$ref"].rpartition("/")[2] for each in options if "$ref" in each]
+    target = schema["$defs"][names[0]]
+    assert set(target["required"]) == {"checkpoint", "members", "non_members"}
+    for key in ("members", "non_members"):
+        dataset = schema["$defs"][target["properties"][key]["$ref"].rpartition("/")[2]]
+        assert {"digits", "table"} <= set(dataset["anyOf"][0]["enum"])
