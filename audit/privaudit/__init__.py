@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from privaudit.plugin import Step as Step
     from privaudit.plugin import Weights as Weights
     from privaudit.recipe import Recipe as Recipe
+    from privaudit.recipe import SplitOptions as SplitOptions
     from privaudit.recipe import load_recipe as load_recipe
     from privaudit.result import RunResult as RunResult
     from privaudit.result import load_run as load_run
@@ -50,7 +51,7 @@ _HOME = {
     "host": ["load_plugins"],
     "outputs": ["OutputAudit", "audit_outputs"],
     "plugin": ["Attack", "Dataset", "Defense", "Model", "Plugin", "Sparsifier", "Step", "Weights"],
-    "recipe": ["Recipe", "load_recipe"],
+    "recipe": ["Recipe", "SplitOptions", "load_recipe"],
     "result": ["RunResult", "load_run"],
     "run": ["run"],
     "values": [

@@ -53,6 +53,8 @@ def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:
         *(entry.plugin for entry in recipe.defenses),
         *(entry.plugin for entry in recipe.attacks),
     ]
+    if recipe.target is not None:
+        named += [recipe.target.members, recipe.target.non_members]
     beliefs: list[object] = [recipe.shadow_sparsifier, recipe.shadow_defense]
     for entry in recipe.attacks:
         beliefs += [entry.shadow_sparsifier, entry.shadow_defense]

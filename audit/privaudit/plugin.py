@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 if TYPE_CHECKING:
     from privaudit.cohort import Cohort
+    from privaudit.recipe.split import SplitOptions
     from privaudit.values import AttackScores, Examples, Signals
 
 
@@ -216,6 +217,17 @@ class Attack(Plugin):
     noise: ClassVar[int] = 0
     signals: ClassVar[frozenset[str]] = frozenset()
     shadows: ClassVar[int] = 0
+
+    def refusal(self, split: SplitOptions, shadows: int) -> str | None:
+        """Why a recipe's split cannot serve this attack, and which setting would; None if it can.
+
+        Asked before anything is trained; what only the data can tell, `score` has to refuse.
+
+        Args:
+            split: the recipe's.
+            shadows: how many there are for each target.
+        """
+        return None
 
     def score(self, signals: Signals) -> AttackScores:
         """Score every example from what the attacker has."""

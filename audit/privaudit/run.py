@@ -15,7 +15,7 @@ from privaudit.checkpoint import fingerprint
 from privaudit.cohort import Journal
 from privaudit.ensemble import make_ensemble
 from privaudit.environment import cache_folder, choose_device, describe, used_plugins
-from privaudit.errors import StoreError
+from privaudit.errors import RecipeError, StoreError
 from privaudit.events import Event, SubjectStarted
 from privaudit.files import private_folder, write_whole
 from privaudit.given import given_target, joined
@@ -24,6 +24,7 @@ from privaudit.levels import DENSE, Level, Workplace, control_of, controls, leve
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import essence
 from privaudit.result import RunResult, load_run, model_path, save_run
+from privaudit.values import Examples
 from privaudit.version import __version__
 
 
@@ -90,6 +91,7 @@ def workplace(
     folder = cache_folder(cache)
     chosen = choose_device(device)
     examples, given = recipe.dataset.load(folder / "data"), None
+    _check_augmentation(recipe, examples)
     if recipe.target is None:
         ensemble = make_ensemble(recipe, len(examples))
     else:
@@ -106,6 +108,15 @@ def workplace(
         on_event or (lambda event: None),
         given=given,
     )
+
+
+def _check_augmentation(recipe: Recipe, examples: Examples) -> None:
+    for number, (label, attack) in enumerate(recipe.attack_entries()):
+        if "augmentation" in attack.signals and examples.augmentation is None:
+            raise RecipeError(
+                f"attacks[{number}]: {label!r} asks for augmented copies, and dataset "
+                f"{recipe.dataset.name!r} has no augmentation: use another attack or dataset"
+            )
 
 
 def run_folder(recipe: Recipe) -> Path:

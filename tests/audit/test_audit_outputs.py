@@ -270,7 +270,7 @@ def test_attacks_that_need_more_are_refused_first(
         (["loss", "loss"], ["attacks[1]: is called 'loss' like attacks[0]: give one a label"]),
         ("loss", ["attacks: must be a list (got 'loss')"]),
         ([], ["attacks: must have at least 1 entry (got 0)"]),
-        ([Told], ["attacks[0]: must be a attack's name"]),
+        ([Told], ["attacks[0]: must be the name of a plugin"]),
         (
             [{"name": "loss", "shadow_defense": "none"}],
             ["attacks[0].shadow_defense: has no meaning here"],

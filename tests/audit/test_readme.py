@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -53,6 +54,18 @@ def test_the_first_plugin_installs_with_its_pyproject(tmp_path: Path) -> None:
     assert "margin = margin" in next(site.glob("*.dist-info/entry_points.txt")).read_text()
 
 
+def test_the_outputs_shown_are_audited(tmp_path: Path) -> None:
+    script = next(block for block in blocks("python") if "np.savez" in block)
+    command = re.search(r"^privaudit (audit .*)$", README, flags=re.MULTILINE)
+    assert command
+    (tmp_path / "make.py").write_text(script.replace("max_iter=100", "max_iter=3"))
+    subprocess.run([sys.executable, "-W", "ignore", "make.py"], cwd=tmp_path, check=True)
+    words = [sys.executable, "-m", "privaudit", *shlex.split(command[1])]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    assert all(attack in done.stdout for attack in ("lira", "rmia", "loss"))
+
+
 def test_the_first_recipe_is_right(tmp_path: Path) -> None:
     path = tmp_path / "first.yaml"
     path.write_text(blocks("yaml")[0])
@@ -66,12 +79,16 @@ def test_the_mistakes_shown_are_the_mistakes_reported(tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(privaudit.RecipeError) as caught:
         load_recipe(path)
-    shown = blocks("text")[0].strip().splitlines()
-    assert [line.removeprefix(f"{tmp_path}/") for line in caught.value.problems] == shown
+    shown = next(text for text in blocks("text") if text.startswith("first.yaml"))
+    assert [
+        line.removeprefix(f"{tmp_path}/") for line in caught.value.problems
+    ] == shown.splitlines()
 
 
 @pytest.mark.parametrize("model", [Recipe, SplitOptions, Training])
-def test_every_recipe_key_is_in_the_reference(model: type[Recipe | SplitOptions | Training]) -> None:
+def test_every_recipe_key_is_in_the_reference(
+    model: type[Recipe | SplitOptions | Training],
+) -> None:
     reference = README.partition("## Recipe reference")[2].partition("## Commands")[0]
     first_cells = "".join(line.split("|")[1] for line in reference.splitlines() if "|" in line)
     missing = [name for name in model.model_fields if f"`{name}`" not in first_cells]

@@ -141,7 +141,10 @@ def test_any_recipe_loads_back_equal(
 ) -> None:
     plugins = load_plugins_once()
     data = {**yaml.safe_load(TEXT), "seeds": seeds, "split": {"validation": validation}}
-    data |= {"training": {"lr": lr, "schedule": "step"}, "attacks": [{"name": "loss", "label": label}]}
+    data |= {
+        "training": {"lr": lr, "schedule": "step"},
+        "attacks": [{"name": "loss", "label": label}],
+    }
     recipe = load_recipe(data, plugins=plugins)
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")

@@ -110,7 +110,7 @@ ONE_LINE = {
         "'cut' names another kind of plugin: sparsifier, not defense"),
     "no name": ("sparsifiers: [{rounds: 3}]", "x.yaml:7: sparsifiers[0].name: is missing"),
     "no plugin": ("sparsifiers: [dense, 5]", "x.yaml:7: sparsifiers[1]: "
-        "must be a sparsifier's name, or a mapping with its name (got 5)"),
+        "must be the name of a plugin, or a mapping with its name (got 5)"),
     "no list": ("sparsifiers: dense", "x.yaml:7: sparsifiers: must be a list (got 'dense')"),
     "empty list": ("defenses: []", "x.yaml:7: defenses: must have at least 1 entry (got 0)"),
     "too small": ("sparsifiers: [{name: cut, rounds: 0}]",
@@ -166,9 +166,11 @@ ONE_LINE = {
     "never tunes": ("sparsifiers: [cut, dense]\ndefenses: [late]", "x.yaml:8: defenses[0]: "
         "'late' acts in fine-tuning only, and 'dense' (sparsifiers[1]) never fine-tunes: "
         "leave out one of the two"),
-    "milestones": ("training: {schedule: step, milestones: [3, 1]}", "x.yaml:7: training.milestones: "
+    "milestones": ("training: {schedule: step, milestones: [3, 1]}",
+        "x.yaml:7: training.milestones: "
         "must be epochs from 0 on, each later than the last (got [3, 1])"),
-    "entry's milestones": ("sparsifiers: [{name: dense, training: {schedule: step, milestones: [-1]}}]",
+    "entry's milestones": (
+        "sparsifiers: [{name: dense, training: {schedule: step, milestones: [-1]}}]",
         "x.yaml:7: sparsifiers[0].training.milestones: "
         "must be epochs from 0 on, each later than the last (got [-1])"),
     "nested option": ("defenses: [{name: around, inner: {name: late, x: 1}}]",

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,15 @@ def test_a_narrow_table_goes_on_below_attack_by_attack() -> None:
     assert max(map(cell_len, lines)) <= 80
     assert sum(line.startswith("imp        round 1") for line in lines) == 1 + len(ATTACKS)
     assert set(re.split(r" {2,}|\n", text)) >= WHOLE
+
+
+def test_many_attacks_on_one_network_stand_below_each_other() -> None:
+    audits = tuple(_audit("dense", "", 0, attack, 0.9) for attack in ("loss", "lira", "rmia"))
+    lines = render([replace(_usual(), audits=audits)], width=80).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("attack"))
+    assert [line.split()[0] for line in lines[start + 2 : start + 5]] == ["loss", "lira", "rmia"]
+    assert "dense" in lines[2]
+    assert not any("loss" in line for line in lines[:start])
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

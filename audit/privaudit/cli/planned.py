@@ -30,7 +30,7 @@ def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], place: Workplace) -
             f"{each.examples:,}",
             f"about {duration(each.seconds)}" if each.steps else "-",
         )
-    models = len(place.ensemble.seeds)
+    models = len(place.trained)
     remaining = sum(p.trainings - p.found for p in plans)
     seconds = sum(p.seconds for p in plans)
     lines = [
@@ -47,7 +47,7 @@ def duration(seconds: float) -> str:
     """Seconds as a person says them.
 
     >>> duration(0.2), duration(75), duration(7300), duration(200_000)
-    ('1 s', '1 min 15 s', '2 h 2 min', '2 d 8 h')
+    ('1 s', '1 min 15 s', '2 h 1 min', '2 d 7 h')
     """
     whole = max(1, round(seconds))
     units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))

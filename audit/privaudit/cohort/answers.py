@@ -70,7 +70,11 @@ def answers(
                     own = audited[m, rows]
                     if bool(own.any()):
                         noisy[m, d, rows[own]] = ask(model, asked[own.to(network.device)])
-        norms = torch.stack([_norms(cohort, m) for m in models]) if gradient_norm else None
+        norms = None
+        if gradient_norm:
+            norms = torch.stack(
+                [_norms(cohort, m, k) for m, k in zip(models, cohort.kept, strict=True)]
+            )
     logits, noisy = _responded(cohort.defense, logits), _responded(cohort.defense, noisy)
     return Outputs(logits, noisy if noise else None, norms, noise_scale)
 
@@ -87,17 +91,20 @@ def _responded(defense: Defense, logits: Tensor) -> Tensor:
     return torch.stack([defense.respond(one) for one in flat]).view_as(logits)
 
 
-def _norms(cohort: Cohort, model: Weighed) -> Tensor:
-    """(N,) norm of the gradient of the cross-entropy of each example, dropout off."""
+def _norms(cohort: Cohort, model: Weighed, kept: Tensor) -> Tensor:
+    """(N,) norm of the gradient of the cross-entropy of each example, dropout off.
+
+    What is pruned is no part of the network, so only the weights kept, (P,) bool, count.
+    """
     network, data = cohort.network, cohort.data
-    flat = model.flat[0]
+    flat, there = model.flat[0], kept.to(network.device)
     buffers = {n: b[0] for n, b in model.buffers.items()}
 
     def one(x: Tensor, y: Tensor) -> Tensor:
         def loss(flat: Tensor) -> Tensor:
             return cross_entropy(network.forward(flat, buffers, x[None])[0], y[None])
 
-        norm: Tensor = grad(loss)(flat).norm()
+        norm: Tensor = (grad(loss)(flat) * there).norm()
         return norm
 
     rows = torch.arange(len(data.y), device=network.device)

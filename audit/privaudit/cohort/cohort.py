@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from privaudit.cohort.batches import Batches
@@ -15,7 +15,7 @@ from privaudit.cohort.build import build_companions, build_networks
 from privaudit.cohort.game import Game
 from privaudit.cohort.gradients import mean_gradients
 from privaudit.cohort.journal import Journal
-from privaudit.cohort.masks import keep_largest
+from privaudit.cohort.models import Models, Named, State
 from privaudit.cohort.network import Network
 from privaudit.cohort.train import Rows, Weighed, answer
 from privaudit.cohort.units import Fit, FitRecord, Units
@@ -25,20 +25,8 @@ from privaudit.plugin import Defense, Model, Sparsifier, overrides
 from privaudit.training import Training
 from privaudit.values import Examples, Role
 
-Named = Mapping[str, Tensor]
 
-
-@dataclass(frozen=True)
-class _State:
-    """Where the models are: weights on the host, masks, and how many fits led here."""
-
-    weights: Weighed
-    kept: Tensor  # (M, P) bool: not pruned
-    frozen: Tensor  # (M, P) bool
-    fits: int = 0
-
-
-class Cohort:
+class Cohort(Models):
     """M models of one architecture, each with its own seed, examples and mask.
 
     A sparsifier's script and a defense's `finish` work on it; they are written once and run for
@@ -78,27 +66,19 @@ class Cohort:
         self.seeds = tuple(int(s) for s in seeds)
         self.sparsifier, self.defense, self.training = sparsifier, defense, training
         self._rows = [_rows(r) for r in role]
-        self._network, flat, buffers, self._dense = build_networks(
+        network, flat, buffers, dense = build_networks(
             model, sparsifier, examples.shape, len(examples.classes), self.seeds, device, dtype
         )
         self._companion, second, second_buffers = build_companions(
             defense, len(examples.classes), self.seeds, device, dtype
         )
-        self._data = Batches(examples, device, dtype)
-        self._units = Units(
-            self._network, self._data, journal or Journal(None), model, plan, on_event
-        )
         weights = Weighed(flat, buffers, second, second_buffers)
-        self._state = _State(
-            weights, torch.ones_like(flat, dtype=torch.bool), torch.zeros_like(flat).bool()
-        )
-        self._initial, self._best = weights, weights
-        self._saved: dict[str, _State] = {}
+        super().__init__(network, weights, dense)
+        self._data = Batches(examples, device, dtype)
+        self._units = Units(network, self._data, journal or Journal(None), model, plan, on_event)
+        self._best = weights
+        self._saved: dict[str, State] = {}
         self._first: Fit | None = None
-
-    def __len__(self) -> int:
-        """M."""
-        return len(self.seeds)
 
     def fit(
         self,
@@ -180,47 +160,6 @@ class Cohort:
         other._saved = dict(self._saved)
         return other
 
-    def prune(
-        self,
-        keep: float | Tensor,
-        scores: Named | None = None,
-        scope: Literal["global", "layer"] = "global",
-    ) -> None:
-        """Set the least important weights to zero, for good.
-
-        Args:
-            keep: share, 0 to 1, of what is not yet pruned that stays; (M,) for one per model.
-            scores: importance (M, *shape) by name; only the named weights are candidates. By
-                default the magnitude of all weights of two and more axes: no bias, no BatchNorm.
-            scope: compare all candidates with each other, or those of each layer.
-
-        Raises:
-            PluginError: a share outside 0 to 1, an unknown name or a wrong shape.
-        """
-        share = torch.as_tensor(keep, dtype=torch.float64).expand(len(self))
-        if not bool(((share >= 0) & (share <= 1)).all()):
-            raise PluginError(f"prune(keep=...) takes a share from 0 to 1, got {keep}")
-        if scores is None:
-            scores = {n: w.abs() for n, w in self.weights.items() if w.ndim > 2}
-        named = scores
-        self._check(named)
-        masks = self.masks
-        groups = [list(named)] if scope == "global" and named else [[n] for n in named]
-        changed: dict[str, Tensor] = {}
-        for group in groups:
-            flat = [named[n].detach().cpu().flatten(1) for n in group]
-            kept = [masks[n].flatten(1) for n in group]
-            mask = keep_largest(torch.cat(flat, 1), torch.cat(kept, 1), share)
-            parts = torch.split(mask, [k.shape[1] for k in kept], 1)
-            changed |= {n: p.view_as(masks[n]) for n, p in zip(group, parts, strict=True)}
-        kept_flat = self._network.flatten(changed, self._state.kept)
-        self._state = replace(self._state, kept=kept_flat)
-        self._move(self._state.weights)
-
-    def freeze(self, where: Named) -> None:
-        """Let the chosen weights, (M, *shape) bool by name, move no more."""
-        self._state = replace(self._state, frozen=self._state.frozen | self._flat_mask(where))
-
     def gradients(
         self, loss: Callable[[Tensor, Tensor], Tensor], rows: str = "member"
     ) -> dict[str, Tensor]:
@@ -248,55 +187,6 @@ class Cohort:
             ]
         ).cpu()
 
-    def set(self, weights: Named) -> None:
-        """Give weights, (M, *shape) by name, new values; pruned ones stay zero.
-
-        Raises:
-            PluginError: an unknown name or a wrong shape.
-        """
-        self._check(weights)
-        flat = self._network.flatten(weights, self._state.weights.flat)
-        self._move(replace(self._state.weights, flat=flat))
-
-    def density(self) -> Tensor:
-        """(M,) nonzero parameters of each model over the dense network's parameters."""
-        return self.nonzero() / self._dense
-
-    def nonzero(self) -> Tensor:
-        """(M,) float64: nonzero parameters of each model."""
-        return (self._state.weights.flat != 0).sum(1).double()
-
-    @property
-    def weights(self) -> dict[str, Tensor]:
-        """A copy of the weights, (M, *shape) by name."""
-        return self._network.views(self._state.weights.flat.clone())
-
-    @property
-    def buffers(self) -> dict[str, Tensor]:
-        """A copy of what a state dict holds beside the weights, (M, ...) by name."""
-        kept = self._network.module.state_dict()
-        return {n: b.clone() for n, b in self._state.weights.buffers.items() if n in kept}
-
-    @property
-    def initial_weights(self) -> dict[str, Tensor]:
-        """A copy of the weights before any training, (M, *shape) by name."""
-        return self._network.views(self._initial.flat.clone())
-
-    @property
-    def masks(self) -> dict[str, Tensor]:
-        """What is not pruned, (M, *shape) bool by name."""
-        return self._network.views(self._state.kept.clone())
-
-    @property
-    def dense_parameters(self) -> int:
-        """Parameters of the network before anything was made sparse."""
-        return self._dense
-
-    @property
-    def network(self) -> Network:
-        """The structure the models share."""
-        return self._network
-
     @property
     def data(self) -> Batches:
         """The examples, on the device."""
@@ -311,15 +201,10 @@ class Cohort:
         """Measured time of one model's training step, where a plan found work to do."""
         return self._units.seconds_per_step()
 
-    def each(self) -> list[Weighed]:
-        """Every model on its own (K = 1), on the device."""
-        weights = self._state.weights
-        return [weights[torch.tensor([m])].to(self._network.device) for m in range(len(self))]
-
     def _fit(self, tune: bool, defense: Defense | None, changes: Mapping[str, object]) -> Fit:
         fit = Fit(
             game=Game(self._network, self.sparsifier, *self._in_force(tune, defense)),
-            options=Training.model_validate(self.training.model_dump() | dict(changes)),
+            options=self._options(changes),
             start=self._state.weights,
             trainable=self._trainable(),
             rows=self._rows,
@@ -332,6 +217,14 @@ class Cohort:
                 "has none: raise the recipe's split.reference"
             )
         return fit
+
+    def _options(self, changes: Mapping[str, object]) -> Training:
+        try:
+            return Training.model_validate(self.training.model_dump() | dict(changes))
+        except ValidationError as error:
+            found = error.errors()[0]
+            place = ".".join(map(str, found["loc"])) or "training"
+            raise PluginError(f"fit({place}=...): {found['msg']}") from error
 
     def _in_force(self, tune: bool, defense: Defense | None) -> tuple[Defense, Network | None]:
         if defense is not None:
@@ -355,35 +248,6 @@ class Cohort:
         if self._first is None or not 0 <= to <= self._first.options.epochs:
             raise PluginError(f"rewind({to}): the first fit has no such epoch")
         return self._units.run(self._first, until=to).last if to else self._initial
-
-    def _move(self, weights: Weighed, fits: int | None = None) -> None:
-        """Take new weights, zero where pruned."""
-        kept = self._state.kept
-        flat = weights.flat if bool(kept.all()) else weights.flat * kept
-        self._state = replace(
-            self._state,
-            weights=replace(weights, flat=flat),
-            fits=self._state.fits if fits is None else fits,
-        )
-
-    def _trainable(self) -> Tensor | None:
-        free = self._state.kept & ~self._state.frozen
-        return None if bool(free.all()) else free
-
-    def _flat_mask(self, where: Named) -> Tensor:
-        self._check(where)
-        return self._network.flatten(where, torch.zeros_like(self._state.kept))
-
-    def _check(self, named: Named) -> None:
-        shapes = dict(zip(self._network.names, self._network.shapes, strict=True))
-        for name, tensor in named.items():
-            if name not in shapes:
-                raise PluginError(f"no weight is called {name!r}; there are {', '.join(shapes)}")
-            if tuple(tensor.shape) != (len(self), *shapes[name]):
-                raise PluginError(
-                    f"weight {name!r} has shape {(len(self), *shapes[name])}, "
-                    f"got {tuple(tensor.shape)}"
-                )
 
 
 def _rows(role: Tensor) -> Rows:

@@ -10,7 +10,7 @@ from privaudit.errors import RecipeError
 from privaudit.host import Plugins
 from privaudit.outputs.arrays import Answers
 from privaudit.plugin import Attack
-from privaudit.recipe.build import _Builder
+from privaudit.recipe.build import Builder
 from privaudit.recipe.messages import Mistake, plain, spell
 from privaudit.training import Training
 
@@ -23,7 +23,7 @@ def attack_entries(attacks: Sequence[Any], plugins: Plugins) -> list[tuple[str, 
     Raises:
         RecipeError: with every mistake, one line each.
     """
-    builder = _Builder(plugins, Training())
+    builder = Builder(plugins, Training())
     raw = [_own(attack, index, builder) for index, attack in enumerate(attacks)]
     given = attacks if isinstance(attacks, str) else raw
     entries = builder.entries(Attack, {"attacks": given}, "attacks")
@@ -65,7 +65,7 @@ def _lack(attack: Attack, answers: Answers) -> str:
     return ""
 
 
-def _own(attack: Any, index: int, builder: _Builder) -> Any:
+def _own(attack: Any, index: int, builder: Builder) -> Any:
     """What is said about an attack, without what only a recipe could do."""
     foreign = sorted((RESERVED - {"label"}) & attack.keys()) if isinstance(attack, Mapping) else []
     for key in foreign:

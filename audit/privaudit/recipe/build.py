@@ -48,7 +48,7 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
     Returns:
         The recipe, of use only where nothing is wrong with it, and every mistake.
     """
-    builder = _Builder(plugins, _base_training(data))
+    builder = Builder(plugins, _base_training(data))
     values = {**DEFAULTS, **data}
     for key, kind in SINGLE.items():
         values[key] = builder.required(kind, values, key)
@@ -92,7 +92,7 @@ def _base_training(data: Mapping[str, Any]) -> Training:
         return Training()
 
 
-class _Builder:
+class Builder:
     """Makes plugins out of what the recipe says, and keeps every mistake."""
 
     def __init__(self, plugins: Plugins, training: Training) -> None:
@@ -101,11 +101,13 @@ class _Builder:
         self.mistakes: list[Mistake] = []
 
     def required(self, kind: type[P], values: Mapping[str, Any], key: str) -> P:
+        """The plugin under a key that must be there."""
         if key in values:
             return self.plugin(kind, values[key], (key,))
-        return self.wrong(kind, (key,), "is missing")
+        return self._wrong(kind, (key,), "is missing")
 
     def entries(self, kind: type[P], values: Mapping[str, Any], key: str) -> tuple[Entry[P], ...]:
+        """The entries of a list that must have at least one."""
         raw = values.get(key)
         if key not in values:
             problem = "is missing"
@@ -115,9 +117,10 @@ class _Builder:
             problem = "must have at least 1 entry (got 0)"
         else:
             return tuple(self.entry(kind, item, (key, i)) for i, item in enumerate(raw))
-        return (Entry[P](plugin=self.wrong(kind, (key,), problem)),)
+        return (Entry[P](plugin=self._wrong(kind, (key,), problem)),)
 
     def entry(self, kind: type[P], raw: Any, path: Place) -> Entry[P]:
+        """A plugin, and what the recipe says beside its options."""
         allowed = BESIDE[str(path[0])]
         beside: dict[str, Any] = {}
         if isinstance(raw, Mapping):
@@ -166,16 +169,16 @@ class _Builder:
         where = path if isinstance(raw, str) else (*path, "name")
         options = {"name": raw} if isinstance(raw, str) else raw
         if not isinstance(options, Mapping):
-            message = f"must be a {kind.kind}'s name, or a mapping with its name (got {show(raw)})"
-            return self.wrong(kind, path, message)
+            message = f"must be the name of a plugin, or a mapping with its name (got {show(raw)})"
+            return self._wrong(kind, path, message)
         if "name" not in options:
-            return self.wrong(kind, where, "is missing")
+            return self._wrong(kind, where, "is missing")
         name = options["name"]
         if not isinstance(name, str):
-            return self.wrong(kind, where, f"must be text (got {show(name)})")
+            return self._wrong(kind, where, f"must be text (got {show(name)})")
         chosen = cast("type[P] | None", self.plugins.of(kind.kind).get(name))
         if chosen is None:
-            return self.wrong(kind, where, self.not_installed(kind, name))
+            return self._wrong(kind, where, self._not_installed(kind, name))
         options = self.nested(chosen, options, path)
         try:
             result = chosen.model_validate(options)
@@ -203,7 +206,7 @@ class _Builder:
                 result[name] = self.plugin(inner[0], value, place)
         return result
 
-    def not_installed(self, kind: type[Plugin], name: str) -> str:
+    def _not_installed(self, kind: type[Plugin], name: str) -> str:
         for other in KINDS:
             if name in self.plugins.of(other.kind):
                 return f"{name!r} names another kind of plugin: {other.kind}, not {kind.kind}"
@@ -213,7 +216,7 @@ class _Builder:
         broken = "; ".join(map(str, meant or ([] if "did you mean" in text else problems)))
         return f"{text} (what could not be loaded: {broken})" if broken else text
 
-    def wrong(self, kind: type[P], path: Place, message: str) -> P:
+    def _wrong(self, kind: type[P], path: Place, message: str) -> P:
         self.mistakes.append(Mistake(path, message))
         return _stand_in(kind, path)
 

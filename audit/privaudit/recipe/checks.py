@@ -54,6 +54,12 @@ def _enough_shadows(recipe: Recipe) -> Iterator[Mistake]:
             yield Mistake(("attacks", index), message)
 
 
+def _refused(recipe: Recipe) -> Iterator[Mistake]:
+    for index, entry in enumerate(recipe.attacks):
+        if refusal := entry.plugin.refusal(recipe.split, recipe.shadows):
+            yield Mistake(("attacks", index), f"{entry.plugin.name!r} {refusal}")
+
+
 def _reference(recipe: Recipe) -> Iterator[Mistake]:
     for index, entry in enumerate(recipe.defenses):
         if entry.plugin.reference and not recipe.split.reference:
@@ -132,6 +138,7 @@ _CHECKS: list[tuple[str, Callable[[Recipe], Iterator[Mistake]]]] = [
     ("split.protocol", _halves),
     ("shadows", _pairs),
     ("shadows", _enough_shadows),
+    ("shadows", _refused),
     ("split.reference", _reference),
     ("sparsifiers", _tuning),
     ("sparsifiers", _labels),

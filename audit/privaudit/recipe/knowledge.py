@@ -21,8 +21,16 @@ def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> S
     defense = attack.shadow_defense or recipe.shadow_defense
     if sparsifier == "same" and defense == "same":
         return subject
-    believed_sparsifier = _entry(recipe.sparsifiers, subject.sparsifier_label, sparsifier)
-    believed_defense = _entry(recipe.defenses, subject.defense_label, defense)
+    believed_sparsifier = _entry(
+        recipe.sparsifiers,
+        subject.sparsifier if sparsifier == "same" else sparsifier,
+        subject.sparsifier_label,
+    )
+    believed_defense = _entry(
+        recipe.defenses,
+        subject.defense if defense == "same" else defense,
+        subject.defense_label,
+    )
     return replace(
         subject,
         label=f"{subject.label}, believed {believed_sparsifier.title} + {believed_defense.title}",
@@ -32,9 +40,11 @@ def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> S
     )
 
 
-def _entry(entries: tuple[Entry[P], ...], own: str, believed: P | str) -> Entry[P]:
-    """The recipe's entry of a plugin, with its training; a new one where it has none."""
-    if isinstance(believed, str):
-        return next(entry for entry in entries if entry.title == own)
-    known = (entry for entry in entries if entry.plugin == believed)
-    return next(known, Entry[P](plugin=believed))
+def _entry(entries: tuple[Entry[P], ...], believed: P, own: str) -> Entry[P]:
+    """The recipe's entry of a plugin, with its training; a new one where it has none.
+
+    Of several entries of one plugin the target's own counts.
+    """
+    known = [entry for entry in entries if entry.plugin == believed]
+    mine = [entry for entry in known if entry.title == own]
+    return next(iter(mine or known), Entry[P](plugin=believed))

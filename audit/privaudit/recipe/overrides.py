@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
-from privaudit.recipe.build import LISTS, SINGLE
+from privaudit.recipe.build import BELIEFS, LISTS, SINGLE
 from privaudit.recipe.document import UnreadableError, parse
 from privaudit.recipe.messages import Place, show, spell
 
@@ -94,4 +94,10 @@ def _part(here: Any, key: str, path: Place) -> str | int:
 
 
 def _names_a_plugin(path: Place) -> bool:
-    return (len(path) == 1 and path[0] in SINGLE) or (len(path) == 2 and path[0] in LISTS)
+    """Whether the recipe may name a plugin here alone, without its options."""
+    return (
+        (len(path) == 1 and path[0] in SINGLE)
+        or (len(path) == 2 and path[0] in LISTS)
+        or path in (("target", "members"), ("target", "non_members"))
+        or path[-1] in BELIEFS
+    )

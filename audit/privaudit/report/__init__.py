@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from privaudit.report.aggregate import compare
 from privaudit.report.choose import pick_metrics
-from privaudit.report.columns import ASCII, DEFAULT_METRICS, TERMINAL, Style, columns
+from privaudit.report.columns import (
+    ASCII,
+    DEFAULT_METRICS,
+    TERMINAL,
+    Style,
+    attack_columns,
+    columns,
+)
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
 from privaudit.report.rows import METRICS, Row
@@ -17,6 +24,8 @@ from privaudit.result import RunResult
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+_MANY = 3  # attacks on a single network are easier to compare below each other
 
 __all__ = ["Format", "compare", "print_table", "render"]
 
@@ -81,4 +90,9 @@ def print_table(
 
 def _lines(rows: Sequence[Row], metrics: Sequence[str], style: Style, width: int) -> list[Text]:
     chosen = pick_metrics(metrics, DEFAULT_METRICS)
-    return table_lines(columns(rows, chosen, style), legend(rows, chosen, style), style, width)
+    every, sentences = columns(rows, chosen, style), legend(rows, chosen, style)
+    if len(rows) != 1 or len(rows[0].attacks) < _MANY:
+        return table_lines(every, sentences, style, width)
+    network = [column for column in every if column.kind != "attack"]
+    attacks = attack_columns(rows[0], chosen, style)
+    return table_lines(network, [], style, width) + table_lines(attacks, sentences, style, width)

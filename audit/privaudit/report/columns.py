@@ -87,6 +87,15 @@ def columns(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[C
     return found
 
 
+def attack_columns(row: Row, metrics: Sequence[str], style: Style) -> list[Column]:
+    """The attacks on one row, below each other: a line for each."""
+    attacks = list(row.attacks.values())
+    return [
+        Column("name", "", ("attack",), [style.escape(label) for label in row.attacks]),
+        *(_column("", metric, attacks, style) for metric in metrics),
+    ]
+
+
 def _column(
     group: str, metric: str, attacks: Sequence[AttackSummary | None], style: Style
 ) -> Column:

@@ -25,6 +25,10 @@ def legend(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[st
             f"Brackets hold the 95 {percent} interval; over several networks, that of their mean "
             "(over seeds, never narrower than the number of examples allows)."
         )
+        if any(row.models > row.seeds == 1 for row in rows):
+            lines.append(
+                "With one seed the networks share their examples: that interval is too narrow."
+            )
     undecided = _lacking(rows, {"defense", "balanced_accuracy"} & set(metrics))
     if undecided:
         labels = ", ".join(map(style.escape, undecided))

@@ -14,6 +14,7 @@ from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
 from privaudit_plugins.attacks._phi import log_odds
 from privaudit_plugins.attacks._pool import finite
+from privaudit_plugins.attacks._refusals import without_members
 
 _EACH = 2  # shadows on each side of an example: fewer have no variance
 _MANY = 64  # shadows on each side from which on the paper's variances are per example
@@ -38,13 +39,19 @@ class LikelihoodRatio(privaudit.Attack):
     )
     center: Literal["mean", "median"] = Field("mean", description="of each Gaussian")
 
+    def refusal(self, split: privaudit.SplitOptions, shadows: int) -> str | None:
+        """With halves, half the shadows trained on an example; otherwise none did."""
+        if split.protocol == "halves" and shadows < 2 * _EACH:
+            return f"needs {2 * _EACH} shadows with split.protocol halves: raise shadows"
+        return without_members(split, "mode online") if self.mode == "online" else None
+
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         """Online log N(φ; in) - log N(φ; out), offline log Pr[N(out) < φ], summed over queries.
 
         An example's in-shadows are those it is a member of, its out-shadows those it is a
-        non-member of or had no part in. The decision's threshold is the one of best balanced accuracy when shadows
-        are the target in turn, attacked by the others in the same way; there is none where the
-        others are too few, such as two pairs of shadows.
+        non-member of or had no part in. The decision's threshold is the one of best balanced
+        accuracy when shadows are the target in turn, attacked by the others in the same way;
+        there is none where the others are too few, such as two pairs of shadows.
 
         Raises:
             PrivauditError: the shadows are too few, or a model's φ is NaN or infinite: it answers

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 import privaudit
 from privaudit_plugins.attacks._pool import judged, logits_of
+from privaudit_plugins.attacks._refusals import without_population
 
 
 class Population(privaudit.Attack):
@@ -28,6 +29,10 @@ class Population(privaudit.Attack):
     per_class: bool = Field(
         False, description="compare with the population of the example's own class only"
     )
+
+    def refusal(self, split: privaudit.SplitOptions, shadows: int) -> str | None:
+        """It compares with examples that are not audited."""
+        return without_population(split)
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         """1 minus the p-value of "not a member", (1 + examples with a loss so low) / (1 + all).

@@ -15,6 +15,7 @@ from privaudit.keys import derive
 from privaudit_plugins.attacks._features import spread
 from privaudit_plugins.attacks._phi import log_odds
 from privaudit_plugins.attacks._pool import finite
+from privaudit_plugins.attacks._refusals import without_population
 
 _UPPER = 0.75  # with the median it makes the unit; further out a few hundred rows know little
 _SIDE = 8  # pixels
@@ -49,6 +50,10 @@ class Quantile(privaudit.Attack):
     fpr: float = Field(
         0.05, gt=0, lt=1, description="most non-members that the decision accuses, as a share"
     )
+
+    def refusal(self, split: privaudit.SplitOptions, shadows: int) -> str | None:
+        """It learns from examples that are not audited."""
+        return without_population(split)
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         """(φ - median) / (quartile - median) of each audited example.

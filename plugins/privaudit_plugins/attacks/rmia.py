@@ -15,6 +15,7 @@ from privaudit_plugins.attacks._features import spread
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
 from privaudit_plugins.attacks._phi import log_probability
 from privaudit_plugins.attacks._pool import finite
+from privaudit_plugins.attacks._refusals import without_members, without_population
 from privaudit_plugins.attacks._rmia import log_from_outside, log_mean, share_dominated
 
 _TUNERS = 8  # shadows that choose `a`; the paper takes one
@@ -66,6 +67,13 @@ class RMIA(privaudit.Attack):
         description="offline, P is ((1 + a)·P_out + 1 - a) / 2; tune: the tenth with the best AUC "
         "on shadows that are attacked by the others",
     )
+
+    def refusal(self, split: privaudit.SplitOptions, shadows: int) -> str | None:
+        """It wants a population, and for some options shadows that trained on the audited."""
+        refusal = without_population(split)
+        if self.mode == "online":
+            return refusal or without_members(split, "mode online")
+        return refusal or (without_members(split, "a: tune") if self.a == "tune" else None)
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         """The share of the population whose ratio p / P is at least γ times smaller.

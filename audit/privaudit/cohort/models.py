@@ -1,0 +1,176 @@
+"""The weights of M models of one architecture: to read, set, prune and freeze."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from privaudit.cohort.masks import keep_largest
+from privaudit.cohort.network import Network
+from privaudit.cohort.train import Weighed
+from privaudit.errors import PluginError
+
+Named = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the models are: weights on the host, masks, and how many fits led here."""
+
+    weights: Weighed
+    kept: Tensor  # (M, P) bool: not pruned
+    frozen: Tensor  # (M, P) bool
+    fits: int = 0
+
+
+class Models:
+    """M models of one architecture, each with its own weights and mask.
+
+    Args:
+        network: the structure the models share.
+        weights: where they start, on the host.
+        dense: parameters of the network before anything was made sparse.
+    """
+
+    def __init__(self, network: Network, weights: Weighed, dense: int) -> None:
+        everything = torch.ones_like(weights.flat, dtype=torch.bool)
+        self._network, self._dense = network, dense
+        self._initial = weights
+        self._state = State(weights, everything, ~everything)
+
+    def __len__(self) -> int:
+        """M."""
+        return len(self._state.kept)
+
+    def prune(
+        self,
+        keep: float | Tensor,
+        scores: Named | None = None,
+        scope: Literal["global", "layer"] = "global",
+    ) -> None:
+        """Set the least important weights to zero, for good.
+
+        Args:
+            keep: share, 0 to 1, of what is not yet pruned that stays; (M,) for one per model.
+            scores: importance (M, *shape) by name; only the named weights are candidates. By
+                default the magnitude of all weights of two and more axes: no bias, no BatchNorm.
+            scope: compare all candidates with each other, or those of each layer.
+
+        Raises:
+            PluginError: a share outside 0 to 1, an unknown name or a wrong shape.
+        """
+        share = torch.as_tensor(keep, dtype=torch.float64).expand(len(self))
+        if not bool(((share >= 0) & (share <= 1)).all()):
+            raise PluginError(f"prune(keep=...) takes a share from 0 to 1, got {keep}")
+        if scores is None:
+            scores = {n: w.abs() for n, w in self.weights.items() if w.ndim > 2}
+        named = scores
+        self._check(named)
+        masks = self.masks
+        groups = [list(named)] if scope == "global" and named else [[n] for n in named]
+        changed: dict[str, Tensor] = {}
+        for group in groups:
+            flat = [named[n].detach().cpu().flatten(1) for n in group]
+            kept = [masks[n].flatten(1) for n in group]
+            mask = keep_largest(torch.cat(flat, 1), torch.cat(kept, 1), share)
+            parts = torch.split(mask, [k.shape[1] for k in kept], 1)
+            changed |= {n: p.view_as(masks[n]) for n, p in zip(group, parts, strict=True)}
+        kept_flat = self._network.flatten(changed, self._state.kept)
+        self._state = replace(self._state, kept=kept_flat)
+        self._move(self._state.weights)
+
+    def freeze(self, where: Named) -> None:
+        """Let the chosen weights, (M, *shape) bool by name, move no more."""
+        self._state = replace(self._state, frozen=self._state.frozen | self._flat_mask(where))
+
+    def set(self, weights: Named) -> None:
+        """Give weights, (M, *shape) by name, new values; pruned ones stay zero.
+
+        Raises:
+            PluginError: an unknown name or a wrong shape.
+        """
+        self._check(weights)
+        flat = self._network.flatten(weights, self._state.weights.flat)
+        self._move(replace(self._state.weights, flat=flat))
+
+    def density(self) -> Tensor:
+        """(M,) nonzero parameters of each model over the dense network's parameters."""
+        return self.nonzero() / self._dense
+
+    def nonzero(self) -> Tensor:
+        """(M,) float64: nonzero parameters of each model."""
+        return (self._state.weights.flat != 0).sum(1).double()
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the weights, (M, *shape) by name."""
+        return self._network.views(self._state.weights.flat.clone())
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """A copy of what a state dict holds beside the weights, (M, ...) by name."""
+        kept = self._network.module.state_dict()
+        return {n: b.clone() for n, b in self._state.weights.buffers.items() if n in kept}
+
+    @property
+    def initial_weights(self) -> dict[str, Tensor]:
+        """A copy of the weights before any training, (M, *shape) by name."""
+        return self._network.views(self._initial.flat.clone())
+
+    @property
+    def masks(self) -> dict[str, Tensor]:
+        """What is not pruned, (M, *shape) bool by name."""
+        return self._network.views(self._state.kept.clone())
+
+    @property
+    def kept(self) -> Tensor:
+        """(M, P) bool: which of the flat weights are not pruned."""
+        return self._state.kept
+
+    @property
+    def dense_parameters(self) -> int:
+        """Parameters of the network before anything was made sparse."""
+        return self._dense
+
+    @property
+    def network(self) -> Network:
+        """The structure the models share."""
+        return self._network
+
+    def each(self) -> list[Weighed]:
+        """Every model on its own (K = 1), on the device."""
+        weights = self._state.weights
+        return [weights[torch.tensor([m])].to(self._network.device) for m in range(len(self))]
+
+    def _move(self, weights: Weighed, fits: int | None = None) -> None:
+        """Take new weights, zero where pruned."""
+        kept = self._state.kept
+        flat = weights.flat if bool(kept.all()) else weights.flat * kept
+        self._state = replace(
+            self._state,
+            weights=replace(weights, flat=flat),
+            fits=self._state.fits if fits is None else fits,
+        )
+
+    def _trainable(self) -> Tensor | None:
+        free = self._state.kept & ~self._state.frozen
+        return None if bool(free.all()) else free
+
+    def _flat_mask(self, where: Named) -> Tensor:
+        self._check(where)
+        return self._network.flatten(where, torch.zeros_like(self._state.kept))
+
+    def _check(self, named: Named) -> None:
+        shapes = dict(zip(self._network.names, self._network.shapes, strict=True))
+        for name, tensor in named.items():
+            if name not in shapes:
+                raise PluginError(f"no weight is called {name!r}; there are {', '.join(shapes)}")
+            if tuple(tensor.shape) != (len(self), *shapes[name]):
+                raise PluginError(
+                    f"weight {name!r} has shape {(len(self), *shapes[name])}, "
+                    f"got {tuple(tensor.shape)}"
+                )
