@@ -1,0 +1,89 @@
+"""Attacks say before anything is trained what a recipe's split cannot give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import privaudit
+from privaudit import Cohort
+from privaudit.cohort.answers import answers
+from privaudit.recipe import load_recipe
+
+HALVES = {"protocol": "halves", "validation": 0}
+
+
+def recipe(attack: Any, split: dict[str, Any], shadows: int = 4) -> dict[str, Any]:
+    return {
+        "name": "refused",
+        "dataset": "breast_cancer",
+        "model": "mlp",
+        "split": split,
+        "shadows": shadows,
+        "attacks": [attack],
+    }
+
+
+@pytest.mark.parametrize(
+    ("attack", "split", "shadows", "line"),
+    [
+        ({"name": "lira", "mode": "online"}, {}, 4, "set split.protocol to halves"),
+        ("lira", HALVES, 2, "'lira' needs 4 shadows with split.protocol halves: raise shadows"),
+        ("rmia", HALVES, 4, "set split.members, so that some are left"),
+        ({"name": "rmia", "mode": "online"}, {}, 4, "mode online needs shadows that trained on"),
+        ({"name": "rmia", "a": "tune"}, {}, 4, "a: tune needs shadows that trained on"),
+        ("population", HALVES, 4, "compares with examples that are not audited"),
+        ("quantile", HALVES, 4, "set split.members"),
+    ],
+)
+def test_a_split_that_cannot_serve_is_a_mistake_in_the_recipe(
+    attack: Any, split: dict[str, Any], shadows: int, line: str
+) -> None:
+    with pytest.raises(privaudit.RecipeError) as caught:
+        load_recipe(recipe(attack, split, shadows))
+    (problem,) = caught.value.problems
+    assert problem.startswith("recipe: attacks[0]: ")
+    assert line in problem
+
+
+@pytest.mark.parametrize(
+    ("attack", "split"),
+    [
+        ("lira", {}),
+        ("lira", HALVES),
+        ("rmia", {}),
+        ("rmia", HALVES | {"members": 200}),
+        ({"name": "rmia", "a": "tune"}, HALVES | {"members": 200}),
+        ("population", {"protocol": "halves"}),
+    ],
+)
+def test_a_split_that_serves_is_right(attack: Any, split: dict[str, Any]) -> None:
+    load_recipe(recipe(attack, split))
+
+
+def test_copies_that_the_data_does_not_have_are_refused_before_training(tmp_path: Path) -> None:
+    wanting = load_recipe(recipe("label_only", {}))
+    with pytest.raises(privaudit.RecipeError, match=r"attacks\[0\].*'breast_cancer' has no augm"):
+        privaudit.run(wanting, tmp_path / "run", cache=tmp_path / "cache", device="cpu")
+
+
+def test_gradient_norms_are_of_the_weights_that_are_there(
+    make_cohort: Callable[..., Cohort],
+) -> None:
+    cohort = make_cohort([40, 40])
+    cohort.fit()
+    everything = torch.ones((2, len(cohort.data.y)), dtype=torch.bool)
+    before = answers(cohort, everything, gradient_norm=True).gradient_norm
+    assert before is not None
+    scores = {name: weight.abs() for name, weight in cohort.weights.items()}
+    cohort.prune(keep=0, scores={name: scores[name] for name in list(scores)[:2]})
+    after = answers(cohort, everything, gradient_norm=True).gradient_norm
+    assert after is not None
+    # Without a first layer only the output's bias has a gradient: softmax minus one-hot.
+    y = torch.nn.functional.one_hot(cohort.data.y, 10)
+    expected = (cohort.logits().softmax(-1) - y).norm(dim=-1)
+    torch.testing.assert_close(after, expected)
