@@ -97,6 +97,7 @@ class Level:
         density: (M,) nonzero parameters over the dense network's.
         nonzero: (M,) nonzero parameters.
         weights: (M, ...) by name, all that a state dict holds; empty with a given target.
+        stack: how many models shared a step of their training.
     """
 
     label: str
@@ -104,6 +105,7 @@ class Level:
     density: Tensor
     nonzero: Tensor
     weights: dict[str, Tensor]
+    stack: int = 1
 
 
 def levels(place: Workplace, subject: Subject) -> Iterator[Level]:
@@ -206,7 +208,9 @@ def _audited(
         density = shown.density()
         place.on_event(LevelReached(label, float(density.mean())))
         outputs = _asked(shown, place.ensemble.audited[models], place.recipe)
-        yield Level(label, outputs, density, shown.nonzero(), shown.weights | shown.buffers)
+        stack = max((record.stack for record in cohort.records), default=1)
+        state = shown.weights | shown.buffers
+        yield Level(label, outputs, density, shown.nonzero(), state, stack)
 
 
 def _beside(place: Workplace, given: Given, shadows: Level | None) -> Level:
@@ -218,7 +222,8 @@ def _beside(place: Workplace, given: Given, shadows: Level | None) -> Level:
         both = _joined([both, shadows])
     order = torch.zeros(len(place.ensemble.seeds), dtype=torch.int64)
     order[place.trained] = 1 + torch.arange(len(place.trained))
-    return Level(label, both.outputs[order], both.density[order], both.nonzero[order], {})
+    density, nonzero = both.density[order], both.nonzero[order]
+    return Level(label, both.outputs[order], density, nonzero, {}, both.stack)
 
 
 def _asked(cohort: Cohort, audited: Tensor, recipe: Recipe) -> Outputs:
@@ -254,4 +259,5 @@ def _joined(parts: Sequence[Level]) -> Level:
         torch.cat([p.density for p in parts]),
         torch.cat([p.nonzero for p in parts]),
         {n: torch.cat([p.weights[n] for p in parts]) for n in parts[0].weights},
+        max(p.stack for p in parts),
     )

@@ -72,8 +72,9 @@ class RunResult:
     Attributes:
         name: the recipe's name.
         recipe: the recipe, complete, every default written out.
-        environment: versions, device, git commit, seconds, and each plugin's kind, name,
-            distribution, version and source hash.
+        environment: versions, device, git commit, seconds, how many networks of each subject
+            shared a training step, and each plugin's kind, name, distribution, version and source
+            hash.
         audits: one for each subject, level, seed, target and attack.
         folder: where it lies on disk, if it does.
     """

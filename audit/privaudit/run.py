@@ -54,26 +54,30 @@ def run(
         PrivauditError: whatever the user can mend.
     """
     started = time.monotonic()
+    choose_device(device)  # a wrong one is told even where there is nothing left to do
     plugins = plugins or load_plugins()
     made_by = _made_by(recipe, plugins)
     folder = output or run_folder(recipe)
     finished = _finished(folder, recipe, made_by)
     if finished:
         return finished
-    private_folder(folder)
     place = workplace(recipe, device=device, cache=cache, on_event=on_event)
+    private_folder(folder)
     auditor = Auditor(place)
+    stacks: dict[str, int] = {}
     for number, subject in enumerate(recipe.subjects(), 1):
         place.on_event(SubjectStarted(subject.label, number, len(recipe.subjects())))
         sparse: dict[str, Tensor] = {}
         for level in levels(place, subject):
             _keep_models(place, folder, subject, level)
             auditor.audit(subject, level)
+            stacks[subject.label] = level.stack
             if float(level.density.mean()) < DENSE:
                 sparse[level.label] = test_accuracy(place, level.outputs)
         if recipe.matched and sparse:
             _audit_controls(auditor, subject, sparse)
     environment = describe(place.device, made_by["plugins"]) | made_by
+    environment["stack"] = stacks
     environment["seconds"] = round(time.monotonic() - started, 1)
     dumped = recipe.model_dump(mode="json", serialize_as_any=True)
     result = RunResult(recipe.name, dumped, environment, tuple(auditor.audits))

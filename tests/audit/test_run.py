@@ -22,9 +22,11 @@ from privaudit import (
     Attack,
     AttackScores,
     Cohort,
+    DataError,
     Defense,
     PluginError,
     Recipe,
+    RecipeError,
     Role,
     RunResult,
     Signals,
@@ -206,6 +208,30 @@ def test_the_record_names_the_code_of_every_plugin(
         assert len(plugin["source"]) == 64
     assert load_recipe(result.folder / "recipe.yaml") == recipe
     assert load_run(result.folder).audits == result.audits
+
+
+def test_the_record_tells_how_many_networks_shared_a_step(
+    first: tuple[RunResult, list[Event]], home: Path, tmp_path: Path
+) -> None:
+    assert set(first[0].environment["stack"]) == {"dense", "imp"}
+    asked = load_recipe(home / "tiny.yaml", ["training.stack=2", "sparsifiers=[dense]"])
+    result = run(asked, tmp_path / "run", cache=home / "cache", device="cpu")
+    assert result.environment["stack"] == {"dense": 2}
+
+
+def test_a_wrong_device_is_told_even_where_nothing_is_left_to_do(
+    first: tuple[RunResult, list[Event]], home: Path, recipe: Recipe
+) -> None:
+    with pytest.raises(RecipeError, match="--device tpu: must be auto"):
+        run(recipe, home / "first", device="tpu", cache=home / "cache")
+
+
+def test_data_that_cannot_be_read_leaves_no_folder_behind(tmp_path: Path) -> None:
+    table = {"name": "table", "path": str(tmp_path / "none.csv")}
+    broken = load_recipe({"name": "b", "dataset": table, "model": "mlp", "attacks": ["loss"]})
+    with pytest.raises(DataError, match=r"none\.csv: no such file"):
+        run(broken, tmp_path / "run", cache=tmp_path / "cache", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_returns_at_once(
