@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
 
     from privaudit.recipe import Recipe
 
@@ -51,7 +51,9 @@ def run(
     _attach_logging(errors)
     loaded = load_recipe(recipe, changes or ())
     if dry_run:
-        _show_plan(loaded, device, cache)
+        with errors.status("going through every script, and timing a few training steps"):
+            shown = _plan(loaded, device, cache)
+        Console().print(shown)
         return
     from privaudit.cli.progress import Progress
     from privaudit.report import print_table
@@ -63,15 +65,13 @@ def run(
     errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)
 
 
-def _show_plan(recipe: Recipe, device: str, cache: Path | None) -> None:
-    from rich.console import Console
-
+def _plan(recipe: Recipe, device: str, cache: Path | None) -> Group:
     from privaudit.cli.planned import plan_table
     from privaudit.plan import plan
     from privaudit.run import workplace
 
     place = workplace(recipe, device=device, cache=cache)
-    Console().print(plan_table(recipe, plan(place), place))
+    return plan_table(recipe, plan(place), place)
 
 
 def _attach_logging(console: Console) -> None:

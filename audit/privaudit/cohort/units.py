@@ -22,7 +22,7 @@ from privaudit.keys import derive
 from privaudit.plugin import Defense, Model, Sparsifier, overrides
 from privaudit.training import Training
 
-_CALIBRATION_STEPS = 4
+_CALIBRATION_STEPS = (1, 3)  # the first warms up
 _TRAINS = (
     "loss", "companion", "companion_loss", "companion_schedule",
     "example_gradient", "batch_gradient",
@@ -192,19 +192,19 @@ class Units:
         if fit is None:
             return 0.0
         models = torch.arange(min(self._at_once(fit), len(fit.rows)))
-        some = fit.options.batch_size * _CALIBRATION_STEPS
-        rows = [
-            replace(r, member=r.member[:some], validation=r.validation[:0])
-            for r in (fit.rows[int(m)] for m in models)
-        ]
-        short = replace(fit, rows=rows, options=fit.options.model_copy(update={"epochs": 1}))
-        taken = []
-        for _ in range(2):  # the first warms up
+        size = fit.options.batch_size
+        each = 0.0
+        for count in _CALIBRATION_STEPS:
+            rows = [
+                replace(r, member=r.member[: size * count], validation=r.validation[:0])
+                for r in (fit.rows[int(m)] for m in models)
+            ]
+            short = replace(fit, rows=rows, options=fit.options.model_copy(update={"epochs": 1}))
             started = time.perf_counter()
             self._train(short, models, None, None)
-            taken.append(time.perf_counter() - started)
-        steps = max(-(-len(r.member) // fit.options.batch_size) for r in rows)
-        return taken[-1] / (steps * len(models))
+            steps = max(-(-len(r.member) // size) for r in rows)
+            each = (time.perf_counter() - started) / (steps * len(models))
+        return each
 
     def _record(self, fit: Fit, missing: list[int], at_once: int, until: int | None) -> None:
         epochs = fit.options.epochs if until is None else until
