@@ -18,7 +18,7 @@ def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], place: Workplace) -
     """What there is to do, subject by subject, and in all."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("subject")
-    for head in ("levels", "weights", "trainings", "done", "examples x epochs", "time"):
+    for head in ("levels", "weights", "trainings", "done", "examples x epochs", "about"):
         table.add_column(head, justify="right")
     for each in plans:
         table.add_row(
@@ -28,14 +28,14 @@ def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], place: Workplace) -
             f"{each.trainings:,}",
             f"{each.found:,}",
             f"{each.examples:,}",
-            f"about {duration(each.seconds)}" if each.steps else "-",
+            duration(each.seconds) if each.steps else "-",
         )
-    models = len(place.trained)
+    models, seeds = len(place.trained), len(recipe.seeds)
     remaining = sum(p.trainings - p.found for p in plans)
     seconds = sum(p.seconds for p in plans)
     lines = [
         f"{recipe.name}: {len(place.examples):,} examples, {models} networks "
-        f"({len(recipe.seeds)} seeds x {models // len(recipe.seeds)}) on {place.device}, "
+        f"({seeds} seed{'' if seeds == 1 else 's'} x {models // seeds}) on {place.device}, "
         f"{len(recipe.attacks)} attacks",
         f"{remaining:,} trainings remain, about {duration(seconds)} on this machine; "
         "a training that two subjects share is counted for both; attacks come on top",
