@@ -16,6 +16,7 @@ from privaudit.plugin import Attack
 from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 from privaudit.result import AuditResult
+from privaudit.sensitivity import first_order_sensitivity
 from privaudit.values import AttackScores, Outputs, Role
 
 Scores = dict[str, NDArray[Any]]
@@ -135,8 +136,7 @@ class Auditor:
         p = outputs.logits[0, rows].double().softmax(-1)
         self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
         if outputs.noisy is not None:
-            moved = outputs.noisy[:, rows].double().softmax(-1) - p
-            sensitivity = moved.norm(dim=-1).mean(0) / outputs.noise_scale
+            sensitivity = first_order_sensitivity(outputs, rows)
             self.scores[f"sensitivity_{number}"] = sensitivity.float().numpy()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from privaudit.cohort import Cohort, Journal
 from privaudit.cohort.answers import answers
+from privaudit.cohort.build import build_networks
 from privaudit.ensemble import Ensemble
 from privaudit.errors import PluginError
 from privaudit.events import Event, LevelReached
@@ -82,8 +83,16 @@ class Workplace:
         """All models to be trained, cut where their weights would take too much memory."""
         trained = self.trained
         copies = 8  # now, best, initial, saved, a chunk's own, its momentum, gradient, and some
-        size = self.cohort(subject, torch.tensor([0])).network.size
-        most = max(1, self.memory // (size * copies * 8))
+        network, *_ = build_networks(
+            self.recipe.model,
+            subject.sparsifier,
+            self.examples.shape,
+            len(self.examples.classes),
+            [0],
+            torch.device("cpu"),
+            torch.float32,
+        )
+        most = max(1, self.memory // (network.size * copies * 8))
         return torch.split(trained, min(len(trained), most))
 
 

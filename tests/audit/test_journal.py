@@ -7,7 +7,9 @@ import logging
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -18,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from privaudit import Cohort, Defense, Model, Sparsifier, Step
-from privaudit.cohort.journal import Journal, digest
+from privaudit.cohort.journal import Journal, _source, digest
 from privaudit_plugins.sparsifiers.dense import Dense
 from privaudit_plugins.sparsifiers.imp import IterativeMagnitudePruning as Imp
 
@@ -319,6 +321,31 @@ def test_changed_plugin_code_trains_again(
     assert before[0] == other[0] == [3]
     assert not torch.equal(before[1], other[1])
     assert weights(1)[0] == [0]
+
+
+def test_another_version_of_a_plugin_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(version: str) -> str:
+        here = SimpleNamespace(module=Scaled.__module__, dist=SimpleNamespace(version=version))
+        monkeypatch.setattr(metadata, "entry_points", lambda group: [here])
+        _source.cache_clear()
+        return digest(Scaled())
+
+    assert key("1.0") != key("2.0")
+    assert key("1.0") == key("1.0")
+    _source.cache_clear()
+
+
+def test_a_second_fit_from_the_same_weights_is_another_unit(
+    make_cohort: Make, journal: Journal
+) -> None:
+    cohort = make_cohort(journal=journal)
+    ends = []
+    for _ in range(2):
+        cohort.rewind("initial")
+        cohort.fit()
+        ends.append(next(iter(cohort.weights.values())))
+    assert trained(cohort) == [2, 2]
+    assert not torch.equal(*ends)  # it draws its batches in another order
 
 
 values = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, 1.0, "", "1", "a"])

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._features import spread
 from privaudit_plugins.attacks._thresholds import best_threshold
 
 Measure = Callable[[privaudit.Outputs, Tensor, str], Tensor]
@@ -75,7 +74,7 @@ def on_shadows(signals: privaudit.Signals, measure: Measure) -> Pool | None:
     return Pool(torch.cat(value), torch.cat(y), torch.cat(member))
 
 
-def needed(attack: str, found: Pool | None) -> Pool:
+def needed(attack: str, signals: privaudit.Signals, found: Pool | None) -> Pool:
     """The pool itself.
 
     Raises:
@@ -83,10 +82,20 @@ def needed(attack: str, found: Pool | None) -> Pool:
     """
     if found is None:
         raise privaudit.PrivauditError(
-            f"{attack} learns from shadows' members and non-members, and there are none of one or "
-            "of both: set `shadows` to 1 or more (with split.protocol halves, 2 or more)"
+            f"{attack} learns from shadows' members and non-members, and there are "
+            f"{int((signals.shadow_role == privaudit.Role.MEMBER).sum())} members and "
+            f"{int((signals.shadow_role == privaudit.Role.NON_MEMBER).sum())} non-members of "
+            f"{len(signals.shadow_role)} shadows: set `shadows` to 1 or more (with split.protocol "
+            "halves, 2 or more)"
         )
     return found
+
+
+def spread(values: Tensor, signals: privaudit.Signals) -> Tensor:
+    """Scores (n,) of the audited examples laid out over all N; NaN where none was asked for."""
+    score = torch.full(signals.audited.shape, torch.nan, dtype=torch.float64)
+    score[signals.audited] = values.double()
+    return score
 
 
 def judged(signals: privaudit.Signals, measure: Measure) -> privaudit.AttackScores:

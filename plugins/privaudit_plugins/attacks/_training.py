@@ -17,8 +17,7 @@ from privaudit import AttackScores, Outputs, Signals
 from privaudit.cohort.build import seeded
 from privaudit.cohort.optimizer import Optimizer
 from privaudit.keys import derive
-from privaudit_plugins.attacks._features import spread
-from privaudit_plugins.attacks._pool import finite, needed, on_shadows, on_target
+from privaudit_plugins.attacks._pool import finite, needed, on_shadows, on_target, spread
 
 Features = Callable[[Outputs, Tensor], Tensor]
 """From one model's outputs (no M axis) and labels, of n examples, to features (n, F) float64."""
@@ -59,7 +58,7 @@ def learn_and_score(
         own = Outputs(outputs.logits[:, rows], noisy, None, outputs.noise_scale)
         return finite(features(own, signals.y[rows]), whose)
 
-    learnt = needed(attack, on_shadows(signals, measure))
+    learnt = needed(attack, signals, on_shadows(signals, measure))
     asked = on_target(signals, measure).float()
     with seeded(derive(signals.seed, attack)):
         network = build(asked.shape[1])

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._features import spread
-from privaudit_plugins.attacks._pool import finite, needed, on_shadows, on_target
+from privaudit_plugins.attacks._pool import finite, needed, on_shadows, on_target, spread
 
 
 class LabelOnly(privaudit.Attack):
@@ -56,7 +55,7 @@ class LabelOnly(privaudit.Attack):
             right = (logits.argmax(-1) == signals.y[rows]).double()  # (Q, n)
             return torch.stack([right[0], right[1:].mean(0)], dim=1)
 
-        found = needed(self.name, on_shadows(signals, measure))
+        found = needed(self.name, signals, on_shadows(signals, measure))
         model = LogisticRegression(class_weight="balanced")
         model.fit(found.value.numpy(), found.member.numpy())
         answer = model.decision_function(on_target(signals, measure).numpy())

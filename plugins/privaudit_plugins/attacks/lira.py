@@ -9,11 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._features import spread
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
 from privaudit_plugins.attacks._phi import log_odds
-from privaudit_plugins.attacks._pool import finite
+from privaudit_plugins.attacks._pool import finite, spread
 from privaudit_plugins.attacks._refusals import without_members
 
 _EACH = 2  # shadows on each side of an example: fewer have no variance

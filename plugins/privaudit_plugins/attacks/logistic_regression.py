@@ -8,7 +8,8 @@ import torch
 from pydantic import Field, PositiveInt
 
 import privaudit
-from privaudit_plugins.attacks._features import shadow_features, spread, target_features
+from privaudit_plugins.attacks._features import shadow_features, target_features
+from privaudit_plugins.attacks._pool import spread
 
 
 class LogisticRegression(privaudit.Attack):

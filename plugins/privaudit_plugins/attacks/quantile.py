@@ -12,9 +12,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 import privaudit
 from privaudit.keys import derive
-from privaudit_plugins.attacks._features import spread
 from privaudit_plugins.attacks._phi import log_odds
-from privaudit_plugins.attacks._pool import finite
+from privaudit_plugins.attacks._pool import finite, spread
 from privaudit_plugins.attacks._refusals import without_population
 
 _UPPER = 0.75  # with the median it makes the unit; further out a few hundred rows know little

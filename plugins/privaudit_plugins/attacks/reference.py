@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import privaudit
-from privaudit_plugins.attacks._features import spread
-from privaudit_plugins.attacks._pool import logits_of
+from privaudit_plugins.attacks._pool import logits_of, spread
 from privaudit_plugins.attacks._thresholds import best_threshold
 
 

@@ -11,10 +11,9 @@ from torch import Tensor
 
 import privaudit
 from privaudit.metrics import roc_auc
-from privaudit_plugins.attacks._features import spread
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
 from privaudit_plugins.attacks._phi import log_probability
-from privaudit_plugins.attacks._pool import finite
+from privaudit_plugins.attacks._pool import finite, spread
 from privaudit_plugins.attacks._refusals import without_members, without_population
 from privaudit_plugins.attacks._rmia import log_from_outside, log_mean, share_dominated
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 import privaudit
 from privaudit.keys import derive
-from privaudit_plugins.attacks._features import shadow_features, spread, target_features
+from privaudit_plugins.attacks._features import shadow_features, target_features
 from privaudit_plugins.attacks._perceptrons import Perceptrons
+from privaudit_plugins.attacks._pool import spread
 
 logger = logging.getLogger(__name__)
 

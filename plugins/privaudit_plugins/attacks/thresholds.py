@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._features import spread
 from privaudit_plugins.attacks._log_space import log_entropy, log_modified_entropy, log_odds
-from privaudit_plugins.attacks._pool import Pool, logits_of, needed, on_shadows, on_target
+from privaudit_plugins.attacks._pool import Pool, logits_of, needed, on_shadows, on_target, spread
 from privaudit_plugins.attacks._thresholds import best_threshold
 
 
@@ -40,7 +39,7 @@ class _Threshold(privaudit.Attack):
         def measure(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
             return self.signal(logits_of(outputs, rows, whose), signals.y[rows])
 
-        found = needed(self.name, on_shadows(signals, measure))
+        found = needed(self.name, signals, on_shadows(signals, measure))
         limit: Tensor | float = best_threshold(found.value, found.member)
         if self.per_class:
             classes = signals.target.logits.shape[-1]

@@ -15,7 +15,8 @@ Measured forward and backward on a CPU, as a share of the dense layer's time, fl
   64, `apply` 1.3 to 2.3 and `matrix` 1.7 to 2.5; 512x784 with a batch of 128, 0.3 to 0.7 and 1.9
   to 2.3; one model of 4096x4096, 0.05 to 0.09 and 1.8 to 2.3.
 
-So convolutions use `matrix` and linear layers use `apply`.
+`python -m benchmarks.butterfly` measures the convolutions again, by the clock. So they use
+`matrix`, and linear layers use `apply`.
 """
 
 from __future__ import annotations
