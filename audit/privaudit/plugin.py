@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 if TYPE_CHECKING:
     from privaudit.cohort import Cohort
     from privaudit.recipe.split import SplitOptions
+    from privaudit.training import Training
     from privaudit.values import AttackScores, Examples, Signals
 
 
@@ -131,7 +132,8 @@ class Step:
         logits: (B, C).
         y: (B,) int64.
         epoch: scalar int64, from 0; a tensor, so branch with `torch.where`.
-        key: scalar int64 for `privaudit.keys`: this model's randomness in this step.
+        key: scalar int64 for `privaudit.keys`: this model's randomness in this step, the same
+            that `Defense.inputs` has had.
         reference_logits: (B, C) on reference examples, where the defense asks for them.
         reference_y: (B,) int64.
         companion: the second player, called as `companion(logits, y)`, where there is one.
@@ -153,6 +155,9 @@ class Defense(Plugin):
         reference: the split must hold reference examples, and `loss` sees them.
         per_example: gradients are taken example by example and pass through
             `example_gradient` and `batch_gradient`.
+        sampling: "shuffle": batches go through a permutation of the members; "poisson": each
+            member is in each batch by a coin of its own, as accountants of differential privacy
+            assume. Batches then differ in size, so `per_example` must be true.
         during: "all", or "tune" for a defense that acts in fine-tuning only, so that
             pretraining is shared with the undefended subject.
     """
@@ -160,7 +165,21 @@ class Defense(Plugin):
     kind: ClassVar[str] = "defense"
     reference: ClassVar[bool] = False
     per_example: ClassVar[bool] = False
+    sampling: ClassVar[str] = "shuffle"
     during: ClassVar[str] = "all"
+
+    def schedule(self, training: Training) -> Training:
+        """The options of a training in which this defense is in force, changed."""
+        return training
+
+    def inputs(self, x: Tensor, key: Tensor) -> Tensor:
+        """One batch of normalised examples (B, ...), changed before the network sees them.
+
+        Args:
+            x: (B, ...).
+            key: scalar int64 for `privaudit.keys`: that of the step whose loss follows.
+        """
+        return x
 
     def loss(self, step: Step) -> Tensor:
         """The scalar that one model's training step minimises."""
@@ -187,7 +206,8 @@ class Defense(Plugin):
 
         Args:
             total: (P,) summed over the batch.
-            count: scalar: how many examples the batch has.
+            count: scalar: how many examples the batch has; with sampling "poisson", how many
+                it has on average, because the true number is secret.
             key: scalar int64 for `privaudit.keys`.
         """
         return total / count
@@ -196,9 +216,24 @@ class Defense(Plugin):
         """Change the trained networks of a level; works on a fork of the sparsifier's cohort."""
         raise NotImplementedError
 
-    def respond(self, logits: Tensor) -> Tensor:
-        """What an attacker gets to see for one model's logits (N, C)."""
+    def respond(self, logits: Tensor, companion: Callable[..., Tensor] | None) -> Tensor:
+        """What an attacker gets to see for one model's logits (N, C).
+
+        Args:
+            logits: (N, C).
+            companion: the model's trained second player, called as `companion(logits, y)`, where
+                there is one.
+        """
         return logits
+
+    def epsilon(self, rate: float, steps: int) -> float | None:
+        """The ε of differential privacy that training promises; None: it promises none.
+
+        Args:
+            rate: chance of each member to be in a batch.
+            steps: of all trainings of one model in which this defense was in force.
+        """
+        return None
 
 
 class Attack(Plugin):

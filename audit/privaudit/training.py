@@ -28,6 +28,9 @@ class Training(BaseModel):
     patience: int | None = Field(
         None, ge=1, description="stop a model after so many epochs without a better validation"
     )
+    stop_after: int | None = Field(
+        None, ge=1, description="end after so many epochs of the schedule, which stays as it is"
+    )
     precision: Literal["fp32", "fp64"] = Field("fp32", description="of weights and arithmetic")
     stack: int | None = Field(
         None, ge=1, description="models that share a step; chosen by device and size if not given"
