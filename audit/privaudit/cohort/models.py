@@ -83,6 +83,11 @@ class Models:
         self._state = replace(self._state, kept=kept_flat)
         self._move(self._state.weights)
 
+    def prune_where(self, where: Named) -> None:
+        """Set the chosen weights, (M, *shape) bool by name, to zero, for good."""
+        self._state = replace(self._state, kept=self._state.kept & ~self._flat_mask(where))
+        self._move(self._state.weights)
+
     def freeze(self, where: Named) -> None:
         """Let the chosen weights, (M, *shape) bool by name, move no more."""
         self._state = replace(self._state, frozen=self._state.frozen | self._flat_mask(where))
