@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from privaudit.result import RunResult as RunResult
     from privaudit.result import load_run as load_run
     from privaudit.run import run as run
+    from privaudit.training import Training as Training
     from privaudit.values import AttackScores as AttackScores
     from privaudit.values import Augmentation as Augmentation
     from privaudit.values import Examples as Examples
@@ -54,6 +55,7 @@ _HOME = {
     "recipe": ["Recipe", "SplitOptions", "load_recipe"],
     "result": ["RunResult", "load_run"],
     "run": ["run"],
+    "training": ["Training"],
     "values": [
         "AttackScores", "Augmentation", "Examples", "Outputs", "Role", "Signals", "Split",
     ],

@@ -207,7 +207,7 @@ class Cut(Vector):
     def loss(self, step: privaudit.Step) -> Tensor:
         return cross_entropy(step.logits, step.y)
 
-    def respond(self, logits: Tensor) -> Tensor:
+    def respond(self, logits: Tensor, companion: object) -> Tensor:
         return logits[:, 1:]
 
 

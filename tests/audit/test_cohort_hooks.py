@@ -126,7 +126,7 @@ class Smoothed(Defense):
 class Rounded(Defense):
     name: Literal["rounded"] = "rounded"
 
-    def respond(self, logits: Tensor) -> Tensor:
+    def respond(self, logits: Tensor, companion: object) -> Tensor:
         assert logits.ndim == 2
         return logits.round()
 

@@ -58,7 +58,7 @@ class Answering(Defense):
 
     name: Literal["answering"] = "answering"
 
-    def respond(self, logits: Tensor) -> Tensor:
+    def respond(self, logits: Tensor, companion: object) -> Tensor:
         return logits.round()
 
 

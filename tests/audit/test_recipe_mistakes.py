@@ -57,8 +57,8 @@ class Around(Defense):
     name: Literal["around"] = "around"
     inner: Defense = Nothing()  # without SerializeAsAny: nothing may be lost all the same
 
-    def respond(self, logits: Tensor) -> Tensor:
-        return self.inner.respond(logits)
+    def respond(self, logits: Tensor, companion: object) -> Tensor:
+        return self.inner.respond(logits, None)
 
 
 class Guess(Attack):
@@ -163,9 +163,12 @@ ONE_LINE = {
         "'hungry' needs at least 2 shadow models: set shadows to 2 or more (got 1)"),
     "no reference": ("defenses: [referring]", "x.yaml:7: defenses[0]: 'referring' trains with "
         "reference examples: set split.reference to more than 0 (got 0)"),
-    "never tunes": ("sparsifiers: [cut, dense]\ndefenses: [late]", "x.yaml:8: defenses[0]: "
-        "'late' acts in fine-tuning only, and 'dense' (sparsifiers[1]) never fine-tunes: "
-        "leave out one of the two"),
+    "never tunes": ("defenses: [none, late]", "x.yaml:7: defenses[1]: "
+        "'late' acts in fine-tuning only, and no sparsifier of this recipe fine-tunes: "
+        "leave it out, or add one that does"),
+    "no defense left": ("sparsifiers: [cut, dense]\ndefenses: [late]", "x.yaml:7: sparsifiers[1]: "
+        "'dense' never fine-tunes, and every defense of this recipe acts in fine-tuning only: "
+        "add the defense none, or leave it out"),
     "milestones": ("training: {schedule: step, milestones: [3, 1]}",
         "x.yaml:7: training.milestones: "
         "must be epochs from 0 on, each later than the last (got [3, 1])"),

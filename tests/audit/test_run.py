@@ -511,7 +511,7 @@ def test_finishing_changes_what_is_audited_and_not_the_script(
 class Answering(Defense):
     name: Literal["answering"] = "answering"
 
-    def respond(self, logits: torch.Tensor) -> torch.Tensor:
+    def respond(self, logits: torch.Tensor, companion: object) -> torch.Tensor:
         return torch.full_like(logits, 3.0)
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from privaudit.cohort.cohort import Cohort
 from privaudit.cohort.train import Weighed
 from privaudit.keys import derive
-from privaudit.plugin import Defense, overrides
+from privaudit.plugin import overrides
 from privaudit.values import Outputs
 
 _BLOCK = 1000  # examples answered at once; noise is drawn block by block, so it must not change
@@ -75,7 +75,7 @@ def answers(
             norms = torch.stack(
                 [_norms(cohort, m, k) for m, k in zip(models, cohort.kept, strict=True)]
             )
-    logits, noisy = _responded(cohort.defense, logits), _responded(cohort.defense, noisy)
+    logits, noisy = _responded(cohort, logits), _responded(cohort, noisy)
     return Outputs(logits, noisy if noise else None, norms, noise_scale)
 
 
@@ -84,11 +84,16 @@ def _noise(x: Tensor, seed: int) -> Tensor:
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
-def _responded(defense: Defense, logits: Tensor) -> Tensor:
-    if not overrides(defense, "respond") or logits.numel() == 0:
+def _responded(cohort: Cohort, logits: Tensor) -> Tensor:
+    """What each model's defense lets through of its answers (M, Q, N, C)."""
+    if not overrides(cohort.defense, "respond") or logits.numel() == 0:
         return logits
-    flat = logits.flatten(0, 1)
-    return torch.stack([defense.respond(one) for one in flat]).view_as(logits)
+    return torch.stack(
+        [
+            torch.stack([cohort.defense.respond(one, companion) for one in own])
+            for own, companion in zip(logits, cohort.companions(), strict=True)
+        ]
+    )
 
 
 def _norms(cohort: Cohort, model: Weighed, kept: Tensor) -> Tensor:

@@ -94,3 +94,26 @@ def epoch_order(rows: Tensor, seed: int, epoch: int, batch: int) -> Tensor:
     steps = -(-len(rows) // batch)
     times = -(-steps * batch // len(rows))
     return order.repeat(times)[: steps * batch].view(steps, batch)
+
+
+def poisson_order(rows: Tensor, seed: int, epoch: int, batch: int) -> tuple[Tensor, Tensor]:
+    """One model's batches of an epoch under Poisson sampling: rows, and which of them count.
+
+    Each of n rows is in each of S = ceil(n / batch) batches by a coin of its own, with chance
+    1 / S. Batches are padded to a size (S, cap) that a batch outgrows less than once in 10^12;
+    one that does loses its last rows.
+
+    Args:
+        rows: (n,) int64.
+        seed: the model's own for this fit.
+        epoch: from 0.
+        batch: examples in a step, about, on average.
+    """
+    from scipy.stats import binom  # slow to import, and seldom needed
+
+    steps = -(-len(rows) // batch)
+    cap = int(binom.isf(1e-12, len(rows), 1 / steps)) if steps > 1 else len(rows)
+    generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
+    chosen = torch.rand(steps, len(rows), generator=generator) < 1 / steps
+    first = chosen.int().argsort(dim=1, descending=True, stable=True)[:, :cap]
+    return rows[first], chosen.gather(1, first)

@@ -157,7 +157,7 @@ class Cohort(Models):
     def fork(self) -> Cohort:
         """A cohort that starts here and leaves this one undisturbed."""
         other = copy.copy(self)
-        other._saved = dict(self._saved)
+        other._saved, other._notes = dict(self._saved), dict(self._notes)
         return other
 
     def gradients(
@@ -187,6 +187,24 @@ class Cohort(Models):
             ]
         ).cpu()
 
+    def companions(self) -> list[Callable[..., Tensor] | None]:
+        """Each model's trained second player, called as `companion(logits, y)` on the host."""
+        network, weights = self._companion, self._state.weights
+        if network is None:
+            return [None] * len(self)
+
+        def of(model: int) -> Callable[..., Tensor]:
+            buffers = {n: b[model].to(network.device) for n, b in weights.second_buffers.items()}
+
+            def play(*inputs: Tensor) -> Tensor:
+                flat = weights.second[model].to(network.device)
+                moved = [i.to(network.device) for i in inputs]
+                return network.forward(flat, buffers, *moved)[0].cpu()
+
+            return play
+
+        return [of(model) for model in range(len(self))]
+
     @property
     def data(self) -> Batches:
         """The examples, on the device."""
@@ -202,14 +220,16 @@ class Cohort(Models):
         return self._units.seconds_per_step()
 
     def _fit(self, tune: bool, defense: Defense | None, changes: Mapping[str, object]) -> Fit:
+        in_force, companion = self._in_force(tune, defense)
         fit = Fit(
-            game=Game(self._network, self.sparsifier, *self._in_force(tune, defense)),
-            options=self._options(changes),
+            game=Game(self._network, self.sparsifier, in_force, companion),
+            options=in_force.schedule(self._options(changes)),
             start=self._state.weights,
             trainable=self._trainable(),
             rows=self._rows,
             seeds=self.seeds,
             number=self._state.fits,
+            defended=in_force is self.defense,
         )
         if fit.game.defense.reference and not all(len(r.reference) for r in self._rows):
             raise PluginError(

@@ -1,18 +1,13 @@
-"""One model's training step as pure functions, under the hooks of a sparsifier and a defense.
-
-`over_models` turns each function of one model into one of K stacked models.
-"""
+"""One model's training step as pure functions, under the hooks of a sparsifier and a defense."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad, grad_and_value, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._pytree import tree_map_only
 
 from privaudit.cohort.network import Buffers, Network
 from privaudit.errors import PluginError
@@ -21,41 +16,7 @@ from privaudit.plugin import Defense, Sparsifier, Step, Weights, overrides
 
 _DROPOUT, _REFERENCE, _LOSS, _NOISE, _COMPANION = range(5)  # purposes of a step's key
 
-Result = TypeVar("Result")
-
-
-def over_models(function: Callable[..., Result], count: int) -> Callable[..., Result]:
-    """A function of one model's tensors, for `count` models stacked on a leading axis.
-
-    One model is called plainly, because stacking one costs and gains nothing; but its first call
-    is stacked, so that what cannot be stacked is refused whatever the count.
-
-    Raises:
-        PluginError: on calling, where the function draws from torch's generator.
-    """
-    stacked = vmap(function, randomness="error")
-    tried = False
-
-    def call(*inputs: object) -> Result:
-        nonlocal tried
-        if tried and count == 1:
-            first = [tree_map_only(Tensor, lambda t: t[0], i) for i in inputs]
-            result: Result = tree_map_only(Tensor, lambda t: t[None], function(*first))
-            return result
-        try:
-            result = stacked(*inputs)
-        except RuntimeError as error:
-            if "randomness" not in str(error):
-                raise
-            raise PluginError(
-                "the network, or a hook of the sparsifier or defense, draws random numbers from "
-                "torch's shared generator: use nn.Dropout, not its function, and in hooks "
-                "privaudit.keys with the step's key"
-            ) from error
-        tried = True
-        return result
-
-    return call
+_NUMBERS = 2**26  # of single examples' gradients held at once
 
 
 class Game:
@@ -63,7 +24,8 @@ class Game:
 
     Every function takes the model's weights (P,), its buffers, its batch and the companion's
     weights (Pc,) and buffers; Pc is 0 without a companion. A batch holds `x` (B, ...), `y` (B,),
-    `key`, `epoch`, and for a defense that asks `reference_x` and `reference_y`.
+    `key`, `epoch`, for a defense that asks `reference_x` and `reference_y`, and where batches
+    differ in size `real` (B,) bool and `count`, how many examples they have on average.
     """
 
     def __init__(
@@ -78,11 +40,32 @@ class Game:
         self.companion = companion
         self.sparsifier = sparsifier
         self._penalty = overrides(sparsifier, "penalty")
+        self._inputs = overrides(defense, "inputs")
         self.projects = overrides(sparsifier, "project")
         if defense.per_example:
             refuse_batch_norm(network.module, defense)
+        elif defense.sampling == "poisson":
+            raise PluginError(
+                f"defense {defense.name!r} draws batches that differ in size, so it needs "
+                'gradients of single examples: beside sampling = "poisson" set per_example = True'
+            )
 
-    def gradient(
+    def objective(
+        self,
+        flat: Tensor,
+        buffers: Buffers,
+        batch: Buffers,
+        second: Tensor,
+        second_buffers: Buffers,
+    ) -> tuple[Tensor, Buffers, Tensor]:
+        """Loss of one step, to be differentiated, buffers and number of right answers."""
+        step, after = self._step(flat, buffers, batch, second, second_buffers)
+        loss = self.defense.loss(step)
+        if self._penalty:
+            loss = loss + self.sparsifier.penalty(self.weights(flat))
+        return loss, after, (step.logits.argmax(-1) == batch["y"]).sum()
+
+    def example_gradients(
         self,
         flat: Tensor,
         buffers: Buffers,
@@ -90,28 +73,8 @@ class Game:
         second: Tensor,
         second_buffers: Buffers,
     ) -> tuple[Tensor, Buffers, Tensor, Tensor]:
-        """Gradient (P,), buffers, loss and number of right answers of one step."""
-        if self.defense.per_example:
-            return self._private_gradient(flat, buffers, batch, second, second_buffers)
+        """Gradient (P,) by way of each example's own, buffers, loss and number of right answers."""
 
-        def objective(flat: Tensor) -> tuple[Tensor, tuple[Tensor, Buffers]]:
-            step, after = self._step(flat, buffers, batch, second, second_buffers)
-            loss = self.defense.loss(step)
-            if self._penalty:
-                loss = loss + self.sparsifier.penalty(self.weights(flat))
-            return loss, (step.logits, after)
-
-        gradient, (loss, (logits, after)) = grad_and_value(objective, has_aux=True)(flat)
-        return gradient, after, loss.detach(), (logits.argmax(-1) == batch["y"]).sum()
-
-    def _private_gradient(
-        self,
-        flat: Tensor,
-        buffers: Buffers,
-        batch: Buffers,
-        second: Tensor,
-        second_buffers: Buffers,
-    ) -> tuple[Tensor, Buffers, Tensor, Tensor]:
         def one(x: Tensor, y: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             own = batch | {"x": x[None], "y": y[None], "key": key}
 
@@ -125,14 +88,21 @@ class Game:
 
         x, y, key = batch["x"], batch["y"], batch["key"]
         rows = torch.arange(len(y), device=y.device)
-        gradients, losses, right = vmap(one, randomness="error")(x, y, fold(key, rows))
-        count = torch.full_like(losses[0], len(y))
-        total = self.defense.batch_gradient(gradients.sum(0), count, fold(key, _NOISE))
+        real = batch.get("real", torch.ones_like(y, dtype=torch.bool))
+        some = max(1, _NUMBERS // max(1, len(flat)))
+        parts = []
+        for part in torch.split(rows, some):
+            each, loss, right = vmap(one, randomness="error")(x[part], y[part], fold(key, part))
+            there = real[part].to(each.dtype)
+            parts.append((there @ each, (loss * there).sum(), (right * real[part]).sum()))
+        total, loss, right = (torch.stack(each).sum(0) for each in zip(*parts, strict=True))
+        count = batch.get("count", torch.full_like(loss, len(y)))
+        total = self.defense.batch_gradient(total, count, fold(key, _NOISE))
         if self._penalty:
             total = total + grad(lambda w: self.sparsifier.penalty(self.weights(w)))(flat)
-        return total, buffers, losses.mean(), right.sum()
+        return total, buffers, loss / real.sum().clamp(min=1), right
 
-    def companion_gradient(
+    def companion_objective(
         self,
         flat: Tensor,
         buffers: Buffers,
@@ -140,15 +110,10 @@ class Game:
         second: Tensor,
         second_buffers: Buffers,
     ) -> tuple[Tensor, Buffers]:
-        """Gradient (Pc,) of the companion's own loss, and its buffers."""
-
-        def objective(second: Tensor) -> tuple[Tensor, Buffers]:
-            held = dict(second_buffers)
-            step, _ = self._step(flat, buffers, batch, second, held)
-            return self.defense.companion_loss(step), held
-
-        gradient, after = grad(objective, has_aux=True)(second)
-        return gradient, after
+        """The companion's own loss, to be differentiated, and its buffers."""
+        held = dict(second_buffers)
+        step, _ = self._step(flat, buffers, batch, second, held)
+        return self.defense.companion_loss(step), held
 
     def project(self, flat: Tensor, epoch: Tensor) -> Tensor:
         """Weights (P,) moved back to where the sparsifier lets them be."""
@@ -166,8 +131,10 @@ class Game:
         second: Tensor,
         second_buffers: Buffers,
     ) -> tuple[Step, Buffers]:
-        key = batch["key"]
-        logits, after = self.network.forward(flat, buffers, batch["x"], key=fold(key, _DROPOUT))
+        key, x = batch["key"], batch["x"]
+        if self._inputs:
+            x = self.defense.inputs(x, fold(key, _LOSS))
+        logits, after = self.network.forward(flat, buffers, x, key=fold(key, _DROPOUT))
         reference = None
         if "reference_x" in batch:
             reference, _ = self.network.forward(

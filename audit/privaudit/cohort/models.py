@@ -41,6 +41,7 @@ class Models:
         self._network, self._dense = network, dense
         self._initial = weights
         self._state = State(weights, everything, ~everything)
+        self._notes: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
         """M."""
@@ -101,6 +102,24 @@ class Models:
         self._check(weights)
         flat = self._network.flatten(weights, self._state.weights.flat)
         self._move(replace(self._state.weights, flat=flat))
+
+    def note(self, name: str, values: Tensor) -> None:
+        """Have a number of each model, (M,), reported with the level that comes next.
+
+        Raises:
+            PluginError: not one number for each model.
+        """
+        if tuple(values.shape) != (len(self),):
+            raise PluginError(
+                f"note({name!r}) takes one number for each of {len(self)} models, shape "
+                f"({len(self)},), got {tuple(values.shape)}"
+            )
+        self._notes[name] = values.detach().double().cpu()
+
+    def take_notes(self) -> dict[str, Tensor]:
+        """What has been noted since the last level, (M,) float64 by name; forgotten here."""
+        notes, self._notes = self._notes, {}
+        return notes
 
     def density(self) -> Tensor:
         """(M,) nonzero parameters of each model over the dense network's parameters."""

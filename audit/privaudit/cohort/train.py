@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from privaudit.cohort.batches import Batches, epoch_order
-from privaudit.cohort.game import Game, over_models
+from privaudit.cohort.batches import Batches, epoch_order, poisson_order
+from privaudit.cohort.derivatives import companion_gradients, gradients, over_models
+from privaudit.cohort.game import Game
 from privaudit.cohort.network import Buffers, Network
 from privaudit.cohort.optimizer import Optimizer
 from privaudit.keys import derive, fold
@@ -153,13 +155,13 @@ class _Loop:
         )
         self.second_steps, self.second_lr = game.defense.companion_schedule()
         self.second_optimizer = Optimizer(now.second, "adam")
-        self.gradient = over_models(game.gradient, self.count)
-        self.second_gradient = over_models(game.companion_gradient, self.count)
+        self.gradient = gradients(game, self.count)
+        self.second_gradient = companion_gradients(game, self.count)
         self.project = over_models(game.project, self.count)
 
     def run(self, until: int | None, on_epoch: OnEpoch | None) -> Trained:
         options, nan = self.options, float("nan")
-        epochs = options.epochs if until is None else min(until, options.epochs)
+        epochs = min(e for e in (options.epochs, options.stop_after, until) if e is not None)
         history = torch.full((self.count, epochs, 3), nan, dtype=torch.float64)
         validates = torch.tensor([len(r.validation) > 0 for r in self.rows])
         best, best_epoch = self.now, torch.zeros(self.count, dtype=torch.int64)
@@ -184,26 +186,47 @@ class _Loop:
 
     def _epoch(self, epoch: int, running: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy (K,) over the epoch's steps."""
-        size = self.options.batch_size
-        orders = self._orders("member", epoch, size)
-        steps = torch.tensor([len(o) for o in orders])
-        order = torch.nn.utils.rnn.pad_sequence(orders, batch_first=True).to(self.device)
-        reference = self._reference(epoch, size, int(steps.max()))
+        order, real, steps = self._members(epoch)
+        reference = self._reference(epoch, self.options.batch_size, order.shape[1])
         keys = fold(self.keys, epoch)
         rate = self.options.rate(epoch)
-        epochs = torch.full((self.count,), epoch, device=self.device)
+        common = {"epoch": torch.full((self.count,), epoch, device=self.device)}
+        seen = real.sum((1, 2)) if real is not None else steps * self.options.batch_size
+        if real is not None:
+            sizes = torch.tensor([len(r.member) for r in self.rows]) / steps
+            common["count"] = sizes.to(self.now.flat)
         loss = torch.zeros(self.count, device=self.device, dtype=torch.float64)
         right = torch.zeros(self.count, device=self.device, dtype=torch.int64)
         for s in range(int(steps[running].max())):
             active = running & (s < steps)
             some = None if bool(active.all()) else active.to(self.device)
-            batch = self._batch(order[:, s], fold(keys, s)) | {"epoch": epochs}
+            batch = self._batch(order[:, s], fold(keys, s)) | common
             if reference is not None:
                 batch |= self._named("reference_", reference[:, s], fold(keys, s + (1 << 32)))
+            if real is not None:
+                batch["real"] = real[:, s]
             step_loss, step_right = self._step(batch, rate, some)
             loss += step_loss if some is None else torch.where(some, step_loss, 0)
             right += step_right if some is None else torch.where(some, step_right, 0)
-        return loss.cpu() / steps, right.cpu() / (steps * size)
+        return loss.cpu() / steps, right.cpu() / seen.cpu()
+
+    def _members(self, epoch: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Rows (K, S, B) of an epoch's batches, which of them count, and each model's steps (K,).
+
+        None counts as all; shorter epochs and, under Poisson sampling, smaller batches are padded.
+        """
+        size = self.options.batch_size
+        if self.game.defense.sampling != "poisson":
+            orders = self._orders("member", epoch, size)
+            steps = torch.tensor([len(o) for o in orders])
+            return _padded(orders).to(self.device), None, steps
+        drawn = [
+            poisson_order(r.member, derive(seed, "poisson"), epoch, size)
+            for r, seed in zip(self.rows, self.seeds, strict=True)
+        ]
+        steps = torch.tensor([len(order) for order, _ in drawn])
+        order, real = (_padded(parts).to(self.device) for parts in zip(*drawn, strict=True))
+        return order, real, steps
 
     def _step(self, batch: Buffers, rate: float, some: Tensor | None) -> tuple[Tensor, Tensor]:
         before = self.now
@@ -273,6 +296,12 @@ class _Loop:
             logits = answer(self.game.network, self.now.flat[k], buffers, self.data, rows)
             result[k] = (logits.argmax(-1) == self.data.y[rows]).double().mean().cpu()
         return result
+
+
+def _padded(parts: Sequence[Tensor]) -> Tensor:
+    """(K, S, B) of K tensors (s, b), filled up with zeros."""
+    steps, size = (max(p.shape[axis] for p in parts) for axis in (0, 1))
+    return torch.stack([pad(p, (0, size - p.shape[1], 0, steps - p.shape[0])) for p in parts])
 
 
 @torch.no_grad()

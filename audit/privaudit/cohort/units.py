@@ -24,7 +24,7 @@ from privaudit.training import Training
 
 _CALIBRATION_STEPS = (1, 3)  # the first warms up
 _TRAINS = (
-    "loss", "companion", "companion_loss", "companion_schedule",
+    "loss", "inputs", "companion", "companion_loss", "companion_schedule",
     "example_gradient", "batch_gradient",
 )  # fmt: skip
 _SHAPES = ("prepare", "penalty", "project")
@@ -42,6 +42,7 @@ class Fit:
         rows: M models' examples.
         seeds: M models' own.
         number: how many fits led to the start.
+        defended: the cohort's own defense is in force.
     """
 
     game: Game
@@ -51,6 +52,7 @@ class Fit:
     rows: list[Rows]
     seeds: tuple[int, ...]
     number: int
+    defended: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ class FitRecord:
         epochs: of the schedule.
         steps: training steps of all models that were not found.
         stack: models that shared a step.
+        rate: chance of a member to be in a batch of the model with the fewest.
+        defended: steps of that model that its cohort's own defense had a say in, whether they
+            were found or not; 0 where it had none.
     """
 
     models: int
@@ -70,6 +75,8 @@ class FitRecord:
     epochs: int
     steps: int
     stack: int
+    rate: float
+    defended: int
 
 
 class Units:
@@ -207,15 +214,18 @@ class Units:
         return each
 
     def _record(self, fit: Fit, missing: list[int], at_once: int, until: int | None) -> None:
-        epochs = fit.options.epochs if until is None else until
-        size = fit.options.batch_size
-        steps = sum(-(-len(fit.rows[m].member) // size) for m in missing) * epochs
+        epochs = _epochs(fit, until)
+        each = [-(-len(r.member) // fit.options.batch_size) for r in fit.rows]
+        steps = sum(each[m] for m in missing) * epochs
         found = len(fit.rows) - len(missing)
-        self.records.append(FitRecord(len(fit.rows), found, epochs, steps, at_once))
+        fewest = max(1, min(each))
+        defended = fewest * epochs if fit.defended else 0
+        record = FitRecord(len(fit.rows), found, epochs, steps, at_once, 1 / fewest, defended)
+        self.records.append(record)
         self._tell(FitStarted(len(fit.rows), found, epochs))
 
     def _teller(self, fit: Fit, models: int, until: int | None) -> Callable[[int, Tensor], None]:
-        epochs = fit.options.epochs if until is None else until
+        epochs = _epochs(fit, until)
 
         def told(epoch: int, history: Tensor) -> None:
             loss, accuracy, validation = history.nanmean(0).tolist()
@@ -258,10 +268,15 @@ class Units:
         ]
 
 
+def _epochs(fit: Fit, until: int | None) -> int:
+    options = fit.options
+    return min(e for e in (options.epochs, options.stop_after, until) if e is not None)
+
+
 def _hooks(game: Game) -> list[Sparsifier | Defense | str]:
     """The plugins that have a say in this fit; others must not change its key."""
     hooks: list[Sparsifier | Defense | str] = ["sparsifier", "defense"]
-    if any(overrides(game.defense, name) for name in _TRAINS):
+    if game.defense.per_example or any(overrides(game.defense, name) for name in _TRAINS):
         hooks.append(game.defense)
     if any(overrides(game.sparsifier, name) for name in _SHAPES):
         hooks.insert(1, game.sparsifier)

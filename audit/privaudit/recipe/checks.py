@@ -71,17 +71,21 @@ def _reference(recipe: Recipe) -> Iterator[Mistake]:
 
 
 def _tuning(recipe: Recipe) -> Iterator[Mistake]:
+    subjects = recipe.subjects()
     for index, defense in enumerate(recipe.defenses):
-        if defense.plugin.during != "tune":
-            continue
-        for place, sparsifier in enumerate(recipe.sparsifiers):
-            if not sparsifier.plugin.tunes:
-                message = (
-                    f"{defense.plugin.name!r} acts in fine-tuning only, and "
-                    f"{sparsifier.plugin.name!r} (sparsifiers[{place}]) never fine-tunes: "
-                    "leave out one of the two"
-                )
-                yield Mistake(("defenses", index), message)
+        if not any(subject.defense_label == defense.title for subject in subjects):
+            message = (
+                f"{defense.plugin.name!r} acts in fine-tuning only, and no sparsifier of this "
+                "recipe fine-tunes: leave it out, or add one that does"
+            )
+            yield Mistake(("defenses", index), message)
+    for index, sparsifier in enumerate(recipe.sparsifiers):
+        if not any(subject.sparsifier_label == sparsifier.title for subject in subjects):
+            message = (
+                f"{sparsifier.plugin.name!r} never fine-tunes, and every defense of this recipe "
+                "acts in fine-tuning only: add the defense none, or leave it out"
+            )
+            yield Mistake(("sparsifiers", index), message)
 
 
 def _labels(recipe: Recipe) -> Iterator[Mistake]:
@@ -96,11 +100,11 @@ def _labels(recipe: Recipe) -> Iterator[Mistake]:
 
 def _subjects(recipe: Recipe) -> Iterator[Mistake]:
     taken: dict[str, str] = {}
-    for number, subject in enumerate(recipe.subjects()):
-        index = number % len(recipe.defenses)
+    titles = [entry.title for entry in recipe.defenses]
+    for subject in recipe.subjects():
         if taken.setdefault(subject.label, subject.defense_label) != subject.defense_label:
             message = f"makes a second subject called {subject.label!r}: give it a label"
-            yield Mistake(("defenses", index), message)
+            yield Mistake(("defenses", titles.index(subject.defense_label)), message)
             return
 
 

@@ -193,7 +193,10 @@ class Recipe(BaseModel):
     )
 
     def subjects(self) -> tuple[Subject, ...]:
-        """Every sparsifier with every defense, defenses varying fastest."""
+        """Every sparsifier with every defense, defenses varying fastest.
+
+        A defense that acts in fine-tuning only goes with sparsifiers that fine-tune.
+        """
         return tuple(
             Subject(
                 label=f"{sparsifier.title} + {defense.title}"
@@ -207,6 +210,7 @@ class Recipe(BaseModel):
             )
             for sparsifier in self.sparsifiers
             for defense in self.defenses
+            if sparsifier.plugin.tunes or defense.plugin.during != "tune"
         )
 
     def attack_entries(self) -> tuple[tuple[str, Attack], ...]:

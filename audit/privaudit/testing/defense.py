@@ -22,6 +22,13 @@ def check_defense(defense: Defense) -> None:
     """Ask each of a defense's hooks about made-up steps, for one model and for two at once."""
     who = type(defense).__name__
     require(defense.during in ("all", "tune"), f'{who}.during must be "all" or "tune"')
+    require(
+        defense.sampling == "shuffle" or (defense.sampling == "poisson" and defense.per_example),
+        f'{who}.sampling must be "shuffle", or "poisson" together with per_example = True',
+    )
+    x = torch.randn(N, 2, generator=generator())
+    shape = defense.inputs(x, torch.tensor(3)).shape
+    require(shape == x.shape, f"{who}.inputs must keep the shape {tuple(x.shape)}")
     companion = _companion(defense)
     _check_loss(defense, defense.loss, companion, f"{who}.loss")
     if companion is not None:
@@ -29,7 +36,8 @@ def check_defense(defense: Defense) -> None:
         _check_companion_learns(defense, companion)
     _check_gradients(defense, who)
     logits = torch.randn(N, C, generator=generator())
-    answer = defense.respond(logits.clone())
+    second = _playing(tiny_step(defense), companion, _weights(companion)).companion
+    answer = defense.respond(logits.clone(), second)
     require(
         answer.shape == logits.shape,
         f"{who}.respond must keep the shape {tuple(logits.shape)}, not give {tuple(answer.shape)}",
