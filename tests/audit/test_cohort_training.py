@@ -67,7 +67,7 @@ CASES: dict[str, dict[str, Any]] = {
     "adam": {"model": "perceptron", "optimizer": "adam", "lr": 0.01, "schedule": "cosine"},
     "butterfly linear": {"model": MLP(hidden=(16,)), "sparsifier": Butterfly()},
     "butterfly convolution": {
-        "model": CNN(width=4, norm=True),
+        "model": CNN(width=4, norm="batch"),
         "sparsifier": Butterfly(layers=("conv2",)),
         "augment": True,
     },

@@ -35,7 +35,7 @@ def nonzero(weights: dict[str, Tensor], names: list[str]) -> list[int]:
 
 @pytest.fixture
 def cohort(make_cohort: Make) -> Cohort:
-    return make_cohort([40, 33, 20], model=CNN(width=4, norm=True), epochs=3)
+    return make_cohort([40, 33, 20], model=CNN(width=4, norm="batch"), epochs=3)
 
 
 def test_every_round_is_a_level_with_a_fifth_less(cohort: Cohort) -> None:
@@ -112,7 +112,7 @@ def test_training_restarts_where_the_recipe_says(
     recorder = Recorder(cohort)
     script = imp(rounds=2, rewind=rewind).sparsify(recorder)  # type: ignore[arg-type]
     audited = [(cohort.weights, cohort.masks) for _ in script]
-    early = make_cohort([40, 33, 20], model=CNN(width=4, norm=True), epochs=2)
+    early = make_cohort([40, 33, 20], model=CNN(width=4, norm="batch"), epochs=2)
     early.fit()
     for r in (1, 2):
         masks = audited[r][1]

@@ -9,16 +9,30 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.functional import conv2d, cross_entropy
 
 from privaudit import Model, PrivauditError
+from privaudit_plugins.models._residual import ResidualNetwork
 from privaudit_plugins.models.cnn import CNN
+from privaudit_plugins.models.densenet40 import DenseNet40
 from privaudit_plugins.models.mlp import MLP
-from privaudit_plugins.models.resnet20 import ResNet20, ResNet20Network
+from privaudit_plugins.models.resnet18 import ResNet18
+from privaudit_plugins.models.resnet20 import ResNet20
+from privaudit_plugins.models.vgg16_bn import VGG16
+from privaudit_plugins.models.vit_tiny import ViTTiny
 
 SHAPES = [
     pytest.param(MLP(hidden=(7, 5), activation="gelu"), (4,), id="mlp on features"),
     pytest.param(MLP(), (1, 8, 8), id="mlp on images"),
     pytest.param(CNN(width=3), (1, 8, 8), id="cnn"),
-    pytest.param(CNN(width=3, norm=True), (3, 9, 6), id="cnn with BatchNorm, odd size"),
+    pytest.param(CNN(width=3, norm="batch"), (3, 9, 6), id="cnn with BatchNorm, odd size"),
+    pytest.param(CNN(width=5, norm="group"), (1, 8, 8), id="cnn with GroupNorm, odd width"),
     pytest.param(ResNet20(), (3, 4, 4), id="resnet20"),
+    pytest.param(ResNet20(norm="group"), (3, 4, 4), id="resnet20 with GroupNorm"),
+    pytest.param(ResNet18(width=4), (3, 16, 16), id="resnet18"),
+    pytest.param(ResNet18(width=8, norm="group"), (1, 8, 8), id="resnet18 with GroupNorm"),
+    pytest.param(VGG16(width=4), (3, 16, 16), id="vgg16_bn"),
+    pytest.param(VGG16(width=4, norm="group"), (1, 8, 8), id="vgg16_bn with GroupNorm"),
+    pytest.param(DenseNet40(growth=3, depth=10), (3, 8, 8), id="densenet40"),
+    pytest.param(DenseNet40(growth=4, depth=7, norm="group"), (1, 5, 7), id="densenet, GroupNorm"),
+    pytest.param(ViTTiny(width=12, depth=2), (3, 8, 12), id="vit_tiny"),
 ]
 
 
@@ -26,9 +40,9 @@ def parameters(module: nn.Module) -> int:
     return sum(weight.numel() for weight in module.parameters())
 
 
-def resnet(shape: tuple[int, ...] = (3, 32, 32), classes: int = 10) -> ResNet20Network:
+def resnet(shape: tuple[int, ...] = (3, 32, 32), classes: int = 10) -> ResidualNetwork:
     network = ResNet20().build(shape, classes)
-    assert isinstance(network, ResNet20Network)
+    assert isinstance(network, ResidualNetwork)
     return network
 
 
@@ -127,9 +141,11 @@ def test_mlp_applies_its_activation(activation: str, expected: float) -> None:
     torch.testing.assert_close(network(torch.tensor([[-1.0]])), torch.full((1, 2), expected))
 
 
-@pytest.mark.parametrize(("norm", "extra"), [(False, 16 + 32), (True, 2 * (16 + 32))])
-def test_cnn_has_the_layers_its_options_say(norm: bool, extra: int) -> None:
-    network = CNN(norm=norm).build((1, 8, 8), 10)
+@pytest.mark.parametrize(
+    ("norm", "extra"), [("none", 16 + 32), ("batch", 2 * (16 + 32)), ("group", 2 * (16 + 32))]
+)
+def test_cnn_has_the_layers_its_options_say(norm: str, extra: int) -> None:
+    network = CNN.model_validate({"norm": norm}).build((1, 8, 8), 10)
     assert parameters(network) == 9 * 16 + 9 * 16 * 32 + extra + (32 * 2 * 2 + 1) * 10
     assert parameters(CNN(width=4).build((3, 7, 11), 2)) == 112 + 296 + (8 * 1 * 2 + 1) * 2
 
@@ -163,7 +179,7 @@ def test_stacked_gradients_and_statistics_equal_each_model_alone(
             torch.testing.assert_close(after[name][index], buffer, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("model", [CNN(), ResNet20()])
+@pytest.mark.parametrize("model", [CNN(), ResNet20(), ResNet18(), VGG16(), DenseNet40(), ViTTiny()])
 def test_image_models_refuse_flat_examples(model: Model) -> None:
     with pytest.raises(
         PrivauditError, match=rf"model {model.name} needs images .*\(30,\): use mlp"

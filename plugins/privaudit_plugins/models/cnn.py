@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 import privaudit
+from privaudit_plugins.models._norm import ABOUT_NORM, Norm, normalisation
 from privaudit_plugins.models._shapes import image_shape
 
 
@@ -19,11 +20,7 @@ class CNN(privaudit.Model):
     width: int = Field(
         16, ge=1, description="channels of the first convolution; the second has twice as many"
     )
-    norm: bool = Field(
-        False,
-        description="BatchNorm after each convolution; defenses that work example by example "
-        "cannot have it",
-    )
+    norm: Literal["none"] | Norm = Field("none", description=f"none; {ABOUT_NORM}")
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """From images (B, channels, height, width) to logits (B, classes).
@@ -36,10 +33,11 @@ class CNN(privaudit.Model):
         channels, height, width = image_shape(self.name, shape, smallest=4)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for number, outputs in enumerate((self.width, 2 * self.width), start=1):
-            # BatchNorm has its own shift, which would cancel the bias
-            layers[f"conv{number}"] = nn.Conv2d(channels, outputs, 3, padding=1, bias=not self.norm)
-            if self.norm:
-                layers[f"norm{number}"] = nn.BatchNorm2d(outputs)
+            # a normalisation has its own shift
+            plain = self.norm == "none"
+            layers[f"conv{number}"] = nn.Conv2d(channels, outputs, 3, padding=1, bias=plain)
+            if self.norm != "none":
+                layers[f"norm{number}"] = normalisation(self.norm, outputs)
             layers[f"relu{number}"] = nn.ReLU()
             layers[f"pool{number}"] = nn.MaxPool2d(2)
             channels = outputs
