@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.attacking import checked, measured, signals_of
+from privaudit.cost import costs
 from privaudit.events import AttackDone
 from privaudit.levels import Level, Workplace, levels
 from privaudit.plugin import Attack
@@ -46,6 +48,7 @@ class Auditor:
             level: its models and their answers.
             matched: of a dense control, the label of the subject it is as accurate as.
         """
+        facts = self._facts(subject, level, matched)
         for number, entry in enumerate(self.place.recipe.attacks):
             shadows = self._shadows(subject, entry, level)
             found = []
@@ -55,54 +58,75 @@ class Auditor:
                     place = int(models[split.targets[turn]])
                     if number == 0:
                         self._keep_answers(level.outputs[place], split.role[split.targets[turn]])
-                    audit = self._attack(
-                        subject, entry, level, shadows.outputs[models], s, turn, matched
-                    )
-                    found.append(audit)
+                    believed = shadows.outputs[models]
+                    found.append(self._attack(entry, level, believed, s, turn, facts[s][turn]))
             auc = float(np.mean([audit.metrics["auc"]["value"] for audit in found]))
             self.place.on_event(AttackDone(entry.title, level.label, auc))
 
+    def _facts(self, subject: Subject, level: Level, matched: str) -> list[list[dict[str, Any]]]:
+        """For each seed and target, what an `AuditResult` says whatever the attack."""
+        labels = {
+            "subject": subject.label,
+            "sparsifier": subject.sparsifier_label,
+            "defense": subject.defense_label,
+            "matched": matched,
+        }
+        found = []
+        for s, each in enumerate(costs(self.place, level)):
+            targets = self.place.ensemble.splits[s].targets.tolist()
+            places = self.place.ensemble.models(s)[targets].tolist()
+            found.append(
+                [
+                    labels | self._about(level, s, target, place) | asdict(cost)
+                    for target, place, cost in zip(targets, places, each, strict=True)
+                ]
+            )
+        return found
+
+    def _about(self, level: Level, s: int, target: int, place: int) -> dict[str, Any]:
+        """What a level says about one of its models."""
+        role = self.place.ensemble.splits[s].role[target]
+        right = level.outputs.logits[place, 0].argmax(-1) == self.place.examples.y
+        return {
+            "level": level.label,
+            "seed": self.place.recipe.seeds[s],
+            "target": target,
+            "density": float(level.density[place]),
+            "parameters": int(level.nonzero[place]),
+            "train_accuracy": float(right[role == Role.MEMBER].double().mean()),
+            "test_accuracy": float(right[role == Role.NON_MEMBER].double().mean()),
+            "notes": {name: float(values[place]) for name, values in level.notes.items()},
+        }
+
     def _attack(
         self,
-        subject: Subject,
         entry: Entry[Attack],
         level: Level,
         shadows: Outputs,
         s: int,
         turn: int,
-        matched: str,
+        facts: Mapping[str, Any],
     ) -> AuditResult:
         """One attack on the `turn`-th target of the `s`-th seed."""
-        examples, split = self.place.examples, self.place.ensemble.splits[s]
-        seed, target = self.place.recipe.seeds[s], int(split.targets[turn])
-        models = self.place.ensemble.models(s)
-        outputs, role = level.outputs[models], split.role[target]
-        signals = signals_of(entry.plugin, examples, split, outputs, shadows, turn, seed)
-        scores = checked(entry.plugin, entry.plugin.score(signals), signals.audited)
-        right = outputs.logits[target, 0].argmax(-1) == examples.y
-        return self._recorded(
-            scores,
-            signals.audited,
-            AuditResult(
-                subject=subject.label,
-                level=level.label,
-                seed=seed,
-                target=target,
-                density=float(level.density[models[target]]),
-                parameters=int(level.nonzero[models[target]]),
-                train_accuracy=float(right[role == Role.MEMBER].double().mean()),
-                test_accuracy=float(right[role == Role.NON_MEMBER].double().mean()),
-                attack=entry.title,
-                metrics=measured(scores, role, signals.audited),
-                variants={
-                    name: measured(variant, role, signals.audited)
-                    for name, variant in scores.variants.items()
-                },
-                sparsifier=subject.sparsifier_label,
-                defense=subject.defense_label,
-                matched=matched,
-            ),
+        split = self.place.ensemble.splits[s]
+        role = split.role[split.targets[turn]]
+        signals = signals_of(
+            entry.plugin,
+            self.place.examples,
+            split,
+            level.outputs[self.place.ensemble.models(s)],
+            shadows,
+            turn,
+            self.place.recipe.seeds[s],
         )
+        scores = checked(entry.plugin, entry.plugin.score(signals), signals.audited)
+        variants = {
+            name: measured(variant, role, signals.audited)
+            for name, variant in scores.variants.items()
+        }
+        metrics = measured(scores, role, signals.audited)
+        audit = AuditResult(**facts, attack=entry.title, metrics=metrics, variants=variants)
+        return self._recorded(scores, signals.audited, audit)
 
     def _recorded(self, scores: AttackScores, audited: Tensor, audit: AuditResult) -> AuditResult:
         self.scores[f"score_{len(self.audits)}"] = scores.score[audited].detach().numpy()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privaudit.cohort import Cohort, Journal
 from privaudit.cohort.answers import answers
@@ -16,7 +16,7 @@ from privaudit.ensemble import Ensemble
 from privaudit.errors import PluginError
 from privaudit.events import Event, LevelReached
 from privaudit.given import Given
-from privaudit.plugin import Sparsifier, overrides
+from privaudit.plugin import Defense, Sparsifier, overrides
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import combined
 from privaudit.values import Examples, Outputs, Role
@@ -106,6 +106,8 @@ class Level:
         density: (M,) nonzero parameters over the dense network's.
         nonzero: (M,) nonzero parameters.
         weights: (M, ...) by name, all that a state dict holds; empty with a given target.
+        network: the structure that the weights fill; its own weights mean nothing.
+        notes: (M,) by name: what the sparsifier and the defense have noted about the models.
         stack: how many models shared a step of their training.
     """
 
@@ -114,6 +116,8 @@ class Level:
     density: Tensor
     nonzero: Tensor
     weights: dict[str, Tensor]
+    network: nn.Module
+    notes: dict[str, Tensor] = field(default_factory=dict)
     stack: int = 1
 
 
@@ -217,22 +221,41 @@ def _audited(
         density = shown.density()
         place.on_event(LevelReached(label, float(density.mean())))
         outputs = _asked(shown, place.ensemble.audited[models], place.recipe)
+        notes = shown.take_notes() | _promised(subject.defense, shown)
+        cohort.take_notes()  # a fork has had its own copy
         stack = max((record.stack for record in cohort.records), default=1)
         state = shown.weights | shown.buffers
-        yield Level(label, outputs, density, shown.nonzero(), state, stack)
+        network = shown.network.module
+        yield Level(label, outputs, density, shown.nonzero(), state, network, notes, stack)
+
+
+def _promised(defense: Defense, cohort: Cohort) -> dict[str, Tensor]:
+    """The ε of differential privacy of every model, where its defense promises one.
+
+    It covers all trainings so far: a sequence of levels on the same data costs their sum.
+    """
+    defended = [record for record in cohort.records if record.defended]
+    if not overrides(defense, "epsilon") or not defended:
+        return {}
+    rate, steps = max(r.rate for r in defended), sum(r.defended for r in defended)
+    epsilon = defense.epsilon(rate, steps)
+    if epsilon is None:
+        return {}
+    return {"epsilon": torch.full((len(cohort),), epsilon, dtype=torch.float64)}
 
 
 def _beside(place: Workplace, given: Given, shadows: Level | None) -> Level:
     """A level of the shadows, completed by the given target: the same for every seed."""
     density, nonzero = torch.tensor([[given.density], [given.nonzero]], dtype=torch.float64)
     label = "" if shadows is None else shadows.label
-    both = Level(label, place.given_outputs, density, nonzero, {})
+    network = given.cohort.network.module
+    both = Level(label, place.given_outputs, density, nonzero, {}, network)
     if shadows is not None:
         both = _joined([both, shadows])
     order = torch.zeros(len(place.ensemble.seeds), dtype=torch.int64)
     order[place.trained] = 1 + torch.arange(len(place.trained))
     density, nonzero = both.density[order], both.nonzero[order]
-    return Level(label, both.outputs[order], density, nonzero, {}, both.stack)
+    return Level(label, both.outputs[order], density, nonzero, {}, network, stack=both.stack)
 
 
 def _asked(cohort: Cohort, audited: Tensor, recipe: Recipe) -> Outputs:
@@ -268,5 +291,7 @@ def _joined(parts: Sequence[Level]) -> Level:
         torch.cat([p.density for p in parts]),
         torch.cat([p.nonzero for p in parts]),
         {n: torch.cat([p.weights[n] for p in parts]) for n in parts[0].weights},
+        parts[0].network,
+        {n: torch.cat([p.notes[n] for p in parts]) for n in parts[0].notes},
         max(p.stack for p in parts),
     )
