@@ -23,7 +23,7 @@ try:
     from privaudit.channels import compact
 except ModuleNotFoundError:  # TEMPORARY until channels.py lands
 
-    def compact(module):
+    def compact(module: nn.Module) -> nn.Module:
         return module
 
 
@@ -115,9 +115,9 @@ def multiply_adds(network: nn.Module, x: Tensor) -> int:
         for hook in hooks:
             hook.remove()
     flops = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
-    root = type(network).__name__
-    dense = {n: flops.get(f"{root}.{n}" if n else root, 0) // 2 for n in layers}
-    total = flops.get("Global", 0) // 2 - sum(dense.values())
+    root = type(network).__name__  # what the counter puts before every name
+    dense = {n: int(flops.get(f"{root}.{n}" if n else root, 0)) // 2 for n in layers}
+    total = int(flops.get("Global", 0)) // 2 - sum(dense.values())
     for name, layer in layers.items():
         if dense[name]:  # else its weights are looked up or added
             total += places[name] * sum(int((w != 0).sum()) for w in _weights(layer))

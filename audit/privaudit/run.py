@@ -20,6 +20,7 @@ from privaudit.events import Event, SubjectStarted
 from privaudit.files import private_folder, write_whole
 from privaudit.given import given_target, joined
 from privaudit.host import Plugins, load_plugins
+from privaudit.inputs import Inputs
 from privaudit.levels import DENSE, Level, Workplace, control_of, controls, levels
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import essence
@@ -167,9 +168,10 @@ def _keep_models(place: Workplace, folder: Path, subject: Subject, level: Level)
     if place.given is not None:
         return
     private_folder(folder / "models")
+    metadata = Inputs.of(place.examples).metadata()
     for s, (seed, split) in enumerate(zip(place.recipe.seeds, place.ensemble.splits, strict=True)):
         for target in split.targets.tolist():
             place_in_all = int(place.ensemble.models(s)[target])
             weights = {n: w[place_in_all].contiguous() for n, w in level.weights.items()}
             path = model_path(folder, subject.label, level.label, seed, target)
-            write_whole(path, safetensors.torch.save(weights))
+            write_whole(path, safetensors.torch.save(weights, metadata))

@@ -1,0 +1,73 @@
+"""What a network takes, kept beside its weights so that it can be built without its dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from privaudit.values import Examples
+
+_KEY = "privaudit"  # one key: safetensors writes several in an order that varies
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The kind of examples that a network was trained on.
+
+    Attributes:
+        shape: of one example.
+        dtype: torch.uint8 or torch.float32.
+        classes: the C class names.
+        mean: as in `Examples`.
+        std: as in `Examples`.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    classes: tuple[str, ...]
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, examples: Examples) -> Self:
+        """Those of a dataset."""
+        return cls(examples.shape, examples.x.dtype, examples.classes, examples.mean, examples.std)
+
+    def record(self) -> dict[str, object]:
+        """As JSON holds them."""
+        return {
+            "shape": list(self.shape),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "classes": list(self.classes),
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+        }
+
+    def metadata(self) -> dict[str, str]:
+        """As a safetensors file holds them."""
+        return packed({"inputs": self.record()})
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, str] | None) -> Self | None:
+        """Those of a safetensors file; None where it says nothing about them."""
+        try:
+            held = json.loads((metadata or {})[_KEY])["inputs"]
+            return cls(
+                tuple(held["shape"]),
+                {"uint8": torch.uint8, "float32": torch.float32}[held["dtype"]],
+                tuple(held["classes"]),
+                torch.tensor(held["mean"]),
+                torch.tensor(held["std"]),
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def packed(record: Mapping[str, object]) -> dict[str, str]:
+    """Anything that JSON holds, as metadata of a safetensors file."""
+    return {_KEY: json.dumps(record)}
