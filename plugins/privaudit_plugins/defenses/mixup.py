@@ -1,0 +1,67 @@
+"""Mixup: train between examples instead of on them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import betaincinv
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+import privaudit
+from privaudit.keys import fold, uniform
+
+_CELLS = 4096  # of the table of quantiles
+
+
+class Mixup(privaudit.Defense):
+    """Mix each batch with a permutation of itself, and its labels alike.
+
+    One weight λ ~ Beta(alpha, alpha) and one permutation are drawn for a batch. The network sees
+    λ · x + (1 - λ) · x', and its loss is λ · CE(p, y) + (1 - λ) · CE(p, y').
+    """
+
+    paper: ClassVar[str] = (
+        "Zhang, Cisse, Dauphin & Lopez-Paz 2018, mixup: beyond empirical risk minimization"
+    )
+
+    name: Literal["mixup"] = "mixup"
+    alpha: float = Field(
+        1.0, ge=0.01, le=100, description="of Beta(alpha, alpha); the larger, the more is mixed"
+    )
+
+    def inputs(self, x: Tensor, key: Tensor) -> Tensor:
+        """The mixed batch."""
+        share, partner = self._draw(key, len(x), x.dtype)
+        return share * x + (1 - share) * x[partner]
+
+    def loss(self, step: privaudit.Step) -> Tensor:
+        """The mixed cross-entropy, with the weight and the partners of the inputs."""
+        share, partner = self._draw(step.key, len(step.y), step.logits.dtype)
+        own = cross_entropy(step.logits, step.y)
+        return share * own + (1 - share) * cross_entropy(step.logits, step.y[partner])
+
+    def _draw(self, key: Tensor, count: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The weight, a scalar, and each row's partner (B,)."""
+        place = uniform(fold(key, 0), 1, dtype=torch.float64) * _CELLS
+        cell = place.to(torch.int64)
+        table = torch.as_tensor(self._quantiles, device=key.device)
+        share = torch.lerp(table[cell], table[cell + 1], place - cell)
+        return share.to(dtype)[0], uniform(fold(key, 1), count).argsort()
+
+    @cached_property
+    def _quantiles(self) -> NDArray[np.float64]:
+        """(_CELLS + 1,) from 0 to 1; weights between two of them are equally likely."""
+        shares = np.arange(_CELLS + 1) / _CELLS
+        return np.asarray(betaincinv(self.alpha, self.alpha, shares))
+
+
+@privaudit.hookimpl
+def privaudit_provide() -> list[type[privaudit.Plugin]]:
+    """The plugin of this module."""
+    return [Mixup]
