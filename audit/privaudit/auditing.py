@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class Auditor:
             "parameters": int(level.nonzero[place]),
             "train_accuracy": float(right[role == Role.MEMBER].double().mean()),
             "test_accuracy": float(right[role == Role.NON_MEMBER].double().mean()),
-            "notes": {name: float(values[place]) for name, values in level.notes.items()},
+            "notes": {name: _finite(float(v[place])) for name, v in level.notes.items()},
         }
 
     def _attack(
@@ -169,6 +170,10 @@ def test_accuracy(place: Workplace, outputs: Outputs) -> Tensor:
     right = outputs.logits[:, 0].argmax(-1) == place.examples.y
     tests = place.ensemble.role == Role.NON_MEMBER
     return (right & tests).sum(1).double() / tests.sum(1)
+
+
+def _finite(number: float) -> float | None:
+    return number if isfinite(number) else None
 
 
 def _rows(role: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class AuditResult:
         matched: of a dense control, the label of the subject whose test accuracy it was stopped
             at; `level` is then that subject's level. Empty for every other network.
         notes: numbers that the sparsifier or the defense reports about this network, by name;
-            "epsilon" is what differential privacy promises.
+            "epsilon" is what differential privacy promises. None: not a finite number.
         multiply_adds: that answering one example takes, counting weights that are not zero;
             None where they are not known. See `privaudit.cost`.
         seconds: that answering one example took, measured on the seed's first target; None where
@@ -69,7 +69,7 @@ class AuditResult:
     sparsifier: str = ""
     defense: str = ""
     matched: str = ""
-    notes: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, float | None] = field(default_factory=dict)
     multiply_adds: int | None = None
     seconds: float | None = field(default=None, compare=False)
 

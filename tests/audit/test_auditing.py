@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import privaudit
-from privaudit import Cohort, Examples
+from privaudit import Cohort, Defense, Examples, Sparsifier, Step
+from privaudit.auditing import Auditor
 from privaudit.cohort import Journal
 from privaudit.events import EpochDone, Event
+from privaudit.levels import levels
 from privaudit.recipe import load_recipe
 from privaudit.result import AuditResult
+from privaudit.run import workplace
 
 RECIPE = {
     "name": "believing",
@@ -103,6 +109,55 @@ def test_per_example_answers_are_kept_for_the_first_audit_of_each_level(
             # Who is believed with more than one half is classified rightly.
             assert (confidence[members] > 0.5).mean() <= right + 1e-9
             assert np.isfinite(scores[f"sensitivity_{i}"]).all()
+
+
+class Noting(Sparsifier):
+    """Notes how many weights are positive, at its first level only."""
+
+    name: Literal["noting"] = "noting"
+
+    def sparsify(self, cohort: Cohort) -> Iterator[str]:
+        cohort.fit(epochs=1)
+        cohort.note("positive", (cohort.weights["output.bias"] > 0).sum(1))
+        yield "one"
+        cohort.fit(epochs=2)
+        yield "two"
+
+
+class Promising(Defense):
+    """Promises rate + 1000·steps, and notes the layer's mean."""
+
+    name: Literal["promising"] = "promising"
+    kept: bool = True
+
+    def loss(self, step: Step) -> Tensor:
+        return super().loss(step)
+
+    def finish(self, cohort: Cohort) -> None:
+        cohort.note("endless", torch.full((len(cohort),), torch.inf))
+
+    def epsilon(self, rate: float, steps: int) -> float | None:
+        return rate + 1000 * steps if self.kept else None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_notes_and_promises_arrive_with_their_level(kept: bool, tmp_path: Path) -> None:
+    recipe = load_recipe({**RECIPE, "matched": False, "attacks": ["loss"]})
+    place = workplace(recipe, device="cpu", cache=tmp_path)
+    subject = replace(recipe.subjects()[0], sparsifier=Noting(), defense=Promising(kept=kept))
+    auditor = Auditor(place)
+    for level in levels(place, subject):
+        auditor.audit(subject, level)
+        first = {n: w[0] for n, w in level.weights.items()}
+        if level.label == "one":
+            positive = int((first["output.bias"] > 0).sum())
+    one, two = (audit.notes for audit in auditor.audits)
+    batches = -(-60 // recipe.training.batch_size)
+    promised = [1 / batches + 1000 * epochs * batches for epochs in (1, 1 + 2)]
+    assert one.pop("positive") == positive
+    assert [notes.pop("endless") for notes in (one, two)] == [None, None]
+    expected = [{"epsilon": pytest.approx(each)} if kept else {} for each in promised]
+    assert [one, two] == expected
 
 
 def test_a_match_is_the_first_epoch_that_comes_nearest(

@@ -56,6 +56,17 @@ def test_a_run_named_twice_is_shown_once(runs: Path) -> None:
     assert [row["run"] for row in json.loads(done.stdout)["rows"]] == ["one", "one"]
 
 
+def test_cost_adds_columns_to_the_table(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["privaudit", "report", str(runs / "one"), "--cost"])
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    assert {"parameters", "multiply-adds", "example"} <= set(capsys.readouterr().out.split())
+
+
 def test_other_formats_are_utf_8_whatever_the_terminal_speaks(runs: Path) -> None:
     done = _report(
         runs / "one", "--format=csv", "--sort=label", "--metric=auc,defense", "--metric=tpr@0.1",

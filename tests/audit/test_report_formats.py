@@ -235,3 +235,48 @@ def test_chosen_metrics_are_shown_in_the_order_asked() -> None:
     assert shown == ["AUC", "defense %", "TPR % @ 10 %"]
     balanced = render([_usual()], format="markdown", metrics=["balanced_accuracy"])
     assert "| 61.2 [59.9, 62.6] |" in balanced
+
+
+def _measured() -> RunResult:
+    """Two subjects of two seeds; the first is old and knows no cost."""
+    found: list[dict[str, Any]] = [
+        {"multiply_adds": 1_000_000, "seconds": 2e-6, "notes": {"epsilon": 7.5}},
+        {"multiply_adds": 1_000_500, "seconds": 3e-6, "notes": {"epsilon": 8.5, EVIL: None}},
+    ]
+    old, new = (_run((name, ""), seeds=2).audits for name in ("old", "new"))
+    new = tuple(replace(audit, parameters=9000, **found[audit.seed]) for audit in new)
+    return RunResult("digits", {}, {}, (*old, *new))
+
+
+def test_cost_is_shown_where_it_is_asked_for() -> None:
+    quiet = render([_measured()], format="markdown")
+    assert "multiply" not in quiet
+    lines = render([_measured()], format="markdown", cost=True).splitlines()
+    heads, old, new = ([cell.strip() for cell in lines[i].split("|")] for i in (0, 2, 3))
+    at = heads.index("nonzero parameters")
+    assert heads[at : at + 3] == ["nonzero parameters", "multiply-adds", "ms per example"]
+    assert old[at : at + 3] == ["9", "–", "–"]
+    assert new[at : at + 3] == ["9,000", "1,000,250", "0.0025"]
+    assert "channels that are zero have been cut away" in lines[-2]
+
+
+def test_what_has_been_noted_is_shown_without_being_asked_for() -> None:
+    text = render([_measured()], width=200)
+    assert "8 ± 0.71" in text
+    assert "epsilon: of differential privacy" in text
+    assert "epsilon" not in render([_usual()], width=200)
+    assert all(each == "\n" or each.isprintable() for each in text)
+
+
+def test_other_programs_always_get_costs_and_notes() -> None:
+    (old, new) = json.loads(render([_measured()], format="json"))["rows"]
+    assert (old["parameters"], old["multiply_adds"], old["seconds"], old["notes"]) == (
+        9, None, None, {},
+    )  # fmt: skip
+    assert (new["parameters"], new["multiply_adds"]) == (9000, 1_000_250)
+    assert new["seconds"] == pytest.approx(2.5e-6)
+    assert new["notes"]["epsilon"]["mean"] == 8
+    assert new["notes"][EVIL] is None
+    lines = list(csv.DictReader(io.StringIO(render([_measured()], format="csv"))))
+    assert (lines[0]["multiply_adds"], lines[0]["note: epsilon"]) == ("", "")
+    assert (float(lines[3]["multiply_adds"]), float(lines[3]["note: epsilon"])) == (1_000_250, 8)

@@ -33,6 +33,7 @@ def _result() -> RunResult:
         subject="imp ▲", level="round 3", seed=2, target=1, density=0.512, parameters=9610,
         train_accuracy=0.99, test_accuracy=0.87, attack="shadow_mlp", metrics=metrics,
         variants={"[30], 0.01": metrics}, sparsifier="imp", defense="none",
+        notes={"epsilon": 3.5, "correlation": None}, multiply_adds=81_920, seconds=1.5e-6,
     )  # fmt: skip
     environment = {"privaudit": "0.1", "seconds": 41.2, "plugins": [{"kind": "attack"}]}
     return RunResult("digits", {"seeds": [0, 1]}, environment, (audit, replace(audit, seed=3)))
@@ -48,6 +49,7 @@ def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
     saved = _save(folder, _result())
     assert saved == replace(_result(), folder=folder)
     assert load_run(folder) == saved
+    assert [audit.seconds for audit in load_run(folder).audits] == [1.5e-6] * 2
     assert load_run(str(folder / "result.json")) == saved
     assert (folder / "recipe.yaml").read_text() == "name: digits\n"
     with np.load(folder / "scores.npz", allow_pickle=False) as scores:
@@ -71,6 +73,13 @@ def test_the_documented_format_is_read(tmp_path: Path) -> None:
     (audit,) = run.audits
     assert (audit.density, audit.parameters, audit.attack) == (0.512, 9610, "shadow_mlp")
     assert audit.metrics["tpr_at_fpr"]["0.001"] is None
+    assert (audit.notes, audit.multiply_adds, audit.seconds) == ({}, None, None)
+
+
+def test_audits_that_took_another_time_are_equal() -> None:
+    audit = _result().audits[0]
+    assert replace(audit, seconds=2.0) == audit
+    assert replace(audit, multiply_adds=2) != audit
 
 
 def test_no_nan_reaches_the_file(tmp_path: Path) -> None:

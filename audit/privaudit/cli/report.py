@@ -35,6 +35,14 @@ _Metric = Annotated[
         "best_balanced_accuracy, advantage, tpr@0.1, tpr@0.01, tpr@0.001, tpr@0.0001; repeatable.",
     ),
 ]
+_Cost = Annotated[
+    bool,
+    typer.Option(
+        "--cost",
+        help="Show nonzero parameters, multiply-adds and measured time of each network, too; CSV "
+        "and JSON always hold them.",
+    ),
+]
 _Explain = Annotated[
     bool,
     typer.Option(
@@ -51,6 +59,7 @@ def report(
     baseline: _Baseline = None,
     sort: _Sort = None,
     metric: _Metric = None,
+    cost: _Cost = False,
     explain: _Explain = False,
 ) -> None:
     """Compare finished runs in one table."""
@@ -64,7 +73,12 @@ def report(
         raise RecipeError(f"--explain is for --format table or json, not {format}")
     loaded = [load_run(path) for path in runs]
     results = list({run.folder and run.folder.resolve(): run for run in loaded}.values())
-    chosen: dict[str, Any] = {"baseline": baseline, "sort": sort, "metrics": metric or ()}
+    chosen: dict[str, Any] = {
+        "baseline": baseline,
+        "sort": sort,
+        "metrics": metric or (),
+        "cost": cost,
+    }
     explanation = None
     if explain:
         from privaudit.explain import explain as explained

@@ -40,6 +40,7 @@ def render(
     sort: str | None = None,
     metrics: Sequence[str] = (),
     width: int = 80,
+    cost: bool = False,
     explanation: Mapping[str, Any] | None = None,
 ) -> str:
     """The comparison of runs as text, without colours, ending in a newline.
@@ -53,6 +54,7 @@ def render(
         metrics: names of `rows.METRICS`; without, the four of every table, and for CSV and JSON
             all.
         width: of the table, in terminal cells.
+        cost: show parameters, multiply-adds and time, which CSV and JSON always hold.
         explanation: `explain.explain`'s as a dictionary, to go with the rows in JSON.
 
     Raises:
@@ -60,13 +62,14 @@ def render(
     """
     rows = compare(results, baseline, sort)
     if format == "table":
-        lines = _lines(rows, metrics, TERMINAL, width)
+        lines = _lines(rows, metrics, TERMINAL, width, cost)
         return "".join(f"{line.plain}\n" for line in lines)
     if format in ("csv", "json"):
         chosen = pick_metrics(metrics, METRICS)
         return as_csv(rows, chosen) if format == "csv" else as_json(rows, chosen, explanation)
     chosen = pick_metrics(metrics, DEFAULT_METRICS)
-    return as_markdown(rows, chosen) if format == "markdown" else as_latex(rows, chosen)
+    write = as_markdown if format == "markdown" else as_latex
+    return write(rows, chosen, cost)
 
 
 def print_table(
@@ -76,6 +79,7 @@ def print_table(
     baseline: str | None = None,
     sort: str | None = None,
     metrics: Sequence[str] = (),
+    cost: bool = False,
 ) -> None:
     """Print the comparison at the console's width; in ASCII where it knows no more.
 
@@ -84,13 +88,15 @@ def print_table(
     """
     style = TERMINAL if console.encoding.startswith("utf") else ASCII
     rows = compare(results, baseline, sort)
-    for line in _lines(rows, metrics, style, console.width):
+    for line in _lines(rows, metrics, style, console.width, cost):
         console.print(line, soft_wrap=True)  # a line that does not fit is never cut
 
 
-def _lines(rows: Sequence[Row], metrics: Sequence[str], style: Style, width: int) -> list[Text]:
+def _lines(
+    rows: Sequence[Row], metrics: Sequence[str], style: Style, width: int, cost: bool
+) -> list[Text]:
     chosen = pick_metrics(metrics, DEFAULT_METRICS)
-    every, sentences = columns(rows, chosen, style), legend(rows, chosen, style)
+    every, sentences = columns(rows, chosen, style, cost), legend(rows, chosen, style, cost)
     if len(rows) != 1 or len(rows[0].attacks) < _MANY:
         return table_lines(every, sentences, style, width)
     network = [column for column in every if column.kind != "attack"]

@@ -107,7 +107,8 @@ def _rows(run: str, result: RunResult) -> list[Row]:
 
 
 def _row(run: str, audits: Sequence[AuditResult]) -> Row:
-    networks = {(audit.seed, audit.target): audit for audit in audits}.values()
+    networks = list({(audit.seed, audit.target): audit for audit in audits}.values())
+    notes = dict.fromkeys(name for audit in networks for name in audit.notes)
     attacks: dict[str, list[AuditResult]] = {}
     for audit in audits:
         attacks.setdefault(audit.attack, []).append(audit)
@@ -115,13 +116,22 @@ def _row(run: str, audits: Sequence[AuditResult]) -> Row:
         run,
         audits[0].subject,
         audits[0].level,
-        density=sum(audit.density for audit in networks) / len(networks),
+        density=fmean(audit.density for audit in networks),
         train=Summary(*mean_std([audit.train_accuracy for audit in networks])),
         test=Summary(*mean_std([audit.test_accuracy for audit in networks])),
         seeds=len({audit.seed for audit in audits}),
         models=len(networks),
         attacks={name: _attack(found) for name, found in attacks.items()},
+        notes={name: summarise([each.notes.get(name) for each in networks]) for name in notes},
+        parameters=_mean([audit.parameters for audit in networks]),
+        multiply_adds=_mean([audit.multiply_adds for audit in networks]),
+        seconds=_mean([audit.seconds for audit in networks]),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
 
 
 def _attack(found: Sequence[AuditResult]) -> AttackSummary:

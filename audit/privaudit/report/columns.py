@@ -59,10 +59,13 @@ class Column:
     cells: list[str]
 
 
-def columns(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[Column]:
+def columns(
+    rows: Sequence[Row], metrics: Sequence[str], style: Style, cost: bool = False
+) -> list[Column]:
     """Every column of the comparison: names, network, and for each attack its metrics.
 
-    An attack that chose no threshold has no defense and no balanced accuracy to show.
+    An attack that chose no threshold has no defense and no balanced accuracy to show. What the
+    networks cost stands there if wanted, what has been noted about them wherever there is any.
     """
     escape = style.escape
     percent = escape("%")
@@ -71,12 +74,17 @@ def columns(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[C
         Column("name", "", ("subject",), [escape(row.subject) for row in rows]),
         Column("name", "", ("level",), [escape(row.level) for row in rows]),
     ][0 if len({row.run for row in rows}) > 1 else 1 :]
-    network = {
-        "nonzero": [f"{100 * row.density:.2f}" for row in rows],
-        "train": [_spread(row.train, style) for row in rows],
-        "test": [_spread(row.test, style) for row in rows],
-    }
-    found += [Column("network", "", (f"{head} {percent}",), network[head]) for head in network]
+    nonzero = [f"{100 * row.density:.2f}" for row in rows]
+    found.append(Column("network", "", (f"nonzero {percent}",), nonzero))
+    found += _cost_columns(rows, style) if cost else []
+    accuracies = {"train": [row.train for row in rows], "test": [row.test for row in rows]}
+    for head, summaries in accuracies.items():
+        cells = [_spread(summary, style) for summary in summaries]
+        found.append(Column("network", "", (f"{head} {percent}",), cells))
+    for name in dict.fromkeys(name for row in rows for name in row.notes):
+        cells = [_note(row.notes.get(name), style) for row in rows]
+        heading = tuple(map(escape, name.rsplit(" ", 1)))
+        found.append(Column("network", "", heading, cells))
     for label in dict.fromkeys(label for row in rows for label in row.attacks):
         attacks = [row.attacks.get(label) for row in rows]
         found += [
@@ -85,6 +93,19 @@ def columns(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[C
             if metric.startswith("tpr@") or any(each and each.metrics[metric] for each in attacks)
         ]
     return found
+
+
+def _cost_columns(rows: Sequence[Row], style: Style) -> list[Column]:
+    def column(heading: tuple[str, ...], values: Sequence[float | None], shape: str) -> Column:
+        cells = [style.missing if value is None else f"{value:{shape}}" for value in values]
+        return Column("network", "", heading, cells)
+
+    seconds = [row.seconds for row in rows]
+    return [
+        column(("nonzero", "parameters"), [row.parameters for row in rows], ",.0f"),
+        column(("multiply-adds",), [row.multiply_adds for row in rows], ",.0f"),
+        column(("ms per", "example"), [s and 1000 * s for s in seconds], ".3g"),
+    ]
 
 
 def attack_columns(row: Row, metrics: Sequence[str], style: Style) -> list[Column]:
@@ -136,6 +157,15 @@ def _mark(attack: AttackSummary | None, style: Style) -> str:
     if attack is None or attack.change is None:
         return ""
     return f" {style.better if attack.change == 'better' else style.worse}"
+
+
+def _note(summary: Summary | None, style: Style) -> str:
+    """Mean ± std of a number that may be of any size."""
+    if summary is None:
+        return style.missing
+    mean = f"{summary.mean:.3g}"
+    spread = "" if not summary.std else f" {style.plus_minus} {summary.std:.2g}"
+    return mean + spread
 
 
 def _spread(summary: Summary, style: Style) -> str:

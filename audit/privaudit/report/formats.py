@@ -15,21 +15,23 @@ from privaudit.report.escape import spreadsheet
 from privaudit.report.legend import legend
 from privaudit.report.rows import AttackSummary, Row, Summary
 
+_COSTS = ("parameters", "multiply_adds", "seconds")
 
-def as_markdown(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+
+def as_markdown(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) -> str:
     """One table with a column for each attack's metric, and the legend as a list."""
-    found = columns(rows, metrics, MARKDOWN)
+    found = columns(rows, metrics, MARKDOWN, cost)
     heads = [": ".join(filter(None, [column.group, " ".join(column.heading)])) for column in found]
     rules = [":---" if column.kind == "name" else "---:" for column in found]
     cells = [[column.cells[row].strip() for column in found] for row in range(len(rows))]
     lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *cells)]
-    notes = [f"- {line}" for line in legend(rows, metrics, MARKDOWN)]
+    notes = [f"- {line}" for line in legend(rows, metrics, MARKDOWN, cost)]
     return "\n".join([*lines, "", *notes, ""])
 
 
-def as_latex(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+def as_latex(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) -> str:
     """A tabular for the booktabs package, the legend as comments."""
-    found = columns(rows, metrics, LATEX)
+    found = columns(rows, metrics, LATEX, cost)
     groups, rules, start = [], [], 1
     for (kind, label), group in groupby(found, lambda column: (column.kind, column.group)):
         count = len(list(group))
@@ -48,7 +50,7 @@ def as_latex(rows: Sequence[Row], metrics: Sequence[str]) -> str:
         *(" & ".join(line) + r" \\" for line in cells),
         r"\bottomrule",
         r"\end{tabular}",
-        *(f"% {line}" for line in legend(rows, metrics, LATEX)),
+        *(f"% {line}" for line in legend(rows, metrics, LATEX, cost)),
     ]
     return "\n".join([*lines, ""])
 
@@ -57,13 +59,18 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     """One line for each row and attack; shares 0-1, empty where a number is not known."""
     buffer = io.StringIO()
     heads = ["run", "subject", "level", "density", "seeds", "networks"]
-    heads += _heads("train_accuracy") + _heads("test_accuracy") + ["attack", "baseline", "change"]
+    heads += [*_heads("train_accuracy"), *_heads("test_accuracy"), *_COSTS]
+    notes = dict.fromkeys(name for row in rows for name in row.notes)
+    heads += [spreadsheet(head) for name in notes for head in _heads(f"note: {name}")]
+    heads += ["attack", "baseline", "change"]
     for metric in metrics:
         heads += _heads(metric, interval=True)
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(heads)
     for row in rows:
         network = [row.density, row.seeds, row.models, *_numbers(row.train), *_numbers(row.test)]
+        network += [getattr(row, name) for name in _COSTS]
+        network += [number for name in notes for number in _numbers(row.notes.get(name))]
         names = [spreadsheet(text) for text in (row.run, row.subject, row.level)]
         for label, attack in row.attacks.items():
             line = [*names, *network, spreadsheet(label), spreadsheet(row.baseline), attack.change]
@@ -104,6 +111,8 @@ def _plain(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
         "networks": row.models,
         "train_accuracy": _summary(row.train),
         "test_accuracy": _summary(row.test),
+        **{name: getattr(row, name) for name in _COSTS},
+        "notes": {name: each and _summary(each) for name, each in row.notes.items()},
         "baseline": row.baseline,
         "attacks": {label: _attack(each, metrics) for label, each in row.attacks.items()},
     }

@@ -8,7 +8,9 @@ from privaudit.report.columns import UNRESOLVABLE, Style
 from privaudit.report.rows import Row
 
 
-def legend(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[str]:
+def legend(
+    rows: Sequence[Row], metrics: Sequence[str], style: Style, cost: bool = False
+) -> list[str]:
     """A sentence or two each, only about what the table shows; labels are escaped."""
     if not rows:
         return ["No audits: these runs hold no results."]
@@ -35,6 +37,15 @@ def legend(rows: Sequence[Row], metrics: Sequence[str], style: Style) -> list[st
         lines.append(f"No defense for {labels}: the attack chose no threshold to be judged at.")
     if _lacking(rows, {metric for metric in metrics if metric.startswith("tpr@")}):
         lines.append(f"{UNRESOLVABLE}: not resolvable with this many non-members.")
+    if cost:
+        lines.append(
+            "Multiply-adds count, for one example, weights that are not zero; time is measured in "
+            "batches on the run's own device, once channels that are zero have been cut away."
+        )
+    if any("epsilon" in row.notes for row in rows):
+        lines.append(
+            "epsilon: of differential privacy, promised for all trainings of a network so far."
+        )
     return lines
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from privaudit.metrics import RATES
@@ -63,6 +63,11 @@ class Row:
         models: how many networks were attacked, over seeds and targets.
         attacks: by label, in run order.
         baseline: name of the row it was compared to.
+        notes: what sparsifier and defense reported, by name; None where a network has no such
+            note.
+        parameters: mean number of nonzero parameters.
+        multiply_adds: mean for one example; None where one of the networks has none.
+        seconds: mean for one example, likewise.
     """
 
     run: str
@@ -75,6 +80,10 @@ class Row:
     models: int
     attacks: Mapping[str, AttackSummary]
     baseline: str = ""
+    notes: Mapping[str, Summary | None] = field(default_factory=dict)
+    parameters: float | None = None
+    multiply_adds: float | None = None
+    seconds: float | None = None
 
     @property
     def name(self) -> str:
