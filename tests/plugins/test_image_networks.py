@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.functional import avg_pool2d, conv2d, cross_entropy, layer_norm, linear
 
@@ -152,6 +152,22 @@ def test_segments_name_layers_that_butterfly_substitutes(model: Model, layers: l
         for name in names:
             assert type(network.get_submodule(name)).__name__.startswith("Butterfly")
     assert sum(weight.numel() for weight in network.parameters()) < before / 2
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ResNet18(width=2),
+        VGG16(width=2),
+        DenseNet40(growth=2, depth=7),
+        ViTTiny(width=6, depth=1, dropout=0.1),
+    ],
+    ids=lambda model: model.name,
+)
+def test_networks_can_be_traced_to_follow_their_channels(model: Model) -> None:
+    network = built(model, (3, 8, 8))
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(fx.symbolic_trace(network)(x), network(x))
 
 
 @pytest.mark.parametrize(

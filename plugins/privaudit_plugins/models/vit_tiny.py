@@ -25,10 +25,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """From tokens (B, T, width) to (B, T, width)."""
-        parts = self.qkv(x).view(*x.shape[:2], 3, self.heads, -1)  # (B, T, 3, heads, width / heads)
-        query, key, value = parts.transpose(1, 3).unbind(2)  # (B, heads, T, width / heads)
+        size = self.proj.in_features // self.heads
+        parts = self.qkv(x).view(x.size(0), x.size(1), 3, self.heads, size)
+        query, key, value = parts.transpose(1, 3).unbind(2)  # (B, heads, T, size)
         # not scaled_dot_product_attention, whose fused kernels have no rule for stacked models
-        weight = (query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5).softmax(-1)
+        weight = (query @ key.transpose(-2, -1) / size**0.5).softmax(-1)
         return cast(Tensor, self.proj((weight @ value).transpose(1, 2).flatten(2)))
 
 
@@ -97,14 +98,11 @@ class VisionTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """From images (B, channels, H, W) to logits (B, classes)."""
-        batch, channels, height, width = x.shape
         size = self.patch
-        cut = x.reshape(batch, channels, height // size, size, width // size, size)
+        cut = x.reshape(x.size(0), x.size(1), x.size(2) // size, size, x.size(3) // size, size)
         patches = cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (B, T, C·patch²)
-        tokens = self.embed(patches)
-        first = self.token.expand(len(tokens), 1, -1)
-        x = torch.cat([first, tokens], dim=1) + self.position.view(-1, len(self.token))
-        x = self.blocks(self.dropout(x))
+        tokens = torch.cat([self.token.expand(x.size(0), 1, -1), self.embed(patches)], dim=1)
+        x = self.blocks(self.dropout(tokens + self.position.view(-1, self.output.in_features)))
         return cast(Tensor, self.output(self.norm(x[:, 0])))
 
 
