@@ -1,0 +1,185 @@
+"""Which weights lose all effect when whole filters go, and networks without them.
+
+A filter is one output of a convolution or linear layer. When it is zero, so is its channel; its
+BatchNorm's scale and shift and the weights that following layers have for that channel then do
+nothing either, unless something else feeds the channel.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from privaudit.channel_wiring import ALIVE, CONVOLUTIONS, NORMS, wire
+
+_LAYERS = (*CONVOLUTIONS, nn.Linear, *NORMS)
+_BUFFERS = ("running_mean", "running_var")
+
+Cuts = dict[str, tuple[Tensor, Tensor | None]]  # outputs and inputs that stay, (n,) int64
+
+
+class Channels:
+    """The channels of one network.
+
+    Args:
+        module: the network; only `remove` and `compact` look at its weights.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._wiring = wire(module)
+        self._layers = {n: m for n, m in module.named_modules() if type(m) in _LAYERS}
+
+    @property
+    def filters(self) -> dict[str, int]:
+        """How many filters each convolution and linear layer has.
+
+        Layers come as the network calls them, or as it names them where it cannot be traced.
+        """
+        order = [*self._wiring.units, *(n for n in self._layers if n not in self._wiring.units)]
+        layers = {n: self._layers[n] for n in order}
+        return {n: len(m.weight) for n, m in layers.items() if not isinstance(m, NORMS)}
+
+    def without_effect(self, dead: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All weights that do nothing once some filters or BatchNorm channels are zero.
+
+        Args:
+            dead: by layer, (M, outputs) bool: filters of a convolution or linear layer, or
+                channels of a BatchNorm, that are zero in each of M models.
+
+        Returns:
+            By parameter name, (M, *shape) bool: weights and biases of the dead, scales and shifts
+            of BatchNorm behind them, filters read by none but dead BatchNorm channels, and the
+            weights of following layers for channels that are zero.
+        """
+        count = len(next(iter(dead.values())))
+        units = self._spread(dead, count)
+        found: dict[str, Tensor] = {}
+        for name, layer in self._layers.items():
+            nothing = torch.zeros(count, len(layer.weight), dtype=torch.bool)
+            own = self._wiring.units.get(name)
+            outputs = dead.get(name, nothing) if own is None else units[:, own]
+            where = outputs.view(*outputs.shape, *[1] * (layer.weight.ndim - 1))
+            if name in self._wiring.columns:
+                inputs = units[:, self._wiring.columns[name]].all(-1)
+                where = where | inputs.view(count, 1, -1, *[1] * (layer.weight.ndim - 2))
+            if bool(where.any()):
+                found[f"{name}.weight"] = where.expand(count, *layer.weight.shape)
+                if layer.bias is not None:
+                    found[f"{name}.bias"] = outputs
+        return found
+
+    def size(self, dead: Mapping[str, Tensor]) -> int:
+        """How many parameters `remove` would leave."""
+        left = sum(p.numel() for p in self._module.parameters())
+        for name, (outputs, inputs) in self._cuts(self._filters_gone(dead)).items():
+            layer = self._layers[name]
+            each = layer.weight[0].numel()
+            if inputs is not None:
+                each = each // layer.weight.shape[1] * len(inputs)
+            left -= layer.weight.numel() - len(outputs) * each
+            left -= 0 if layer.bias is None else len(layer.bias) - len(outputs)
+        return left
+
+    def remove(self, dead: Mapping[str, Tensor]) -> nn.Module:
+        """A smaller copy without some filters, as far as they can be taken out.
+
+        A channel that several filters add up to goes only with all of them, and each layer keeps
+        one filter at least. The answers stay the same if the filters and the BatchNorm channels
+        behind them are zero.
+
+        Args:
+            dead: by layer, (outputs,) bool: filters of convolutions and linear layers.
+        """
+        return self._cut(self._filters_gone(dead))
+
+    def compact(self) -> nn.Module:
+        """A copy without the channels that are zero, with the same answers."""
+        gone = torch.zeros(len(self._wiring.group), dtype=torch.bool)
+        for name, own in self._wiring.units.items():
+            layer = self._layers[name]
+            given = [p.detach().cpu() for p in (layer.weight, layer.bias) if p is not None]
+            gone[own] = torch.cat([p.view(len(own), -1) == 0 for p in given], 1).all(1)
+        return self._cut(gone)
+
+    def _spread(self, dead: Mapping[str, Tensor], count: int) -> Tensor:
+        """(M, U) bool: every unit without effect."""
+        wiring = self._wiring
+        units = torch.zeros(count, len(wiring.group), dtype=torch.bool)
+        for name, where in dead.items():
+            if name in wiring.units:
+                units[:, wiring.units[name]] = where
+        while True:
+            more = units | units[:, wiring.fed].all(-1) | units[:, wiring.used].all(-1)
+            if torch.equal(more, units):
+                return units
+            units = more
+
+    def _filters_gone(self, dead: Mapping[str, Tensor]) -> Tensor:
+        return self._spread({n: where[None] for n, where in dead.items()}, 1)[0]
+
+    def _cuts(self, gone: Tensor) -> Cuts:
+        """What stays of each layer, by unit (U,) bool that may go."""
+        group = self._wiring.group
+        stays = torch.zeros_like(gone).index_put((group[~gone],), torch.tensor(True))
+        stays[ALIVE] = True
+        for each in self._wiring.units.values():
+            if not bool(stays[group[each]].any()):
+                stays[group[each[0]]] = True
+        left = stays[group]
+        cuts: Cuts = {}
+        for name, layer in self._layers.items():
+            everything = torch.ones(len(layer.weight), dtype=torch.bool)
+            own, columns = self._wiring.units.get(name), self._wiring.columns.get(name)
+            outputs = everything if own is None else left[own]
+            inputs = None if columns is None else left[columns].any(1).nonzero()[:, 0]
+            cuts[name] = outputs.nonzero()[:, 0], inputs
+        return cuts
+
+    def _cut(self, gone: Tensor) -> nn.Module:
+        module = copy.deepcopy(self._module)
+        for name, (rows, columns) in self._cuts(gone).items():
+            layer = module.get_submodule(name)
+            _keep_outputs(layer, rows)
+            if columns is not None:
+                _keep_inputs(layer, columns)
+        return module
+
+
+def compact(module: nn.Module) -> nn.Module:
+    """A copy of a network without the channels that are zero, with the same answers.
+
+    A channel is zero if its filter's weights and bias are, and the scale and shift of every
+    BatchNorm behind it. It is taken out where every use of it allows: of channels that are added
+    up, all have to be zero; the last layer's outputs stay; each layer keeps one channel at least;
+    a network that torch.fx cannot trace stays as it is.
+    """
+    return Channels(module).compact()
+
+
+def _keep_outputs(layer: nn.Module, rows: Tensor) -> None:
+    for name in ("weight", "bias"):
+        _keep(layer, name, 0, rows)
+    for name in _BUFFERS:
+        if getattr(layer, name, None) is not None:
+            setattr(layer, name, getattr(layer, name)[rows.to(getattr(layer, name).device)])
+    for name in ("out_channels", "out_features", "num_features"):
+        if hasattr(layer, name):
+            setattr(layer, name, len(rows))
+
+
+def _keep_inputs(layer: nn.Module, columns: Tensor) -> None:
+    _keep(layer, "weight", 1, columns)
+    for name in ("in_channels", "in_features"):
+        if hasattr(layer, name):
+            setattr(layer, name, len(columns))
+
+
+def _keep(layer: nn.Module, name: str, axis: int, chosen: Tensor) -> None:
+    old = getattr(layer, name)
+    if old is not None:
+        left = old.detach().index_select(axis, chosen.to(old.device))
+        setattr(layer, name, nn.Parameter(left, requires_grad=old.requires_grad))
