@@ -1,0 +1,97 @@
+"""What the one-shot pruners share: train, prune once, fine-tune what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+import privaudit
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Scope = Literal["global", "layer"]
+
+
+class OneShot(privaudit.Sparsifier):
+    """A pruner that prunes one trained network once for each density, and fine-tunes.
+
+    Subclasses say in `prune` what goes. All levels start from the same trained network, which is
+    that of its best validation epoch; so is each level after fine-tuning.
+    """
+
+    tunes: ClassVar[bool] = True
+
+    density: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
+        0.5, description="share of the candidates that stays; a list: one level for each"
+    )
+    scope: Scope = Field(
+        "global", description="compare all candidates with each other, or those of each layer"
+    )
+    epochs: int | None = Field(None, ge=1, description="of fine-tuning; the recipe's if not given")
+    lr: float | None = Field(
+        None, gt=0, description="learning rate of fine-tuning; the recipe's if not given"
+    )
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        """One for each level."""
+        return (self.density,) if isinstance(self.density, float) else self.density
+
+    @model_validator(mode="after")
+    def _levels_differ(self) -> Self:
+        if len({_label(density) for density in self.densities}) < len(self.densities):
+            raise ValueError("every density of the list needs to be another")
+        return self
+
+    def prune(self, cohort: privaudit.Cohort, density: float) -> None:
+        """Prune the trained networks, of which nothing is pruned yet."""
+        raise NotImplementedError
+
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
+        """One level for each density."""
+        options: dict[str, Any] = {} if self.lr is None else {"lr": self.lr}
+        cohort.fit()
+        cohort.rewind("best")
+        cohort.save("trained")
+        for density in self.densities:
+            cohort.rewind("trained")
+            self.prune(cohort, density)
+            cohort.fit(self.epochs, tune=True, **options)
+            cohort.rewind("best")
+            yield _label(density)
+
+
+def weakest(scores: Mapping[str, Tensor], density: float, scope: Scope) -> dict[str, Tensor]:
+    """Which channels go so that the strongest stay, in every layer one at least.
+
+    Args:
+        scores: by layer, (M, channels).
+        density: exactly round(density × channels) stay, unless that is fewer than there are
+            layers to keep one in.
+        scope: count and compare over all layers, or in each.
+
+    Returns:
+        By layer, (M, channels) bool; of equal scores the first stay.
+    """
+    groups = [list(scores)] if scope == "global" else [[name] for name in scores]
+    gone: dict[str, Tensor] = {}
+    for group in groups:
+        ranked = torch.cat([_spared(scores[name]) for name in group], 1)
+        stays = max(len(group), round(density * ranked.shape[1]))
+        best = ranked.argsort(dim=1, descending=True, stable=True)[:, :stays]
+        lost = torch.ones_like(ranked, dtype=torch.bool).scatter(1, best, False)
+        parts = torch.split(lost, [scores[name].shape[1] for name in group], 1)
+        gone |= dict(zip(group, parts, strict=True))
+    return gone
+
+
+def _spared(scores: Tensor) -> Tensor:
+    """The best channel of each model comes first, whatever the other layers have."""
+    return scores.scatter(1, scores.argmax(1, keepdim=True), torch.inf)
+
+
+def _label(density: float) -> str:
+    return f"density {density:g}"
