@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.func import vmap
 
-from privaudit import Cohort, Model, PrivauditError, Weights
+from privaudit import Cohort, Defense, Model, PrivauditError, Weights
+from privaudit_plugins.defenses.min_max import MinMax
 from privaudit_plugins.sparsifiers.mia_pruning import MIAPruning, largest
 
 Make = Callable[..., Cohort]
@@ -97,6 +98,22 @@ def test_training_ends_on_k_weights_that_need_not_be_those_it_began_with(
         assert not torch.equal(now, magnitudes >= threshold)
     cohort.prune(keep=0.2)
     assert all(torch.equal(w, trained[n]) for n, w in matrices(cohort).items())
+
+
+def test_with_min_max_the_penalty_is_in_the_loss_and_the_density_is_the_same(
+    make_cohort: Make,
+) -> None:
+    def run(defense: Defense) -> dict[str, Tensor]:
+        plugin = pruning(density=0.3, epochs=1)
+        cohort = make_cohort([40, 30], sparsifier=plugin, defense=defense)
+        list(plugin.sparsify(cohort))
+        return matrices(cohort)
+
+    plain, against = run(Defense(name="none")), run(MinMax(weight=5.0, width=0.05))
+    stays = round(0.3 * sum(w[0].numel() for w in plain.values()))
+    for m in range(2):
+        assert sum(int((w[m] != 0).sum()) for w in against.values()) == stays
+        assert max(float((against[n] - w)[m].abs().max()) for n, w in plain.items()) > 1e-6
 
 
 def test_three_models_at_once_are_three_models_alone(make_cohort: Make) -> None:
