@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from statistics import median
@@ -12,25 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
+from privaudit.channels import compact
 from privaudit.checkpoint import Program
 from privaudit.cohort.batches import Batches
 from privaudit.levels import Level, Workplace
 
-try:
-    from privaudit.channels import compact
-except ModuleNotFoundError:  # TEMPORARY until channels.py lands
-
-    def compact(module: nn.Module) -> nn.Module:
-        return module
-
-
 _BATCH = 256
 _TIMES = 5
-# Multiply-adds of a measured batch, so that large networks do not take minutes on a CPU.
-_WORK = {"cpu": 2**32, "cuda": 2**40}
+_WORK = 2**30  # multiply-adds of a measured batch on a CPU: well below a second
 
 
 @dataclass(frozen=True)
@@ -53,12 +44,12 @@ def costs(place: Workplace, level: Level) -> list[list[Cost]]:
     was trained elsewhere hides its weights: nothing is known of it.
     """
     rows = torch.arange(min(_BATCH, len(place.examples)))
-    dtype = torch.float64 if place.recipe.training.precision == "fp64" else torch.float32
-    x = Batches(place.examples.take(rows), place.device, dtype).plain(rows.to(place.device))
+    examples = Batches(place.examples.take(rows), place.device, torch.float32)
 
     def cost(model: int, known: Cost | None) -> Cost:
         network = compact(filled(level.network, _weights_of(place, level, model)))
         network = network.to(place.device)
+        x = examples.plain(rows.to(place.device)).to(next(network.parameters()).dtype)
         work = multiply_adds(network, x[:1])
         return Cost(work, known.seconds if known else seconds_per_example(network, x, work))
 
@@ -78,21 +69,36 @@ def filled(structure: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
     Args:
         structure: what the models of a cohort share; it is left as it is.
         weights: all that its state dict holds.
+
+    Raises:
+        ValueError: they are not.
+        RuntimeError: one has another shape.
     """
     network = copy.deepcopy(structure)
-    network.load_state_dict(dict(weights))
+    missing, strange = network.load_state_dict(dict(weights), strict=False)
+    missing = sorted(own_names(network).intersection(missing))
+    if missing or strange:
+        raise ValueError(f"weights that are missing: {missing}, and that are not known: {strange}")
     return network.eval()
 
 
-def multiply_adds(network: nn.Module, x: Tensor) -> int:
-    """Multiply-adds for one example in convolutions and matrix products.
+def own_names(network: nn.Module) -> set[str]:
+    """Names in a state dict, of a weight with several names the first alone."""
+    named = [*network.named_parameters(), *network.named_buffers()]
+    return {name for name, _ in named} & network.state_dict().keys()
 
-    In every layer that holds weights, each weight that is not zero counts once for every place
-    of the output: every pixel, every token. So a pruned weight costs nothing, whether or not a
-    machine can make use of that, and a layer whose weights are factors of a matrix costs what
-    its factors cost one after another, although it may multiply them out first. Products of
-    what is not a weight, as in attention, count in full, and so does a weight of a module that
-    also holds other modules. Normalisation, activations and biases are not counted.
+
+def multiply_adds(network: nn.Module, x: Tensor) -> int:
+    """Multiply-adds for one example in convolutions and matrix products, zeros left out.
+
+    A layer costs the products that it computes, less the share that its zero weights have in
+    them: a pruned weight costs nothing, whether or not a machine can make use of that, and a
+    circulant block costs as much as the matrix that it is applied as. A layer that keeps its
+    weights in a `ParameterList` holds factors of a matrix: each of their nonzero weights counts
+    once for every place of the output, be it a pixel or a token, although convolutions may
+    multiply the factors out first. Products without a layer's own weights, as in attention,
+    count in full, and so do those of a module that also holds other modules. Normalisation,
+    activations and biases are not counted.
 
     Args:
         network: in evaluation mode.
@@ -101,41 +107,47 @@ def multiply_adds(network: nn.Module, x: Tensor) -> int:
     layers = {name: layer for name, layer in network.named_modules() if _weights(layer)}
     places = dict.fromkeys(layers, 0)
 
-    def counting(name: str, layer: nn.Module) -> Any:
-        def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            places[name] += _places(layer, output)
+    def counting(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+            convolves = hasattr(layer, "kernel_size")
+            places[name] += prod(output.shape[2:] if convolves else output.shape[1:-1])
 
-        return layer.register_forward_hook(count)
+        return count
 
-    hooks = [counting(name, layer) for name, layer in layers.items()]
+    hooks = [layer.register_forward_hook(counting(name)) for name, layer in layers.items()]
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             network(x)
     finally:
         for hook in hooks:
             hook.remove()
-    flops = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
+    flops = {name: int(sum(each.values())) for name, each in counter.get_flop_counts().items()}
     root = type(network).__name__  # what the counter puts before every name
-    dense = {n: int(flops.get(f"{root}.{n}" if n else root, 0)) // 2 for n in layers}
-    total = int(flops.get("Global", 0)) // 2 - sum(dense.values())
+    total = flops.get("Global", 0) // 2
     for name, layer in layers.items():
-        if dense[name]:  # else its weights are looked up or added
-            total += places[name] * sum(int((w != 0).sum()) for w in _weights(layer))
+        weights = _weights(layer)
+        nonzero = sum(int((weight != 0).sum()) for weight in weights)
+        computed = flops.get(f"{root}.{name}" if name else root, 0) // 2
+        total -= computed
+        if any(layer.children()):
+            total += places[name] * nonzero
+        else:
+            total += computed * nonzero // sum(weight.numel() for weight in weights)
     return total
 
 
 def seconds_per_example(network: nn.Module, x: Tensor, work: int) -> float:
     """How long one example takes in a batch: the median of five, after one to warm up.
 
-    The batch is of 256 examples, or of as many as four billion multiply-adds answer on a CPU.
+    The batch is of 256 examples; on a CPU, of no more than a billion multiply-adds answer.
 
     Args:
         network: in evaluation mode.
         x: (N, ...) normalised examples on the network's device.
         work: multiply-adds of one example.
     """
-    most = _WORK.get(x.device.type, _WORK["cpu"]) // max(1, work)
-    x = x[: max(1, min(_BATCH, most))]
+    most = _BATCH if x.is_cuda else min(_BATCH, _WORK // max(1, work))
+    x = x[: max(1, most)]
     taken = []
     with torch.inference_mode():
         for _ in range(1 + _TIMES):
@@ -148,19 +160,12 @@ def seconds_per_example(network: nn.Module, x: Tensor, work: int) -> float:
 
 
 def _weights(layer: nn.Module) -> list[Tensor]:
-    """The weights of two and more axes that a layer of no other layers multiplies by."""
-    if isinstance(layer, nn.ParameterList | nn.ParameterDict):
+    """The weights of two and more axes of a layer that holds no other layers."""
+    if isinstance(layer, nn.ParameterList):
         return []
-    inner = list(layer.children())
-    if not all(isinstance(child, nn.ParameterList | nn.ParameterDict) for child in inner):
+    if not all(isinstance(child, nn.ParameterList) for child in layer.children()):
         return []
     return [weight for weight in layer.parameters() if weight.ndim > 1]
-
-
-def _places(layer: nn.Module, output: Tensor) -> int:
-    """How many times a layer's weights are applied to one example."""
-    convolves = isinstance(layer, _ConvNd) or hasattr(layer, "kernel_size")
-    return prod(output.shape[2:] if convolves else output.shape[1:-1])
 
 
 def _weights_of(place: Workplace, level: Level, model: int) -> dict[str, Tensor]:

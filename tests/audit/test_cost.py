@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import privaudit
@@ -13,6 +15,7 @@ from privaudit.cost import filled, multiply_adds, seconds_per_example
 from privaudit.recipe import load_recipe
 from privaudit_plugins.models.resnet20 import ResNet20
 from privaudit_plugins.models.vit_tiny import ViTTiny
+from privaudit_plugins.sparsifiers.block_circulant import BlockCirculant
 from privaudit_plugins.sparsifiers.butterfly import Butterfly
 
 
@@ -71,6 +74,13 @@ def test_factors_of_a_matrix_cost_what_they_hold() -> None:
     assert multiply_adds(network, torch.zeros(1, 2, 4, 4)) == 16 * held[0] + held[1]
 
 
+def test_a_circulant_block_costs_what_its_matrix_costs() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, bias=False))
+    BlockCirculant(block=4, layers=("0",)).prepare(network).eval()
+    assert sum(p.numel() for p in network.parameters()) == 8 * 9
+    assert multiply_adds(network, torch.zeros(1, 4, 5, 5)) == 25 * 8 * 4 * 9
+
+
 def test_what_is_looked_up_or_added_costs_nothing() -> None:
     class Shifted(nn.Module):
         def __init__(self) -> None:
@@ -97,7 +107,7 @@ def test_time_is_a_share_of_the_batch_and_the_batch_shrinks_with_the_work() -> N
 
     slow, x = Slow(), torch.zeros(300, 2)
     small = seconds_per_example(slow, x, 10)
-    large = seconds_per_example(slow, x, 2**30)
+    large = seconds_per_example(slow, x, 2**28)
     assert slow.sizes == [256] * 6 + [4] * 6
     assert 0 < small < large
 
@@ -114,21 +124,45 @@ def test_a_filled_network_answers_as_its_cohort(
         assert torch.allclose(network(x), wanted, atol=1e-12)
 
 
+def test_weights_of_another_network_are_refused() -> None:
+    network = nn.Linear(3, 2)
+    with pytest.raises(ValueError, match=r"missing: \['bias'\].*\['biass'\]"):
+        filled(network, {"weight": torch.zeros(2, 3), "biass": torch.zeros(2)})
+
+
+RECIPE: dict[str, Any] = {
+    "name": "costs",
+    "dataset": "digits",
+    "split": {"protocol": "halves", "members": 60, "targets": "all"},
+    "model": {"name": "mlp", "hidden": [16]},
+    "training": {"epochs": 1},
+    "shadows": 4,
+    "sparsifiers": ["dense", {"name": "imp", "rounds": 1, "amount": 0.5}],
+    "attacks": ["loss"],
+}
+
+
 def test_every_audit_holds_its_targets_cost(tmp_path: Path) -> None:
-    recipe: dict[str, Any] = {
-        "name": "costs",
-        "dataset": "digits",
-        "split": {"protocol": "halves", "members": 60, "targets": "all"},
-        "model": {"name": "mlp", "hidden": [16]},
-        "training": {"epochs": 1},
-        "shadows": 4,
-        "sparsifiers": ["dense", {"name": "imp", "rounds": 1, "amount": 0.5}],
-        "attacks": ["loss"],
-    }
-    result = privaudit.run(load_recipe(recipe), tmp_path / "run", cache=tmp_path / "c")
+    result = privaudit.run(load_recipe(RECIPE), tmp_path / "run", cache=tmp_path / "c")
     weights = 64 * 16 + 16 * 10
     costs = {(a.subject, a.level, a.target): a.multiply_adds for a in result.audits}
     assert {each for (subject, *_), each in costs.items() if subject == "dense"} == {weights}
     assert {each for (_, level, _), each in costs.items() if level == "round 1"} == {weights // 2}
     assert all(a.seconds and 0 < a.seconds < 1 for a in result.audits)
     assert len({(a.subject, a.level, a.seconds) for a in result.audits}) == 3
+
+
+def test_a_network_trained_elsewhere_costs_what_its_weights_cost(tmp_path: Path) -> None:
+    weights = {"hidden1.weight": torch.ones(16, 64), "output.weight": torch.ones(10, 16)}
+    weights["hidden1.weight"][:, :4] = 0
+    weights |= {"hidden1.bias": torch.randn(16), "output.bias": torch.randn(10)}
+    save_file(weights, tmp_path / "own.safetensors")
+    data = {"name": "digits"}
+    given = {
+        "checkpoint": str(tmp_path / "own.safetensors"), "members": data, "non_members": data,
+    }  # fmt: skip
+    recipe = RECIPE | {"target": given, "sparsifiers": ["dense"], "split": {}, "shadows": 0}
+    result = privaudit.run(load_recipe(recipe), tmp_path / "run", cache=tmp_path / "c")
+    (audit,) = result.audits
+    assert audit.multiply_adds == 16 * 60 + 160
+    assert audit.seconds

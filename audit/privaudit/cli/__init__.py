@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from privaudit.cli import audit, new, plugins, report, run, schema, validate
+from privaudit.cli import audit, export, new, plugins, report, run, schema, validate
 from privaudit.errors import PrivauditError
 from privaudit.version import __version__
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("report")(report.report)
 app.command("audit")(audit.audit)
+app.command("export")(export.export)
 app.add_typer(plugins.app, name="plugins")
 app.command("validate")(validate.validate)
 app.command("schema")(schema.schema)
