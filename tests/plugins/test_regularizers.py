@@ -75,6 +75,21 @@ def test_losses_and_gradients_are_finite_at_extreme_logits_in_every_model(
         assert torch.allclose(losses[model], alone, rtol=1e-5)
 
 
+@pytest.mark.parametrize("defense", LOSSES, ids=lambda d: d.name)
+def test_a_model_is_defended_in_company_as_it_is_alone(
+    make_cohort: Callable[..., Cohort], defense: Defense
+) -> None:
+    members = [20, 33, 48]
+
+    def trained(models: list[int]) -> Tensor:
+        cohort = make_cohort(members, models=models, defense=defense)
+        cohort.fit(tune=True)
+        return torch.cat([one.flat for one in cohort.each()])
+
+    alone = torch.cat([trained([m]) for m in range(3)])
+    assert (trained([0, 1, 2]) - alone).abs().max() < 1e-10
+
+
 @pytest.mark.parametrize("smoothing", [0.1, 0.6])
 def test_label_smoothing_spreads_a_share_of_the_label(smoothing: float) -> None:
     logits, y = batch()

@@ -68,7 +68,7 @@ def test_odd_epochs_descend_above_the_level() -> None:
     assert np.allclose(found, gradient, atol=1e-12)
 
 
-@pytest.mark.parametrize("upper", [1.0, 0.05])
+@pytest.mark.parametrize("upper", [1.0, 0.001])
 def test_odd_epochs_flatten_the_posterior_below_the_level(upper: float) -> None:
     mean, _, hot = plain()
     logits, y = batch()
@@ -81,7 +81,7 @@ def test_odd_epochs_flatten_the_posterior_below_the_level(upper: float) -> None:
     assert abs(loss - each.mean()) < 1e-12
     # t is a constant: of -t log p the gradient is p - t.
     assert np.allclose(found, (wrong[:, None] * (p - t) - (p - hot)) / B, atol=1e-12)
-    assert upper == 1 or (own == upper).any()
+    assert upper == 1 or (own == upper)[wrong == 1].any()
 
 
 def test_models_of_one_cohort_may_be_in_different_branches() -> None:

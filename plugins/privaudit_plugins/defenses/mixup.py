@@ -52,7 +52,7 @@ class Mixup(privaudit.Defense):
         cell = place.to(torch.int64)
         table = torch.as_tensor(self._quantiles, device=key.device)
         share = torch.lerp(table[cell], table[cell + 1], place - cell)
-        return share.to(dtype)[0], uniform(fold(key, 1), count).argsort()
+        return share.to(dtype)[0], uniform(fold(key, 1), count).argsort(stable=True)
 
     @cached_property
     def _quantiles(self) -> NDArray[np.float64]:
