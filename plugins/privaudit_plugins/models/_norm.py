@@ -11,7 +11,7 @@ Norm = Literal["batch", "group"]
 ABOUT_NORM = (
     "batch: BatchNorm; group: GroupNorm, for defenses that work example by example, such as dp_sgd"
 )
-_GROUPS = 32  # Wu & He 2018, Group normalization, section 4.1
+_GROUPS = 32  # the default of Wu & He 2018, Group normalization
 _SMALLEST = 4  # channels in a group: a single one on a 1×1 image would always be 0
 
 

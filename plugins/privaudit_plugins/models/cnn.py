@@ -20,7 +20,7 @@ class CNN(privaudit.Model):
     width: int = Field(
         16, ge=1, description="channels of the first convolution; the second has twice as many"
     )
-    norm: Literal["none"] | Norm = Field("none", description=f"none; {ABOUT_NORM}")
+    norm: Literal["none"] | Norm = Field("none", description=f"none: without; {ABOUT_NORM}")
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """From images (B, channels, height, width) to logits (B, classes).

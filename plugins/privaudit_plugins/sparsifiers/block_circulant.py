@@ -26,7 +26,7 @@ class BlockCirculant(privaudit.Sparsifier):
 
     paper: ClassVar[str] = (
         "Ding et al. 2017, CirCNN: accelerating and compressing deep neural networks using "
-        "block-circulant weight matrices, section 3"
+        "block-circulant weight matrices"
     )
     name: Literal["block_circulant"] = "block_circulant"
     block: int = Field(4, ge=2, description="rows and columns of a block")
