@@ -13,7 +13,11 @@ from privaudit_plugins.defenses._labels import entropy
 
 
 class ConfidencePenalty(privaudit.Defense):
-    """Minimise the cross-entropy less the weighted entropy of the answers."""
+    """Minimise the cross-entropy less the weighted entropy of the answers.
+
+    Like label smoothing it gives members a confidence of their own, which LiRA recognises: with
+    a large weight and long training they are easier to find than without.
+    """
 
     paper: ClassVar[str] = (
         "Pereyra et al. 2017, Regularizing neural networks by penalizing confident output "

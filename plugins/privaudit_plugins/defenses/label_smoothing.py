@@ -12,7 +12,11 @@ import privaudit
 
 
 class LabelSmoothing(privaudit.Defense):
-    """Train with (1 - smoothing) · y + smoothing / C in place of the one-hot label y."""
+    """Train with (1 - smoothing) · y + smoothing / C in place of the one-hot label y.
+
+    It teaches a network to generalise, not to hide whom it has seen: where training goes on until
+    every member has the answer its smoothed label asks for, LiRA finds more members, not fewer.
+    """
 
     paper: ClassVar[str] = (
         "Szegedy et al. 2016, Rethinking the Inception architecture for computer vision, section 7"

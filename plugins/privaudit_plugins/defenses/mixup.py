@@ -24,6 +24,8 @@ class Mixup(privaudit.Defense):
 
     One weight λ ~ Beta(alpha, alpha) and one permutation are drawn for a batch. The network sees
     λ · x + (1 - λ) · x', and its loss is λ · CE(p, y) + (1 - λ) · CE(p, y').
+
+    It was made to generalise, not to hide, and may lead LiRA to more members, not fewer.
     """
 
     paper: ClassVar[str] = (
