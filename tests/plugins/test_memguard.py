@@ -1,0 +1,185 @@
+"""MemGuard: the noise of algorithm 1, how often it is used, and what an attacker is left with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
+
+from privaudit import Cohort, Step
+from privaudit.cohort.answers import answers
+from privaudit.testing import check_plugin
+from privaudit_plugins.defenses.memguard import MemberClassifier, MemGuard
+
+Make = Callable[..., Cohort]
+Play = Callable[[Tensor, Tensor], Tensor]
+
+
+def confident(slope: float = 6.0, least: float = 0.8) -> Play:
+    """Takes for members those whose highest score is above `least`, smoothly."""
+    return lambda logits, y: slope * (logits.softmax(-1).amax(-1) - least)
+
+
+def some_logits(count: int, classes: int = 4, scale: float = 3.0) -> Tensor:
+    return scale * torch.randn(count, classes, generator=seeded(3), dtype=torch.float64)
+
+
+def alone(logits: Tensor, companion: Play, iterations: int) -> Tensor:
+    """Algorithm 1 on one answer (C,), step by step."""
+    label, scores = int(logits.argmax()), logits.softmax(0)
+
+    def decide(z: Tensor) -> Tensor:
+        return companion(z[None], torch.tensor([label]))[0]
+
+    best, first = logits, float(decide(logits))
+    if abs(1 / (1 + 2.718281828459045**-first) - 0.5) <= 1e-5:
+        return best
+    for power in range(-1, 6):
+        z = logits
+        for step in range(iterations + 1):
+            if float(decide(z)) * first <= 0 and int(z.argmax()) == label:
+                break
+            if step == iterations:
+                return best
+            z = z.detach().requires_grad_()
+            others = torch.cat([z[:label], z[label + 1 :]])
+            loss = decide(z).abs() + 10 * (others.max() - z[label]).clamp(min=0)
+            loss = loss + 10.0**power * len(z) * l1_loss(z.softmax(0), scores)
+            (gradient,) = torch.autograd.grad(loss, z)
+            z = z.detach() - 0.1 * gradient / gradient.pow(2).sum().sqrt()
+        best = z
+    return best
+
+
+def distance(one: Tensor, other: Tensor) -> Tensor:
+    return (one.softmax(-1) - other.softmax(-1)).abs().sum(-1)
+
+
+def test_memguard_keeps_the_contract() -> None:
+    check_plugin(MemGuard, iterations=20)
+
+
+def lopsided(logits: Tensor, y: Tensor) -> Tensor:
+    """Hardly leans one way, and one step further leans far the other: steps overshoot."""
+    beyond = 0.8 - logits.softmax(-1).amax(-1)
+    return torch.where(beyond > 0, 50 * beyond, 0.1 * beyond)
+
+
+@pytest.mark.parametrize("companion", [confident(), lopsided])
+def test_noise_is_that_of_the_algorithm_answer_by_answer(companion: Play) -> None:
+    logits = some_logits(16)
+    shown = MemGuard(budget=2, iterations=60).respond(logits, companion)
+    found = torch.stack([alone(one, companion, 60) for one in logits])
+    helps = companion(found, logits).abs() < companion(logits, logits).abs()
+    assert int(helps.sum()) > 4
+    assert bool(helps.all()) == (companion is not lopsided)
+    expected = torch.where(helps[:, None], found, logits).log_softmax(-1)
+    assert (shown - expected).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("scale", [3.0, 12.0])  # 12: float32 rounds most highest scores to 1
+def test_labels_stay_and_scores_are_a_distribution(scale: float) -> None:
+    logits = some_logits(50, scale=scale).float()
+    shown = MemGuard(budget=2).respond(logits, confident())
+    assert torch.equal(shown.argmax(-1), logits.argmax(-1))
+    assert (shown.logsumexp(-1).abs() < 1e-5).all()
+    crossed = (confident()(shown, logits) > 0) != (confident()(logits, logits) > 0)
+    assert crossed.float().mean() > 0.9
+
+
+@pytest.mark.parametrize("budget", [0.05, 0.2])
+def test_noise_is_used_as_often_as_the_budget_allows(budget: float) -> None:
+    row = torch.tensor([2.2, 0.5, 0.1, -1.0], dtype=torch.float64)
+    logits = row + 1e-10 * some_logits(2000)  # one answer, 2,000 coins
+    norm = float(
+        distance(MemGuard(budget=2, iterations=60).respond(row[None], confident(least=0.6)), row)
+    )
+    assert norm > 0.21
+    shown = MemGuard(budget=budget, iterations=60).respond(logits, confident(least=0.6))
+    used = distance(shown, logits) > 1e-3
+    chance = budget / norm
+    spread = (chance * (1 - chance) / 2000) ** 0.5
+    assert abs(float(used.double().mean()) - chance) < 4 * spread
+
+
+def test_a_budget_of_nothing_shows_the_true_scores() -> None:
+    logits = some_logits(30)
+    assert torch.equal(
+        MemGuard(budget=0, iterations=20).respond(logits, confident()), logits.log_softmax(-1)
+    )
+
+
+def test_an_answer_of_which_nothing_can_be_told_is_left_alone() -> None:
+    logits = some_logits(50)
+    shown = MemGuard(budget=2).respond(logits, lambda z, y: 1e-6 * z.sum(-1))
+    assert torch.equal(shown, logits.log_softmax(-1))
+
+
+def test_the_same_answer_is_shown_the_same_in_any_company() -> None:
+    logits = some_logits(60)
+    defense = MemGuard(budget=0.2, iterations=60)
+    shown = defense.respond(logits, confident())
+    order = torch.randperm(60, generator=seeded(0))[:20]
+    assert (defense.respond(logits[order], confident()) - shown[order]).abs().max() < 1e-12
+
+
+def test_what_was_not_asked_stays_unanswered() -> None:
+    logits = some_logits(20)
+    shown = MemGuard(iterations=60).respond(logits, confident())
+    asked = torch.arange(20) % 3 > 0
+    part = MemGuard(iterations=60).respond(
+        logits.masked_fill(~asked[:, None], torch.nan), confident()
+    )
+    assert bool(part[~asked].isnan().all())
+    assert (part[asked] - shown[asked]).abs().max() < 1e-12
+
+
+def test_the_classifier_learns_balanced_cross_entropy() -> None:
+    torch.manual_seed(0)
+    classifier = MemberClassifier(4)
+    inside, outside = some_logits(6).float(), some_logits(9, scale=0.5).float()
+    step = Step(
+        logits=inside,
+        y=torch.zeros(6, dtype=torch.int64),
+        epoch=torch.tensor(0),
+        key=torch.tensor(0),
+        reference_logits=outside,
+        reference_y=torch.zeros(9, dtype=torch.int64),
+        companion=classifier,
+    )
+    scores = torch.cat([inside, outside]).softmax(-1).sort(-1, descending=True).values
+    guess = classifier.layers(scores)[:, 0]
+    member = torch.cat([torch.ones(6), torch.zeros(9)])
+    weight = torch.cat([torch.full((6,), 1 / 12), torch.full((9,), 1 / 18)])
+    expected = binary_cross_entropy_with_logits(guess, member, weight=weight, reduction="sum")
+    assert MemGuard().companion_loss(step).item() == pytest.approx(expected.item(), abs=1e-6)
+    widths = [m.out_features for m in classifier.modules() if isinstance(m, nn.Linear)]
+    assert widths == [256, 128, 64, 1]
+
+
+def test_the_network_is_the_same_and_tells_less(make_cohort: Make) -> None:
+    options = {"reference": 60, "validation": 0, "epochs": 40, "augment": False}
+    rows = torch.stack([torch.randperm(300, generator=seeded(m))[:80] for m in range(2)])
+    audited = torch.zeros(2, 300, dtype=torch.bool).scatter(1, rows, True)
+    cohorts = [
+        make_cohort([40, 40], defense=defense, **options)
+        for defense in (None, MemGuard(budget=2, iterations=60))
+    ]
+    told = []
+    for cohort in cohorts:
+        cohort.fit()
+        surety = answers(cohort, audited).logits[:, 0].softmax(-1).amax(-1).gather(1, rows)
+        member = torch.arange(80) < 40
+        told.append([abs(roc_auc_score(member, one) - 0.5) for one in surety])
+    for name, weight in cohorts[0].weights.items():
+        assert torch.equal(weight, cohorts[1].weights[name])
+    assert min(told[0]) > 0.2
+    assert max(told[1]) < 0.15
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
