@@ -110,6 +110,8 @@ def make_cohort(digits: Examples) -> Callable[..., Cohort]:
         reference: int = 16,
         journal: Any = None,
         plan: bool = False,
+        on_event: Any = None,
+        workers: Any = None,
         **training: Any,
     ) -> Cohort:
         members = member or [40, 40]
@@ -126,6 +128,8 @@ def make_cohort(digits: Examples) -> Callable[..., Cohort]:
             training=Training.model_validate(options | {"augment": False} | training),
             journal=journal,
             plan=plan,
+            on_event=on_event,
+            workers=workers,
         )
 
     return make

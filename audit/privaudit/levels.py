@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from privaudit.cohort import Cohort, Journal
 from privaudit.cohort.answers import answers
 from privaudit.cohort.build import build_networks
+from privaudit.cohort.workers import Workers
 from privaudit.ensemble import Ensemble
 from privaudit.errors import PluginError
 from privaudit.events import Event, LevelReached
@@ -37,6 +38,7 @@ class Workplace:
         on_event: told about progress.
         memory: bytes that the weights of one cohort may take; more models make several cohorts.
         given: the target of every seed, where it was trained elsewhere.
+        workers: processes to train in.
     """
 
     recipe: Recipe
@@ -47,6 +49,7 @@ class Workplace:
     on_event: Callable[[Event], None]
     memory: int = 4 * 2**30
     given: Given | None = None
+    workers: Workers | None = None
 
     @property
     def trained(self) -> Tensor:
@@ -77,6 +80,7 @@ class Workplace:
             journal=self.journal,
             plan=plan,
             on_event=self.on_event,
+            workers=self.workers,
         )
 
     def groups(self, subject: Subject) -> Sequence[Tensor]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from privaudit.auditing import Auditor, test_accuracy
 from privaudit.checkpoint import fingerprint
 from privaudit.cohort import Journal
+from privaudit.cohort.workers import Workers
 from privaudit.ensemble import make_ensemble
 from privaudit.environment import cache_folder, choose_device, describe, used_plugins
 from privaudit.errors import RecipeError, StoreError
@@ -37,6 +39,7 @@ def run(
     cache: Path | None = None,
     plugins: Plugins | None = None,
     on_event: Callable[[Event], None] | None = None,
+    processes: int = 1,
 ) -> RunResult:
     """Do everything a recipe asks for, and keep the results in a folder.
 
@@ -50,6 +53,9 @@ def run(
         cache: where trainings and data are kept; see `environment.cache_folder`.
         plugins: those installed, if not given.
         on_event: told about progress.
+        processes: how many of one thread each train on a CPU; 1 trains in this process, with all
+            its threads. More than 1 needs a program that multiprocessing can start again: a
+            script under `if __name__ == "__main__"`.
 
     Raises:
         PrivauditError: whatever the user can mend.
@@ -62,12 +68,25 @@ def run(
     finished = _finished(folder, recipe, made_by)
     if finished:
         return finished
-    place = workplace(recipe, device=device, cache=cache, on_event=on_event)
+    with _workers(device, processes) as workers:
+        place = workplace(recipe, device=device, cache=cache, on_event=on_event, workers=workers)
+        auditor, stacks = _audited(place, folder)
+    environment = describe(place.device, made_by["plugins"]) | made_by
+    environment |= {"stack": stacks, "processes": 1 if workers is None else processes}
+    environment["seconds"] = round(time.monotonic() - started, 1)
+    dumped = recipe.model_dump(mode="json", serialize_as_any=True)
+    result = RunResult(recipe.name, dumped, environment, tuple(auditor.audits))
+    return save_run(folder, result, recipe_yaml=recipe.to_yaml(), scores=auditor.scores)
+
+
+def _audited(place: Workplace, folder: Path) -> tuple[Auditor, dict[str, int]]:
+    """Every audit of a recipe, and how many models of each subject shared a training step."""
     private_folder(folder)
     auditor = Auditor(place)
     stacks: dict[str, int] = {}
-    for number, subject in enumerate(recipe.subjects(), 1):
-        place.on_event(SubjectStarted(subject.label, number, len(recipe.subjects())))
+    subjects = place.recipe.subjects()
+    for number, subject in enumerate(subjects, 1):
+        place.on_event(SubjectStarted(subject.label, number, len(subjects)))
         sparse: dict[str, Tensor] = {}
         for level in levels(place, subject):
             _keep_models(place, folder, subject, level)
@@ -75,14 +94,19 @@ def run(
             stacks[subject.label] = level.stack
             if float(level.density.mean()) < DENSE:
                 sparse[level.label] = test_accuracy(place, level.outputs)
-        if recipe.matched and sparse:
+        if place.recipe.matched and sparse:
             _audit_controls(auditor, subject, sparse)
-    environment = describe(place.device, made_by["plugins"]) | made_by
-    environment["stack"] = stacks
-    environment["seconds"] = round(time.monotonic() - started, 1)
-    dumped = recipe.model_dump(mode="json", serialize_as_any=True)
-    result = RunResult(recipe.name, dumped, environment, tuple(auditor.audits))
-    return save_run(folder, result, recipe_yaml=recipe.to_yaml(), scores=auditor.scores)
+    return auditor, stacks
+
+
+@contextmanager
+def _workers(device: str, processes: int) -> Iterator[Workers | None]:
+    """Processes to train in, started while the data is read; None trains in this one."""
+    if processes < 2 or choose_device(device).type != "cpu":
+        yield None
+        return
+    with Workers(processes) as workers:
+        yield workers
 
 
 def workplace(
@@ -91,6 +115,7 @@ def workplace(
     device: str = "auto",
     cache: Path | None = None,
     on_event: Callable[[Event], None] | None = None,
+    workers: Workers | None = None,
 ) -> Workplace:
     """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
@@ -112,6 +137,7 @@ def workplace(
         Journal(folder / "units"),
         on_event or (lambda event: None),
         given=given,
+        workers=workers,
     )
 
 

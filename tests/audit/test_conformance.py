@@ -38,6 +38,7 @@ OPTIONS: dict[str, Callable[[Path], dict[str, object]]] = {
     "image_folder": image_folder,
     "table": table,
     "imp": lambda folder: {"rounds": 2},
+    **dict.fromkeys(("resnet18", "vgg16_bn"), lambda folder: {"width": 8}),
     **dict.fromkeys(("nn", "nn_cls", "nn_top3", "samia"), lambda folder: {"epochs": 2}),
 }
 

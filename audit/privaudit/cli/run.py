@@ -34,19 +34,33 @@ _Plan = Annotated[
 ]
 
 
+_Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="On a CPU, how many processes of one thread each train; one for each core if not "
+        "given.",
+        show_default=False,
+    ),
+]
+
+
 def run(
     recipe: _Recipe,
     changes: _Set = None,
     output: _Output = None,
     device: _Device = "auto",
     cache: _Cache = None,
+    processes: _Processes = None,
     dry_run: _Plan = False,
 ) -> None:
     """Train, make sparse, attack, and compare; what was done before is not done again."""
     from rich.console import Console
 
+    from privaudit.memory import keep_freed_memory
     from privaudit.recipe import load_recipe
 
+    keep_freed_memory()
     errors = Console(stderr=True)
     _attach_logging(errors)
     loaded = load_recipe(recipe, changes or ())
@@ -55,12 +69,21 @@ def run(
             shown = _plan(loaded, device, cache)
         Console().print(shown)
         return
+    from torch import get_num_threads
+
     from privaudit.cli.progress import Progress
     from privaudit.report import print_table
     from privaudit.run import run as run_recipe
 
     with Progress(errors) as progress:
-        result = run_recipe(loaded, output, device=device, cache=cache, on_event=progress)
+        result = run_recipe(
+            loaded,
+            output,
+            device=device,
+            cache=cache,
+            on_event=progress,
+            processes=processes or get_num_threads(),
+        )
     print_table([result], Console())
     errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)
 

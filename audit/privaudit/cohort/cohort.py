@@ -12,13 +12,15 @@ from torch import Tensor
 
 from privaudit.cohort.batches import Batches
 from privaudit.cohort.build import build_companions, build_networks
+from privaudit.cohort.fit import Fit
 from privaudit.cohort.game import Game
 from privaudit.cohort.gradients import mean_gradients
 from privaudit.cohort.journal import Journal
 from privaudit.cohort.models import Models, Named, State
 from privaudit.cohort.network import Network
 from privaudit.cohort.train import Rows, Weighed, answer
-from privaudit.cohort.units import Fit, FitRecord, Units
+from privaudit.cohort.units import FitRecord, Units
+from privaudit.cohort.workers import Workers
 from privaudit.errors import PluginError
 from privaudit.events import Event
 from privaudit.plugin import Defense, Model, Sparsifier, overrides
@@ -44,6 +46,7 @@ class Cohort(Models):
         journal: finished units; one that keeps nothing if not given.
         plan: run scripts without training, to see what there is to do.
         on_event: told about progress.
+        workers: processes to share the models of long fits out to.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Cohort(Models):
         journal: Journal | None = None,
         plan: bool = False,
         on_event: Callable[[Event], None] | None = None,
+        workers: Workers | None = None,
     ) -> None:
         device = torch.device(device)
         dtype = torch.float64 if training.precision == "fp64" else torch.float32
@@ -75,7 +79,8 @@ class Cohort(Models):
         weights = Weighed(flat, buffers, second, second_buffers)
         super().__init__(network, weights, dense)
         self._data = Batches(examples, device, dtype)
-        self._units = Units(network, self._data, journal or Journal(None), model, plan, on_event)
+        journal = journal or Journal(None)
+        self._units = Units(network, self._data, journal, model, plan, on_event, workers)
         self._best = weights
         self._saved: dict[str, State] = {}
         self._first: Fit | None = None
@@ -267,7 +272,7 @@ class Cohort(Models):
             return self._saved[to].weights
         if self._first is None or not 0 <= to <= self._first.options.epochs:
             raise PluginError(f"rewind({to}): the first fit has no such epoch")
-        return self._units.run(self._first, until=to).last if to else self._initial
+        return self._units.run(replace(self._first, until=to)).last if to else self._initial
 
 
 def _rows(role: Tensor) -> Rows:

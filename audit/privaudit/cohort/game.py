@@ -174,5 +174,5 @@ def refuse_batch_norm(module: nn.Module, defense: Defense) -> None:
         shown = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
         raise PluginError(
             f"defense {defense.name!r} needs gradients of single examples, which BatchNorm "
-            f"({shown}) mixes: choose a model without it, or with GroupNorm"
+            f"({shown}) mixes: choose a model without it, or give this one `norm: group`"
         )

@@ -133,7 +133,7 @@ def stack(modules: Sequence[nn.Module], dtype: torch.dtype) -> tuple[Tensor, Buf
     flat = torch.stack(
         [
             torch.cat(
-                [torch.zeros(0), *(p.detach().view(-1) for p in m.parameters() if p.requires_grad)]
+                [torch.zeros(0), *(p.detach().reshape(-1) for p in m.parameters() if p.requires_grad)]
             )
             for m in modules
         ]

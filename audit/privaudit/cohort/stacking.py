@@ -23,11 +23,17 @@ def models_at_once(network: Network, data: Batches, game: Game, options: Trainin
 
     Gradients of single examples hold a copy of the weights per example, so they count, too.
     """
+    work = step_work(network, data, game, options)
+    budget = _WORK.get(network.device.type, _WORK["cpu"])
+    return int(min(_MOST, 2 ** max(0, int(log2(max(1, budget / max(1, work)))))))
+
+
+def step_work(network: Network, data: Batches, game: Game, options: Training) -> int:
+    """Multiply-adds of the forward pass of one model's step, or what its memory is like."""
     work = options.batch_size * multiply_adds(network, data.examples.shape)
     if game.defense.per_example:
         work = max(work, options.batch_size * network.size * 64)
-    budget = _WORK.get(network.device.type, _WORK["cpu"])
-    return int(min(_MOST, 2 ** max(0, int(log2(max(1, budget / max(1, work)))))))
+    return work
 
 
 def multiply_adds(network: Network, shape: tuple[int, ...]) -> int:

@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from privaudit.cohort.batches import Batches
+from privaudit.cohort.fit import Fit, Match, made
 from privaudit.cohort.game import Game
 from privaudit.cohort.journal import Journal, digest
-from privaudit.cohort.matching import Matcher
 from privaudit.cohort.network import Network
 from privaudit.cohort.packing import Unit, pack, pack_weights, unpack, unpack_weights
-from privaudit.cohort.stacking import models_at_once
-from privaudit.cohort.train import OnEpoch, Rows, Trained, Weighed, train
+from privaudit.cohort.stacking import models_at_once, step_work
+from privaudit.cohort.train import Trained, Weighed
+from privaudit.cohort.workers import Workers
 from privaudit.events import EpochDone, Event, FitStarted
-from privaudit.keys import derive
 from privaudit.plugin import Defense, Model, Sparsifier, overrides
-from privaudit.training import Training
 
 _CALIBRATION_STEPS = (1, 3)  # the first warms up
 _TRAINS = (
     "loss", "inputs", "companion", "companion_loss", "companion_schedule",
     "example_gradient", "batch_gradient",
 )  # fmt: skip
+# Below these a fit is over sooner than its parts are sent out; multiply-adds, and steps.
+_WORTH, _MANY_STEPS = 2**35, 2000
 _SHAPES = ("prepare", "penalty", "project")
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One call of `Cohort.fit`: everything that determines what it makes.
-
-    Attributes:
-        game: the network and the hooks in force.
-        options: the schedule.
-        start: weights of M models, on the host.
-        trainable: (M, P) bool, or None where every weight moves.
-        rows: M models' examples.
-        seeds: M models' own.
-        number: how many fits led to the start.
-        defended: the cohort's own defense is in force.
-    """
-
-    game: Game
-    options: Training
-    start: Weighed
-    trainable: Tensor | None
-    rows: list[Rows]
-    seeds: tuple[int, ...]
-    number: int
-    defended: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,6 +65,7 @@ class Units:
         model: the plugin that built the structure.
         plan: train nothing; a missing unit leaves its model where it was.
         on_event: told about progress.
+        workers: processes to share the models of long fits out to.
     """
 
     def __init__(
@@ -99,9 +76,11 @@ class Units:
         model: Model,
         plan: bool,
         on_event: Callable[[Event], None] | None,
+        workers: Workers | None = None,
     ) -> None:
         self.network, self.data, self.journal = network, data, journal
         self.plan = plan
+        self.workers = workers
         self.records: list[FitRecord] = []
         self._waiting: Fit | None = None  # a fit that a plan found work in
         self._tell = on_event or (lambda event: None)
@@ -110,20 +89,15 @@ class Units:
             examples.x, examples.y, examples.mean, examples.std, str(examples.augmentation), model
         )
 
-    def run(self, fit: Fit, until: int | None = None) -> Trained:
-        """The state of all M models after a fit, or after its first `until` epochs."""
-
-        def make(models: Tensor) -> list[Unit]:
-            tell = self._teller(fit, len(models), until)
-            trained = self._train(fit, models, until, lambda epoch, done, now: tell(epoch, done))
-            return [pack(trained, k) for k in range(len(models))]
+    def run(self, fit: Fit) -> Trained:
+        """The state of all M models after a fit."""
 
         def stay(model: int) -> Unit:
             here = fit.start[torch.tensor([model])]
             nothing = torch.zeros(1, 0, 3, dtype=torch.float64)
             return pack(Trained(here, here, nothing, torch.zeros(1, dtype=torch.int64)), 0)
 
-        return unpack(self._collect(fit, until, self._keys(fit, until), make, stay))
+        return unpack(self._collect(fit, None, self._keys(fit), stay))
 
     def matched(self, fit: Fit, rows: list[Tensor], wanted: Tensor) -> list[Weighed]:
         """The state of all M models at the epochs where they come nearest to accuracies.
@@ -137,58 +111,64 @@ class Units:
             L states.
         """
         levels = range(wanted.shape[1])
-        keys = [
-            digest(key, "matched", rows[m], wanted[m])
-            for m, key in enumerate(self._keys(fit, None))
-        ]
-
-        def make(models: Tensor) -> list[Unit]:
-            own = [rows[int(m)] for m in models]
-            matcher = Matcher(self.network, self.data, own, wanted[models])
-            tell = self._teller(fit, len(models), None)
-
-            def watch(epoch: int, history: Tensor, now: Weighed) -> None:
-                matcher.watch(now)
-                tell(epoch, history)
-
-            self._train(fit, models, None, watch)
-            return [
-                {n: t for j in levels for n, t in pack_weights(str(j), matcher.kept[j], k).items()}
-                for k in range(len(models))
-            ]
+        keys = [digest(key, "matched", rows[m], wanted[m]) for m, key in enumerate(self._keys(fit))]
 
         def stay(model: int) -> Unit:
             return {n: t for j in levels for n, t in pack_weights(str(j), fit.start, model).items()}
 
-        units = self._collect(fit, None, keys, make, stay)
+        units = self._collect(fit, Match(rows, wanted), keys, stay)
         return [unpack_weights(str(j), units) for j in levels]
 
     def _collect(
-        self,
-        fit: Fit,
-        until: int | None,
-        keys: list[str],
-        make: Callable[[Tensor], list[Unit]],
-        stay: Callable[[int], Unit],
+        self, fit: Fit, match: Match | None, keys: list[str], stay: Callable[[int], Unit]
     ) -> list[Unit]:
         """Every model's unit: from the journal, or made, as many at once as the rule says."""
         units = {m: unit for m, key in enumerate(keys) if (unit := self.journal.find(key))}
         missing = [m for m in range(len(keys)) if m not in units]
-        at_once = self._at_once(fit)
-        self._record(fit, missing, at_once, until)
+        helpers = self._helpers(fit, match, missing)
+        at_once = self._at_once(fit, len(missing), helpers)
+        self._record(fit, missing, at_once)
         if self.plan and missing:
             self._waiting = self._waiting or fit
             units |= {m: stay(m) for m in missing}
             missing = []
-        for start in range(0, len(missing), at_once):
-            models = missing[start : start + at_once]
-            made = dict(zip(models, make(torch.tensor(models)), strict=True))
-            self.journal.keep({keys[m]: unit for m, unit in made.items()})
-            units |= made
+        groups = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
+        for group, new in self._made(fit, match, groups, helpers):
+            self.journal.keep({keys[m]: unit for m, unit in zip(group, new, strict=True)})
+            units |= dict(zip(group, new, strict=True))
         return [units[m] for m in range(len(keys))]
 
-    def _at_once(self, fit: Fit) -> int:
-        return fit.options.stack or models_at_once(self.network, self.data, fit.game, fit.options)
+    def _made(
+        self, fit: Fit, match: Match | None, groups: list[list[int]], helpers: Workers | None
+    ) -> Iterator[tuple[list[int], list[Unit]]]:
+        """The units of each group of models, as soon as they are there."""
+        chosen = [torch.tensor(group) for group in groups]
+        parts = [(fit[some], None if match is None else match[some]) for some in chosen]
+        if helpers is None:
+            for group, (part, own) in zip(groups, parts, strict=True):
+                yield group, made(part, own, self.data, self._teller(part))
+            return
+        told = self._teller(parts[0][0])
+        for number, units in helpers.made(parts, self.data, self.source, told):
+            yield groups[number], units
+
+    def _helpers(self, fit: Fit, match: Match | None, missing: list[int]) -> Workers | None:
+        """The processes to train in, where they are quicker than this one."""
+        if self.plan or not self.workers or len(missing) < 2:
+            return None
+        steps = [fit.steps[m] for m in missing]
+        first = torch.tensor(missing[:1])
+        worth = sum(steps) * step_work(self.network, self.data, fit.game, fit.options)
+        if worth < _WORTH and sum(steps) < _MANY_STEPS:
+            return None
+        part = fit[first], None if match is None else match[first]
+        return self.workers if self.workers.accept(part) else None
+
+    def _at_once(self, fit: Fit, models: int, helpers: Workers | None) -> int:
+        most = models_at_once(self.network, self.data, fit.game, fit.options)
+        if helpers:
+            most = min(most, -(-models // len(helpers)))
+        return fit.options.stack or most
 
     def seconds_per_step(self) -> float:
         """Seconds that a step of one model takes in the first fit a plan found work in.
@@ -198,7 +178,7 @@ class Units:
         fit = self._waiting
         if fit is None:
             return 0.0
-        models = torch.arange(min(self._at_once(fit), len(fit.rows)))
+        models = torch.arange(min(self._at_once(fit, len(fit.rows), None), len(fit.rows)))
         size = fit.options.batch_size
         each = 0.0
         for count in _CALIBRATION_STEPS:
@@ -206,50 +186,40 @@ class Units:
                 replace(r, member=r.member[: size * count], validation=r.validation[:0])
                 for r in (fit.rows[int(m)] for m in models)
             ]
-            short = replace(fit, rows=rows, options=fit.options.model_copy(update={"epochs": 1}))
+            short = replace(
+                fit[models], rows=rows, options=fit.options.model_copy(update={"epochs": 1})
+            )
             started = time.perf_counter()
-            self._train(short, models, None, None)
+            short.run(self.data, None)
             steps = max(-(-len(r.member) // size) for r in rows)
             each = (time.perf_counter() - started) / (steps * len(models))
         return each
 
-    def _record(self, fit: Fit, missing: list[int], at_once: int, until: int | None) -> None:
-        epochs = _epochs(fit, until)
-        each = [-(-len(r.member) // fit.options.batch_size) for r in fit.rows]
-        steps = sum(each[m] for m in missing) * epochs
-        found = len(fit.rows) - len(missing)
-        fewest = max(1, min(each))
-        defended = fewest * epochs if fit.defended else 0
-        record = FitRecord(len(fit.rows), found, epochs, steps, at_once, 1 / fewest, defended)
+    def _record(self, fit: Fit, missing: list[int], at_once: int) -> None:
+        steps, found = fit.steps, len(fit.rows) - len(missing)
+        record = FitRecord(
+            models=len(fit.rows),
+            found=found,
+            epochs=fit.epochs,
+            steps=sum(steps[m] for m in missing),
+            stack=at_once,
+            rate=fit.epochs / max(1, min(steps)),
+            defended=min(steps) if fit.defended else 0,
+        )
         self.records.append(record)
-        self._tell(FitStarted(len(fit.rows), found, epochs))
+        self._tell(FitStarted(record.models, record.found, record.epochs))
 
-    def _teller(self, fit: Fit, models: int, until: int | None) -> Callable[[int, Tensor], None]:
-        epochs = _epochs(fit, until)
-
+    def _teller(self, part: Fit) -> Callable[[int, Tensor], None]:
         def told(epoch: int, history: Tensor) -> None:
             loss, accuracy, validation = history.nanmean(0).tolist()
-            self._tell(EpochDone(models, epoch + 1, epochs, loss, accuracy, validation))
+            done = EpochDone(len(history), epoch + 1, part.epochs, loss, accuracy, validation)
+            self._tell(done)
 
         return told
 
-    def _train(self, fit: Fit, models: Tensor, until: int | None, told: OnEpoch | None) -> Trained:
-        device = self.network.device
-        return train(
-            fit.game,
-            self.data,
-            fit.start[models].to(device),
-            None if fit.trainable is None else fit.trainable[models].to(device),
-            [fit.rows[int(m)] for m in models],
-            [derive(fit.seeds[int(m)], "fit", fit.number) for m in models],
-            fit.options,
-            until=until,
-            on_epoch=told,
-        )
-
-    def _keys(self, fit: Fit, until: int | None) -> list[str]:
+    def _keys(self, fit: Fit) -> list[str]:
         options = fit.options.model_dump(mode="json", exclude={"stack"})
-        common = digest(self.source, options, until, fit.number, *_hooks(fit.game))
+        common = digest(self.source, options, fit.until, fit.number, *_hooks(fit.game))
         start = fit.start
         return [
             digest(
@@ -266,11 +236,6 @@ class Units:
             )
             for m, rows in enumerate(fit.rows)
         ]
-
-
-def _epochs(fit: Fit, until: int | None) -> int:
-    options = fit.options
-    return min(e for e in (options.epochs, options.stop_after, until) if e is not None)
 
 
 def _hooks(game: Game) -> list[Sparsifier | Defense | str]:

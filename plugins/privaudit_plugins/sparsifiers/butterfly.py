@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,8 +11,7 @@ from torch import nn
 import privaudit
 from privaudit_plugins.sparsifiers._butterfly_chain import Factor, chain
 from privaudit_plugins.sparsifiers._butterfly_layers import ButterflyConv2d, ButterflyLinear
-
-_Layer = nn.Linear | nn.Conv2d
+from privaudit_plugins.sparsifiers._layer_choice import Layer, choose_layers
 
 
 class Butterfly(privaudit.Sparsifier):
@@ -50,54 +47,18 @@ class Butterfly(privaudit.Sparsifier):
         Raises:
             RecipeError: the options choose no layer, or one that has no chain of factors.
         """
-        known = {
-            name: layer
-            for name, layer in module.named_modules()
-            if name and type(layer) in (nn.Linear, nn.Conv2d)  # a subclass may be anything
-        }
-        for name in self._chosen(module, known):
+        chosen = choose_layers(self.name, module, self.layers, self.segments)
+        for name, layer in chosen.items():
             parent, _, child = name.rpartition(".")
-            setattr(module.get_submodule(parent), child, self._substitute(name, known[name]))
+            setattr(module.get_submodule(parent), child, self._substitute(name, layer))
         return module
 
-    def _chosen(self, module: nn.Module, known: Mapping[str, _Layer]) -> list[str]:
-        if self.layers is not None:
-            return _matching(self.layers, known)
-        given = getattr(module, "segments", None)
-        segments = given if isinstance(given, tuple) else ()  # not a submodule of that name
-        count = len(segments) if self.segments is None else self.segments
-        if count > len(segments):
-            raise privaudit.RecipeError(
-                f"butterfly: segments is {count}, but this network has {len(segments)}: "
-                f"choose fewer, or name `layers`, among {', '.join(known) or 'none'}"
-            )
-        names = [name for segment in segments[len(segments) - count :] for name in segment]
-        strange = [name for name in names if name not in known]
-        if strange:
-            raise privaudit.PluginError(
-                f"the network's `segments` names {', '.join(strange)}, "
-                "which is no linear or convolution layer of it"
-            )
-        names = names or list(known)[:-1]
-        if not names:
-            raise privaudit.RecipeError(
-                "butterfly: this network has no linear or convolution layer before its last: "
-                "use a deeper network, or another sparsifier"
-            )
-        return names
-
-    def _substitute(self, name: str, layer: _Layer) -> nn.Module:
+    def _substitute(self, name: str, layer: Layer) -> nn.Module:
         if isinstance(layer, nn.Linear):
             return ButterflyLinear(layer, self._chain(name, layer))
-        if layer.groups > 1 or layer.padding_mode != "zeros":
-            raise privaudit.RecipeError(
-                f"butterfly: layer {name!r} has groups={layer.groups} and "
-                f"padding_mode={layer.padding_mode!r}: only convolutions of one group padded with "
-                "zeros have a butterfly form; leave it dense by naming others in `layers`"
-            )
         return ButterflyConv2d(layer, self._chain(name, layer))
 
-    def _chain(self, name: str, layer: _Layer) -> tuple[Factor, ...]:
+    def _chain(self, name: str, layer: Layer) -> tuple[Factor, ...]:
         rows, columns = layer.weight.flatten(1).shape
         try:
             factors = chain(rows, columns, self.factors)
@@ -114,17 +75,6 @@ class Butterfly(privaudit.Sparsifier):
                 stacklevel=2,
             )
         return factors
-
-
-def _matching(patterns: tuple[str, ...], known: Iterable[str]) -> list[str]:
-    known = list(known)
-    lost = [pattern for pattern in patterns if not any(fnmatchcase(n, pattern) for n in known)]
-    if lost:
-        names = ", ".join(known) or "none"
-        raise privaudit.RecipeError(
-            *(f"butterfly: layers: {p!r} matches no layer of this network: {names}" for p in lost)
-        )
-    return [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 @privaudit.hookimpl

@@ -1,0 +1,122 @@
+"""One call of `Cohort.fit`, and what it makes of some of its models, here or in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from privaudit.cohort.batches import Batches
+from privaudit.cohort.game import Game
+from privaudit.cohort.matching import Matcher
+from privaudit.cohort.packing import Unit, pack, pack_weights
+from privaudit.cohort.train import OnEpoch, Rows, Trained, Weighed, train
+from privaudit.keys import derive
+from privaudit.training import Training
+
+Told = Callable[[int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Everything that determines what a fit makes.
+
+    Attributes:
+        game: the network and the hooks in force.
+        options: the schedule.
+        start: weights of M models, on the host.
+        trainable: (M, P) bool, or None where every weight moves.
+        rows: M models' examples.
+        seeds: M models' own.
+        number: how many fits led to the start.
+        defended: the cohort's own defense is in force.
+        until: stop after so many epochs, to look at an early state.
+    """
+
+    game: Game
+    options: Training
+    start: Weighed
+    trainable: Tensor | None
+    rows: list[Rows]
+    seeds: tuple[int, ...]
+    number: int
+    defended: bool = True
+    until: int | None = None
+
+    def __getitem__(self, models: Tensor) -> Fit:
+        """The same for some of its models, (k,) int64."""
+        return replace(
+            self,
+            start=self.start[models],
+            trainable=None if self.trainable is None else self.trainable[models],
+            rows=[self.rows[int(m)] for m in models],
+            seeds=tuple(self.seeds[int(m)] for m in models),
+        )
+
+    @property
+    def epochs(self) -> int:
+        """How many there are to go through."""
+        limits = (self.options.epochs, self.options.stop_after, self.until)
+        return min(limit for limit in limits if limit is not None)
+
+    @property
+    def steps(self) -> list[int]:
+        """Each model's steps of training."""
+        size = self.options.batch_size
+        return [self.epochs * -(-len(r.member) // size) for r in self.rows]
+
+    def run(self, data: Batches, on_epoch: OnEpoch | None) -> Trained:
+        """Train all its models side by side."""
+        device = data.y.device
+        return train(
+            self.game,
+            data,
+            self.start.to(device),
+            None if self.trainable is None else self.trainable.to(device),
+            self.rows,
+            [derive(seed, "fit", self.number) for seed in self.seeds],
+            self.options,
+            until=self.until,
+            on_epoch=on_epoch,
+        )
+
+
+@dataclass(frozen=True)
+class Match:
+    """Stop each model where it is as accurate as another.
+
+    Attributes:
+        rows: M models' examples, (n,) int64 each, on which accuracy is measured.
+        wanted: (M, L) float64.
+    """
+
+    rows: list[Tensor]
+    wanted: Tensor
+
+    def __getitem__(self, models: Tensor) -> Match:
+        """The same for some of the models, (k,) int64."""
+        return Match([self.rows[int(m)] for m in models], self.wanted[models])
+
+
+def made(fit: Fit, match: Match | None, data: Batches, told: Told) -> list[Unit]:
+    """The units of all models of a fit, or of their matched states, told about every epoch."""
+    count = len(fit.rows)
+    if match is None:
+        trained = fit.run(data, lambda epoch, history, now: told(epoch, history))
+        return [pack(trained, k) for k in range(count)]
+    matcher = Matcher(fit.game.network, data, match.rows, match.wanted)
+
+    def watch(epoch: int, history: Tensor, now: Weighed) -> None:
+        matcher.watch(now)
+        told(epoch, history)
+
+    fit.run(data, watch)
+    return [
+        {
+            n: t
+            for j, kept in enumerate(matcher.kept)
+            for n, t in pack_weights(str(j), kept, k).items()
+        }
+        for k in range(count)
+    ]
