@@ -68,6 +68,7 @@ def as_onnx(network: nn.Module, inputs: Inputs, metadata: Mapping[str, str]) -> 
                 input_names=["examples"],
                 output_names=["logits"],
                 dynamic_shapes=({0: torch.export.Dim("N")},),
+                optimize=False,  # it would multiply out what a layer keeps as factors
                 verbose=False,
             )
     except Exception as error:  # whatever a network's code, torch or onnxscript raises
@@ -77,6 +78,9 @@ def as_onnx(network: nn.Module, inputs: Inputs, metadata: Mapping[str, str]) -> 
         ) from error
     assert program is not None
     proto = program.model_proto
+    for node in [*proto.graph.node, *(n for f in proto.functions for n in f.node)]:
+        del node.metadata_props[:]  # which lines of which file on this machine it comes from
+        node.ClearField("doc_string")
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return bytes(proto.SerializeToString())

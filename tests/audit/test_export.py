@@ -113,6 +113,9 @@ def test_onnx_takes_examples_as_they_are(run: Path, subject: str, tmp_path: Path
     done = export(run, subject, level=level, format="onnx", output=tmp_path / "a.onnx")
     model = onnx.load(done.path)
     onnx.checker.check_model(model)
+    assert b".py" not in done.path.read_bytes()  # where on this machine its code lies
+    held = sum(int(np.prod(each.dims)) for each in model.graph.initializer)
+    assert done.parameters <= held < done.parameters + 40  # no factors are multiplied out
     asked = ReferenceEvaluator(model)
     if subject == "thin":
         weights = kept(run, "thin-density-0-5-seed-3")
