@@ -17,6 +17,7 @@ from privaudit_plugins.models.densenet40 import DenseNet40
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.models.resnet20 import ResNet20
 from privaudit_plugins.models.vgg16_bn import VGG16
+from privaudit_plugins.models.vit_tiny import ViTTiny
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -84,6 +85,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "concatenating": Concatenating,
     "tokens": Tokens,
 }
+
+
+# attention is not understood, the perceptrons between are
+ATTENTIVE = {"vit": lambda: ViTTiny(patch=2, width=6, depth=1).build((1, 6, 6), 4)}
 
 
 def network(make: Callable[[], nn.Module]) -> nn.Module:
@@ -164,7 +169,7 @@ def test_columns_without_effect_are_those_of_channels_that_are_always_zero(
         assert torch.equal(columns, zero), name
 
 
-@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("make", (NETWORKS | ATTENTIVE).values(), ids=NETWORKS | ATTENTIVE)
 def test_a_compact_network_answers_as_the_one_with_zeros(make: Callable[[], nn.Module]) -> None:
     module = network(make)
     channels = Channels(module)
@@ -326,6 +331,17 @@ def test_what_is_not_understood_has_no_dependents(between: Callable[[Odd, Tensor
     assert set(where) == {"first.weight", "first.bias"}
     without(module, where)
     small = compact(module)
+    assert size(small) == size(module)
+    x = torch.randn(2, 1, 6, 6, dtype=torch.float64)
+    assert torch.equal(small(x), module(x))
+
+
+@pytest.mark.parametrize("between", ["grouped", "called twice", "weight used elsewhere"])
+def test_layers_that_cannot_shrink_stay(between: str) -> None:
+    module = network(lambda: Odd(ODD[between]))
+    layer = "grouped" if between == "grouped" else "second"
+    where = Channels(module).without_effect({layer: torch.tensor([[True, True, False, True]])})
+    small = compact(without(module, where))
     assert size(small) == size(module)
     x = torch.randn(2, 1, 6, 6, dtype=torch.float64)
     assert torch.equal(small(x), module(x))

@@ -59,7 +59,8 @@ def test_a_script_trains_once_and_tunes_once_for_each_density(
     make_cohort: Make, pruner: type[OneShot]
 ) -> None:
     sparsifier = made(pruner, density=[0.7, 0.3], epochs=1, lr=0.01)
-    cohort = make_cohort(MEMBERS, model=NET, sparsifier=sparsifier)
+    options = {"model": NET, "sparsifier": sparsifier, "epochs": 5, "lr": 0.3}
+    cohort = make_cohort(MEMBERS, **options)
     recorder = Recorder(cohort)
     levels = []
     for label in sparsifier.sparsify(recorder):  # type: ignore[arg-type]
@@ -67,9 +68,11 @@ def test_a_script_trains_once_and_tunes_once_for_each_density(
     assert [label for label, _, _ in levels] == ["density 0.7", "density 0.3"]
     tuned = {"tune": True, "epochs": 1, "lr": 0.01}
     assert [options for _, options in recorder.fits] == [{"epochs": None}, tuned, tuned]
-    plain = make_cohort(MEMBERS, model=NET, sparsifier=sparsifier)
+    plain = make_cohort(MEMBERS, **options)
     plain.fit()
+    last = plain.weights
     plain.rewind("best")
+    assert not torch.equal(plain.weights["conv1.weight"], last["conv1.weight"])
     for (start, _), (_, masks, weights) in zip(recorder.fits[1:], levels, strict=True):
         assert not all(bool(mask.all()) for mask in masks.values())
         for name, trained in plain.weights.items():
@@ -220,6 +223,12 @@ def test_random_supports_are_nested_and_each_model_s_own(make_cohort: Make) -> N
     made(RandomSupport).prune(other, 0.3)  # looks at no weight
     again = torch.cat([other.masks[n].flatten(1) for n in MATRICES], 1)
     assert torch.equal(again, small)
+
+
+def test_layers_of_one_size_have_random_supports_of_their_own(make_cohort: Make) -> None:
+    cohort = make_cohort([20], model=MLP(hidden=(64, 64)))
+    made(RandomSupport, scope="layer").prune(cohort, 0.5)
+    assert not torch.equal(cohort.masks["hidden1.weight"], cohort.masks["hidden2.weight"])
 
 
 def test_the_weakest_of_a_hand_made_case() -> None:
