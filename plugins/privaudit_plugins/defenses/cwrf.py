@@ -33,8 +33,8 @@ class CriticalWeightsRewinding(privaudit.Defense):
     gives no formula; ours is in `_importance.importances`. The share with the largest
     scores goes back to its initial values and stays there, while all other weights are
     fine-tuned under another defense. The level is then the best validation epoch of that
-    fine-tuning, as everywhere. Candidates are the weights of convolutions, linear layers and
-    embeddings that are not pruned (our choice; biases and BatchNorm are none).
+    fine-tuning, as everywhere. Candidates are the weights of convolutions and linear layers that
+    are not pruned (our choice): no bias, no normalisation.
 
     The correlation of the scores with the importance for cross-entropy is reported; the paper
     finds more than 0.9. What an attacker sees passes through the other defense's `respond`; an
