@@ -20,7 +20,7 @@ from privaudit.errors import RecipeError, StoreError
 from privaudit.files import private_folder, write_whole
 from privaudit.inputs import Inputs, packed
 from privaudit.onnx import as_onnx
-from privaudit.plugin import overrides
+from privaudit.plugin import Defense, overrides
 from privaudit.recipe import Recipe, Subject, load_recipe
 from privaudit.recipe.messages import plain
 from privaudit.result import RunResult, load_run, model_path
@@ -124,8 +124,19 @@ def export(
         parameters=sum(p.numel() for p in network.parameters()),
         nonzero=sum(int((p != 0).sum()) for p in network.parameters()),
         inputs=inputs,
-        left_out=defense.name if overrides(defense, "respond") else "",
+        left_out=defense.name if _responds(defense, len(inputs.classes)) else "",
     )
+
+
+def _responds(defense: Defense, classes: int) -> bool:
+    """Whether answers pass through the defense: one that wraps another may leave them alone."""
+    if not overrides(defense, "respond"):
+        return False
+    logits = torch.randn(100, classes, generator=torch.Generator().manual_seed(0))
+    try:
+        return not torch.equal(defense.respond(logits, None), logits)
+    except Exception:  # whatever a plugin raises that misses its second player
+        return True
 
 
 def _chosen(

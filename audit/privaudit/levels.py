@@ -228,8 +228,7 @@ def _audited(
         notes = shown.take_notes() | _promised(subject.defense, shown)
         cohort.take_notes()  # a fork has had its own copy
         stack = max((record.stack for record in cohort.records), default=1)
-        state = shown.weights | shown.buffers
-        network = shown.network.module
+        state, network = shown.weights | shown.buffers, shown.network.module
         yield Level(label, outputs, density, shown.nonzero(), state, network, notes, stack)
 
 

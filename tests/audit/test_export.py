@@ -34,7 +34,11 @@ RECIPE: dict[str, Any] = {
         {"name": "l1_structured", "label": "thin", "density": [0.5, 0.25]},
         {"name": "butterfly", "layers": ["conv2"]},
     ],
-    "defenses": ["none", {"name": "hamp", "label": "masked"}],
+    "defenses": [
+        "none",
+        {"name": "hamp", "label": "masked"},
+        {"name": "cwrf", "label": "rewound", "epochs": 1},
+    ],
     "attacks": ["loss"],
 }
 DENSE = (9 * 4 + 4) + (9 * 4 * 8 + 8) + (8 * 4 * 10 + 10)
@@ -160,16 +164,20 @@ def test_the_command_says_what_was_written(
 def test_a_defense_that_changes_answers_is_not_in_the_file(
     run: Path, call: Callable[..., tuple[Any, str, str]]
 ) -> None:
-    code, out, _ = call(run, "--subject", "butterfly + masked")
-    assert code == 0
-    assert "Not in the file: what the defense 'hamp' changes in the answers." in out
+    said = {}
+    for label in ("masked", "rewound"):  # cwrf answers as the defense in it, which is none
+        code, said[label], _ = call(run, "--subject", f"butterfly + {label}")
+        assert code == 0
+    assert "Not in the file: what the defense 'hamp' changes in the answers." in said["masked"]
+    assert "Not in the file" not in said["rewound"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--subject", "thinn"], "--subject 'thinn' is not in this run: there are 'thin', "
-         "'thin + masked', 'butterfly', 'butterfly + masked'\n"),
+         "'thin + masked', 'thin + rewound', 'butterfly', 'butterfly + masked', "
+         "'butterfly + rewound'\n"),
         (["--subject", "thin"], "--level is needed: there are 'density 0.5', 'density 0.25'\n"),
         (["--subject", "thin", "--level", "x"], "--level 'x' is not in this run: there are 'dens"),
         (["--subject", "butterfly", "--seed", "4"], "--seed 4 is not in this run: there are 3, 5"),
