@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Channels:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._wiring = wire(module)
-        self._layers = {n: m for n, m in module.named_modules() if type(m) in _LAYERS}
+        self._layers = _weighted(module)
 
     @property
     def filters(self) -> dict[str, int]:
@@ -100,9 +101,7 @@ class Channels:
         """A copy without the channels that are zero, with the same answers."""
         gone = torch.zeros(len(self._wiring.group), dtype=torch.bool)
         for name, own in self._wiring.units.items():
-            layer = self._layers[name]
-            given = [p.detach().cpu() for p in (layer.weight, layer.bias) if p is not None]
-            gone[own] = torch.cat([p.view(len(own), -1) == 0 for p in given], 1).all(1)
+            gone[own] = _zero(self._layers[name])
         return self._cut(gone)
 
     def _spread(self, dead: Mapping[str, Tensor], count: int) -> Tensor:
@@ -157,7 +156,21 @@ def compact(module: nn.Module) -> nn.Module:
     up, all have to be zero; the last layer's outputs stay; each layer keeps one channel at least;
     a network that torch.fx cannot trace stays as it is.
     """
+    if not any(bool(_zero(layer).any()) for layer in _weighted(module).values()):
+        return copy.deepcopy(module)  # without the second that tracing a deep network takes
     return Channels(module).compact()
+
+
+def _weighted(module: nn.Module) -> dict[str, Any]:
+    """Convolutions, linear layers and BatchNorms by name, but those without a scale."""
+    known = {n: m for n, m in module.named_modules() if type(m) in _LAYERS}
+    return {n: m for n, m in known.items() if m.weight is not None}
+
+
+def _zero(layer: Any) -> Tensor:
+    """(outputs,) bool: whether weights and bias of each output are zero."""
+    given = [p.detach() for p in (layer.weight, layer.bias) if p is not None]
+    return torch.cat([p.reshape(len(p), -1) == 0 for p in given], 1).all(1).cpu()
 
 
 def _keep_outputs(layer: nn.Module, rows: Tensor) -> None:

@@ -96,7 +96,7 @@ def network(make: Callable[[], nn.Module]) -> nn.Module:
     torch.manual_seed(0)
     module = adapt(make()).double().eval()
     for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.BatchNorm2d) and layer.affine:
             assert layer.running_mean is not None
             layer.running_mean.uniform_(-0.1, 0.1)
             nn.init.uniform_(layer.weight, 0.05, 0.1)
@@ -281,6 +281,7 @@ class Odd(nn.Module):
         self.first, self.second = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, padding=1)
         self.group_norm, self.sigmoid = nn.GroupNorm(2, 4), nn.Sigmoid()
         self.grouped = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.unscaled = nn.BatchNorm2d(4, affine=False)
         self.output = nn.Linear(4, 2)
         self.between = between
 
@@ -310,6 +311,7 @@ def filled(net: Odd, x: Tensor) -> Tensor:
 ODD: dict[str, Callable[[Odd, Tensor], Tensor]] = {
     "sigmoid": lambda net, x: net.sigmoid(x),
     "group norm": lambda net, x: net.group_norm(x),
+    "a BatchNorm without a scale": lambda net, x: net.unscaled(x),
     "a constant": lambda net, x: x + 1,
     "channels moved": lambda net, x: x.flip(1),
     "channels as pixels": lambda net, x: x.transpose(1, 2),
