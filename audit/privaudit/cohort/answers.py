@@ -85,15 +85,16 @@ def _noise(x: Tensor, seed: int) -> Tensor:
 
 
 def _responded(cohort: Cohort, logits: Tensor) -> Tensor:
-    """What each model's defense lets through of its answers (M, Q, N, C)."""
+    """What each model's defense lets through of its answers (M, Q, N, C); NaN stays NaN."""
     if not overrides(cohort.defense, "respond") or logits.numel() == 0:
         return logits
-    return torch.stack(
+    answered = torch.stack(
         [
             torch.stack([cohort.defense.respond(one, companion) for one in own])
             for own, companion in zip(logits, cohort.companions(), strict=True)
         ]
     )
+    return torch.where(logits.isnan(), logits, answered)
 
 
 def _norms(cohort: Cohort, model: Weighed, kept: Tensor) -> Tensor:

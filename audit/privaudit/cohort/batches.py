@@ -28,7 +28,7 @@ class Batches:
         self._mean = examples.mean.to(device, dtype)
         self._std = examples.std.to(device, dtype)
         augmentation = examples.augmentation
-        image = len(examples.shape) == 3
+        self._image = image = len(examples.shape) == 3
         self._flip = bool(augmentation and augmentation.flip and image)
         self._crop = augmentation.crop if augmentation and image else 0
         self._x = examples.x.to(device)
@@ -74,7 +74,12 @@ class Batches:
         return self._flip or self._crop > 0
 
     def _normalise(self, x: Tensor) -> Tensor:
-        return x.to(self.dtype).sub_(self._mean).div_(self._std)
+        x = x.to(self.dtype).sub_(self._mean).div_(self._std)
+        of_one_model = x.ndim == 4 or (x.ndim == 5 and len(x) == 1)
+        if self._image and of_one_model and x.shape[-3] > 1:
+            # Convolutions of one model are quicker with channels last; stacked ones are not.
+            x = x.movedim(-3, -1).contiguous().movedim(-1, -3)
+        return x
 
 
 def epoch_order(rows: Tensor, seed: int, epoch: int, batch: int) -> Tensor:

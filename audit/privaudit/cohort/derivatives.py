@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -11,13 +11,11 @@ from torch.func import vmap
 from torch.utils._pytree import tree_map_only
 
 from privaudit.cohort.game import Game
-from privaudit.cohort.network import Buffers
+from privaudit.cohort.network import Buffers, Network
 from privaudit.errors import PluginError
 
 Result = TypeVar("Result")
-Gradients = Callable[
-    [Tensor, Buffers, Buffers, Tensor, Buffers], tuple[Tensor, Buffers, Tensor, Tensor]
-]
+Parts = list[Tensor]  # of K models' weights, or of their gradients: (K, *shape) each
 
 
 def over_models(function: Callable[..., Result], count: int) -> Callable[..., Result]:
@@ -54,49 +52,67 @@ def over_models(function: Callable[..., Result], count: int) -> Callable[..., Re
     return call
 
 
-def gradients(game: Game, count: int) -> Gradients:
-    """Gradients (K, P), buffers, losses (K,) and right answers (K,) of one step of K models.
+def gradients(
+    game: Game, count: int
+) -> Callable[[Tensor, Buffers, Buffers, Tensor, Buffers], tuple[Parts, Buffers, Tensor, Tensor]]:
+    """Gradients by parameter, buffers, losses (K,) and right answers (K,) of K models' step.
 
-    No model's loss touches another's weights, so the gradient of the sum is each one's own:
-    one plain backward pass serves all, where stacking the derivative too would cost more.
+    No model's loss touches another's weights, so the gradient of the sum is each one's own: one
+    plain backward pass serves all, and costs less than a stacked derivative. Each parameter is
+    a leaf of its own, because the gradient of flat weights would be put together at every step.
     """
     if game.defense.per_example:
-        return over_models(game.example_gradients, count)
+        return _example_gradients(game, count)
     objective = over_models(game.objective, count)
 
     def all_models(
         flat: Tensor, buffers: Buffers, batch: Buffers, second: Tensor, second_buffers: Buffers
-    ) -> tuple[Tensor, Buffers, Tensor, Tensor]:
-        flat = flat.detach().requires_grad_()
-        loss, after, right = objective(flat, buffers, batch, second, second_buffers)
-        return _derivative(loss, flat), _detached(after), loss.detach(), right
+    ) -> tuple[Parts, Buffers, Tensor, Tensor]:
+        weights = _leaves(game.network, flat)
+        loss, after, right = objective(weights, buffers, batch, second, second_buffers)
+        return _derivatives(loss, weights), _detached(after), loss.detach(), right
 
     return all_models
 
 
 def companion_gradients(
     game: Game, count: int
-) -> Callable[[Tensor, Buffers, Buffers, Tensor, Buffers], tuple[Tensor, Buffers]]:
-    """Gradients (K, Pc) of K companions' own losses, and their buffers."""
+) -> Callable[[Tensor, Buffers, Buffers, Tensor, Buffers], tuple[Parts, Buffers]]:
+    """Gradients by parameter of K companions' own losses, and their buffers."""
     objective = over_models(game.companion_objective, count)
 
     def all_models(
         flat: Tensor, buffers: Buffers, batch: Buffers, second: Tensor, second_buffers: Buffers
-    ) -> tuple[Tensor, Buffers]:
-        second = second.detach().requires_grad_()
-        loss, after = objective(flat, buffers, batch, second, second_buffers)
-        return _derivative(loss, second), _detached(after)
+    ) -> tuple[Parts, Buffers]:
+        assert game.companion is not None
+        weights = _leaves(game.companion, second)
+        loss, after = objective(flat, buffers, batch, weights, second_buffers)
+        return _derivatives(loss, weights), _detached(after)
 
     return all_models
 
 
-def _derivative(loss: Tensor, weights: Tensor) -> Tensor:
+def _example_gradients(
+    game: Game, count: int
+) -> Callable[[Tensor, Buffers, Buffers, Tensor, Buffers], tuple[Parts, Buffers, Tensor, Tensor]]:
+    stacked = over_models(game.example_gradients, count)
+
+    def all_models(*inputs: object) -> tuple[Parts, Buffers, Tensor, Tensor]:
+        gradient, after, loss, right = stacked(*inputs)
+        return list(game.network.views(gradient).values()), after, loss, right
+
+    return all_models
+
+
+def _leaves(network: Network, flat: Tensor) -> dict[str, Tensor]:
+    return {n: w.detach().requires_grad_() for n, w in network.views(flat).items()}
+
+
+def _derivatives(loss: Tensor, weights: Mapping[str, Tensor]) -> Parts:
+    leaves = list(weights.values())
     if not loss.requires_grad:
-        return torch.zeros_like(weights)
-    (gradient,) = torch.autograd.grad(
-        loss.sum(), weights, allow_unused=True, materialize_grads=True
-    )
-    return gradient
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    return list(torch.autograd.grad(loss.sum(), leaves, allow_unused=True, materialize_grads=True))
 
 
 def _detached(buffers: Buffers) -> Buffers:

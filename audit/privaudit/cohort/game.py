@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -52,17 +52,17 @@ class Game:
 
     def objective(
         self,
-        flat: Tensor,
+        weights: Mapping[str, Tensor],
         buffers: Buffers,
         batch: Buffers,
         second: Tensor,
         second_buffers: Buffers,
     ) -> tuple[Tensor, Buffers, Tensor]:
         """Loss of one step, to be differentiated, buffers and number of right answers."""
-        step, after = self._step(flat, buffers, batch, second, second_buffers)
+        step, after = self._step(weights, buffers, batch, second, second_buffers)
         loss = self.defense.loss(step)
         if self._penalty:
-            loss = loss + self.sparsifier.penalty(self.weights(flat))
+            loss = loss + self.sparsifier.penalty(Weights(weights, self.network.module))
         return loss, after, (step.logits.argmax(-1) == batch["y"]).sum()
 
     def example_gradients(
@@ -107,7 +107,7 @@ class Game:
         flat: Tensor,
         buffers: Buffers,
         batch: Buffers,
-        second: Tensor,
+        second: Mapping[str, Tensor],
         second_buffers: Buffers,
     ) -> tuple[Tensor, Buffers]:
         """The companion's own loss, to be differentiated, and its buffers."""
@@ -125,10 +125,10 @@ class Game:
 
     def _step(
         self,
-        flat: Tensor,
+        flat: Tensor | Mapping[str, Tensor],
         buffers: Buffers,
         batch: Buffers,
-        second: Tensor,
+        second: Tensor | Mapping[str, Tensor],
         second_buffers: Buffers,
     ) -> tuple[Step, Buffers]:
         key, x = batch["key"], batch["x"]
@@ -151,7 +151,9 @@ class Game:
         )
         return step, after
 
-    def _player(self, second: Tensor, held: Buffers, key: Tensor) -> Callable[..., Tensor]:
+    def _player(
+        self, second: Tensor | Mapping[str, Tensor], held: Buffers, key: Tensor
+    ) -> Callable[..., Tensor]:
         companion = self.companion
         assert companion is not None
 

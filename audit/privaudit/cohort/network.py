@@ -110,12 +110,16 @@ class Network:
         return torch.cat([otherwise[..., :0], *chosen], dim=-1)
 
     def forward(
-        self, flat: Tensor, buffers: Buffers, *inputs: Tensor, key: Tensor | None = None
+        self,
+        weights: Tensor | Mapping[str, Tensor],
+        buffers: Buffers,
+        *inputs: Tensor,
+        key: Tensor | None = None,
     ) -> tuple[Tensor, Buffers]:
         """Logits (B, C) of one model and its buffers afterwards.
 
         Args:
-            flat: (P,) weights.
+            weights: (P,), or by name.
             buffers: by name; not changed.
             inputs: what the module takes: normalised examples (B, ...).
             key: for dropout, which also means that the network trains; None to answer.
@@ -125,7 +129,8 @@ class Network:
         if key is not None:
             for i, name in enumerate(self._dropouts):
                 buffers[f"{name}.key"] = fold(key, i)
-        return functional_call(self.module, (self.views(flat), buffers), inputs), buffers
+        named = self.views(weights) if isinstance(weights, Tensor) else dict(weights)
+        return functional_call(self.module, (named, buffers), inputs), buffers
 
 
 def stack(modules: Sequence[nn.Module], dtype: torch.dtype) -> tuple[Tensor, Buffers]:
@@ -133,7 +138,8 @@ def stack(modules: Sequence[nn.Module], dtype: torch.dtype) -> tuple[Tensor, Buf
     flat = torch.stack(
         [
             torch.cat(
-                [torch.zeros(0), *(p.detach().reshape(-1) for p in m.parameters() if p.requires_grad)]
+                [torch.zeros(0)]
+                + [p.detach().reshape(-1) for p in m.parameters() if p.requires_grad]
             )
             for m in modules
         ]

@@ -1,4 +1,4 @@
-"""SGD and Adam over the stacked weights (K, P) of many models, in place."""
+"""SGD and Adam over the stacked weights of many models, in place."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+Parts = list[Tensor]  # of K models, (K, *shape) each
+
 
 class Optimizer:
-    """What `torch.optim.SGD` and `torch.optim.Adam` compute, for K models in one tensor.
+    """What `torch.optim.SGD` and `torch.optim.Adam` compute, for K models at once.
 
     Every model keeps its own momentum; a model that is not active keeps weights and momentum.
+
+    Args:
+        like: the weights by parameter, (K, *shape) each.
+        kind: how they move.
+        momentum: of SGD.
+        weight_decay: added to the gradient.
     """
 
     def __init__(
         self,
-        like: Tensor,
+        like: Parts,
         kind: Literal["sgd", "adam"],
         *,
         momentum: float = 0.0,
@@ -25,52 +33,55 @@ class Optimizer:
         self._kind = kind
         self._momentum = momentum
         self._weight_decay = weight_decay
-        self._first = torch.zeros_like(like)
-        self._second = torch.zeros_like(like) if kind == "adam" else None
-        self._steps = torch.zeros((len(like), 1), device=like.device, dtype=like.dtype)
+        zeros = torch.contiguous_format
+        self._first = [torch.zeros_like(w, memory_format=zeros) for w in like]
+        self._second = [torch.zeros_like(w, memory_format=zeros) for w in like if kind == "adam"]
+        # Each model's own number of steps, shaped to meet its weights.
+        self._steps = [torch.zeros_like(w[(slice(None), *[slice(1)] * (w.ndim - 1))]) for w in like]
 
     def step(
         self,
-        flat: Tensor,
-        gradient: Tensor,
+        weights: Parts,
+        gradients: Parts,
         lr: float,
-        trainable: Tensor | None = None,
+        trainable: Parts | None = None,
         active: Tensor | None = None,
     ) -> None:
         """Move the weights in place.
 
         Args:
-            flat: (K, P).
-            gradient: (K, P); overwritten.
+            weights: (K, *shape) each.
+            gradients: theirs; overwritten.
             lr: learning rate.
-            trainable: (K, P), 0 where a weight must stay bit for bit; None: all move.
-            active: (K, 1) bool: models that are still training; None: all.
+            trainable: theirs, 0 where a weight must stay bit for bit; None: all move.
+            active: (K,) bool: models that are still training; None: all.
         """
         before = None
         if active is not None:
-            before = (flat.clone(), self._first.clone(), self._steps.clone(), self._second)
-            before = (*before[:3], None if self._second is None else self._second.clone())
+            before = [part.clone() for part in self._all(weights)]
         if self._weight_decay:
-            gradient.add_(flat, alpha=self._weight_decay)
+            torch._foreach_add_(gradients, weights, alpha=self._weight_decay)
         if trainable is not None:
-            gradient.mul_(trainable)
-        self._move(flat, gradient, lr)
+            torch._foreach_mul_(gradients, trainable)
+        self._move(weights, gradients, lr)
         if before is not None and active is not None:
-            self._restore(flat, before, active)
+            for now, then in zip(self._all(weights), before, strict=True):
+                now.copy_(torch.where(active.view(-1, *[1] * (now.ndim - 1)), now, then))
 
-    def _move(self, flat: Tensor, gradient: Tensor, lr: float) -> None:
-        if self._second is None:
-            self._first.mul_(self._momentum).add_(gradient)
-            flat.sub_(self._first, alpha=lr)
+    def _all(self, weights: Parts) -> list[Tensor]:
+        return [*weights, *self._first, *self._second, *self._steps]
+
+    def _move(self, weights: Parts, gradients: Parts, lr: float) -> None:
+        if self._kind == "sgd":
+            torch._foreach_mul_(self._first, self._momentum)
+            torch._foreach_add_(self._first, gradients)
+            torch._foreach_sub_(weights, self._first, alpha=lr)
             return
-        self._steps += 1
-        self._first.lerp_(gradient, 0.1)
-        self._second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        scale = torch.sqrt(1 - 0.999**self._steps)
-        width = (self._second.sqrt() / scale).add_(1e-8)
-        flat.sub_(self._first / width * (lr / (1 - 0.9**self._steps)))
-
-    def _restore(self, flat: Tensor, before: tuple[Tensor | None, ...], active: Tensor) -> None:
-        for now, then in zip((flat, self._first, self._steps, self._second), before, strict=True):
-            if now is not None and then is not None:
-                now.copy_(torch.where(active, now, then))
+        for weight, gradient, first, second, steps in zip(
+            weights, gradients, self._first, self._second, self._steps, strict=True
+        ):
+            steps += 1
+            first.lerp_(gradient, 0.1)
+            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            width = (second.sqrt() / torch.sqrt(1 - 0.999**steps)).add_(1e-8)
+            weight.sub_(first / width * (lr / (1 - 0.9**steps)))

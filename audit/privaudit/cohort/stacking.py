@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from math import log2, prod
+from math import log2
 
 import torch
-from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from privaudit.cohort.batches import Batches
 from privaudit.cohort.game import Game
@@ -15,6 +15,8 @@ from privaudit.training import Training
 # Multiply-adds of a shared step up to which sharing gains more by saving overhead than it costs
 # in memory traffic. The CPU's is between a small CNN (16 models win) and ResNet-20 (2 lose).
 _WORK = {"cpu": 2**30, "cuda": 2**36}
+# Weights of a stack up to which they, their momentum and their gradients stay in a cache.
+_WEIGHTS = {"cpu": 2**20, "cuda": 2**30}
 _MOST = 64
 
 
@@ -24,8 +26,9 @@ def models_at_once(network: Network, data: Batches, game: Game, options: Trainin
     Gradients of single examples hold a copy of the weights per example, so they count, too.
     """
     work = step_work(network, data, game, options)
-    budget = _WORK.get(network.device.type, _WORK["cpu"])
-    return int(min(_MOST, 2 ** max(0, int(log2(max(1, budget / max(1, work)))))))
+    kind = network.device.type if network.device.type in _WORK else "cpu"
+    most = min(_MOST, _WORK[kind] / max(1, work), _WEIGHTS[kind] / max(1, network.size))
+    return int(2 ** max(0, int(log2(max(1, most)))))
 
 
 def step_work(network: Network, data: Batches, game: Game, options: Training) -> int:
@@ -38,23 +41,11 @@ def step_work(network: Network, data: Batches, game: Game, options: Training) ->
 
 def multiply_adds(network: Network, shape: tuple[int, ...]) -> int:
     """Of the convolutions and matrix products that one example (*shape) passes through."""
-    total = 0
-
-    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal total
-        own = sum(p.numel() for p in layer.parameters(recurse=False) if p.ndim > 1)
-        places = prod(output.shape[2:]) if output.ndim > 2 else 1
-        total += own * places
-
-    layers = [m for m in network.module.modules() if not list(m.children())]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
     training = network.module.training
     try:
         network.module.eval()
-        with torch.no_grad():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
             network.module(torch.zeros((1, *shape), device=network.device, dtype=network.dtype))
     finally:
         network.module.train(training)
-        for hook in hooks:
-            hook.remove()
-    return total
+    return int(counter.get_total_flops()) // 2

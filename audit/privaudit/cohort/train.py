@@ -143,18 +143,20 @@ class _Loop:
     ) -> None:
         self.game, self.data, self.now, self.rows = game, data, now, rows
         self.seeds, self.options = seeds, options
-        self.trainable = None if trainable is None else trainable.to(now.flat.dtype)
+        self.trainable = trainable
+        views = game.network.views
+        self.moving = None if trainable is None else _parts(views(trainable.to(now.flat.dtype)))
         self.count = len(rows)
         self.device = now.flat.device
         self.keys = torch.tensor(seeds, device=self.device)
         self.optimizer = Optimizer(
-            now.flat,
+            _parts(views(now.flat)),
             options.optimizer,
             momentum=options.momentum,
             weight_decay=options.weight_decay,
         )
         self.second_steps, self.second_lr = game.defense.companion_schedule()
-        self.second_optimizer = Optimizer(now.second, "adam")
+        self.second_optimizer = Optimizer(self._second_parts(), "adam")
         self.gradient = gradients(game, self.count)
         self.second_gradient = companion_gradients(game, self.count)
         self.project = over_models(game.project, self.count)
@@ -230,18 +232,18 @@ class _Loop:
 
     def _step(self, batch: Buffers, rate: float, some: Tensor | None) -> tuple[Tensor, Tensor]:
         before = self.now
-        column = None if some is None else some[:, None]
         if self.game.companion:
-            self._companion_steps(batch, column)
+            self._companion_steps(batch, some)
         gradient, buffers, loss, right = self.gradient(
             self.now.flat, self.now.buffers, batch, self.now.second, self.now.second_buffers
         )
         flat = self.now.flat.clone() if self.game.projects and some is not None else self.now.flat
-        self.optimizer.step(flat, gradient, rate, self.trainable, column)
+        parts = _parts(self.game.network.views(flat))
+        self.optimizer.step(parts, gradient, rate, self.moving, some)
         if self.game.projects:
             projected = self.project(flat, batch["epoch"])
             free = self.trainable
-            flat = projected if free is None else torch.where(free > 0, projected, flat)
+            flat = projected if free is None else torch.where(free, projected, flat)
         now = Weighed(flat, buffers, self.now.second, self.now.second_buffers)
         self.now = now if some is None else now.where(some, before)
         return loss, right
@@ -252,8 +254,12 @@ class _Loop:
             gradient, held = self.second_gradient(
                 now.flat, now.buffers, batch, now.second, now.second_buffers
             )
-            self.second_optimizer.step(now.second, gradient, self.second_lr, None, active)
+            self.second_optimizer.step(self._second_parts(), gradient, self.second_lr, None, active)
             self.now = Weighed(now.flat, now.buffers, now.second, held)
+
+    def _second_parts(self) -> list[Tensor]:
+        companion = self.game.companion
+        return [] if companion is None else _parts(companion.views(self.now.second))
 
     def _orders(self, role: str, epoch: int, size: int) -> list[Tensor]:
         return [
@@ -296,6 +302,10 @@ class _Loop:
             logits = answer(self.game.network, self.now.flat[k], buffers, self.data, rows)
             result[k] = (logits.argmax(-1) == self.data.y[rows]).double().mean().cpu()
         return result
+
+
+def _parts(named: Mapping[str, Tensor]) -> list[Tensor]:
+    return list(named.values())
 
 
 def _padded(parts: Sequence[Tensor]) -> Tensor:
