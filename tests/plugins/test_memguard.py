@@ -78,6 +78,7 @@ def labelled(logits: Tensor, y: Tensor) -> Tensor:
 def test_noise_is_that_of_the_algorithm_answer_by_answer(companion: Play) -> None:
     logits = some_logits(16)
     logits[8:, 0] += 9  # sure of themselves: the other scores hardly count as distortion
+    logits[0] = torch.tensor([1.0, -3.0, 0.8, 0.5])  # crosses where the label goes over
     shown = MemGuard(budget=2, iterations=60).respond(logits, companion)
     found = torch.stack([alone(one, companion, 60) for one in logits])
     helps = companion(found, logits).abs() < companion(logits, logits).abs()
