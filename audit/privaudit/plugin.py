@@ -92,10 +92,12 @@ class Sparsifier(Plugin):
     Attributes:
         tunes: whether `sparsify` fine-tunes (`fit(tune=True)`), so that a defense that acts in
             fine-tuning only has its say.
+        during: "all", or "train" where `penalty` and `project` act before fine-tuning only.
     """
 
     kind: ClassVar[str] = "sparsifier"
     tunes: ClassVar[bool] = False
+    during: ClassVar[str] = "all"
 
     def prepare(self, module: nn.Module) -> nn.Module:
         """Replace layers before training; called for each model under its own seed."""
@@ -167,6 +169,18 @@ class Defense(Plugin):
     per_example: ClassVar[bool] = False
     sampling: ClassVar[str] = "shuffle"
     during: ClassVar[str] = "all"
+
+    def refusal(self, split: SplitOptions) -> str | None:
+        """Why a recipe's split cannot serve this defense, and which setting would; None if it can.
+
+        Asked before anything is trained.
+        """
+        if self.reference and not split.reference:
+            return (
+                "trains with reference examples: set split.reference to more than 0 "
+                f"(got {split.reference})"
+            )
+        return None
 
     def schedule(self, training: Training) -> Training:
         """The options of a training in which this defense is in force, changed."""

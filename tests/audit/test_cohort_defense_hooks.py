@@ -217,7 +217,8 @@ def test_answers_pass_the_trained_companion(make_cohort: Make) -> None:
     outputs = answers(cohort, audited).logits[:, 0]
     plain = cohort.logits()
     for m in range(3):
-        weight, bias = cohort.each()[m].second[0].split([10, 1])
+        second = cohort.each()[m].second[0]
+        weight, bias = second[:10], second[10]
         assert (outputs[m] - plain[m] - (plain[m] @ weight + bias)[:, None]).abs().max() < 1e-12
 
 
@@ -233,3 +234,23 @@ def test_notes_belong_to_one_level_and_one_fork(make_cohort: Make) -> None:
     assert cohort.take_notes() == {}
     with pytest.raises(PluginError, match=r"note\('size'\).*3 models"):
         cohort.note("size", torch.zeros(2))
+
+
+def test_pruned_weights_take_no_part_in_a_clipped_norm(make_cohort: Make) -> None:
+    """With every gradient clipped, what moves has the norm that the bound leaves to it alone."""
+    cohort = make_cohort([16], defense=Sampled(bound=1e-3), epochs=1, momentum=0, lr=1.0)
+    cohort.prune(keep=0.1)
+    before = cohort.each()[0].flat[0]
+    cohort.fit()
+    moved = cohort.each()[0].flat[0] - before
+    rows = cohort._rows[0].member
+    module = cohort.network
+    total = torch.zeros_like(before)
+    x, y = cohort.data.plain(rows), cohort.data.y[rows]
+    kept = cohort.kept[0]
+    for row in range(16):
+        flat = before.clone().requires_grad_()
+        loss = cross_entropy(module.forward(flat, {}, x[row][None])[0], y[row][None])
+        own = torch.autograd.grad(loss, flat)[0] * kept
+        total -= own * min(1.0, 1e-3 / float(own.norm())) / 16
+    assert (moved - total).abs().max() < 1e-12

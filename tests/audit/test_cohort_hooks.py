@@ -384,3 +384,16 @@ def test_a_defense_given_to_fit_is_in_force_for_that_fit(make_cohort: Make) -> N
     assert_close(given, weights_of(make_cohort(MEMBERS, defense=Smoothed())))
     with pytest.raises(PluginError, match="second network"):
         cohort.fit(defense=MinMax())
+
+
+def test_a_penalty_may_rest_in_fine_tuning(make_cohort: Make) -> None:
+    class Resting(Ridge):
+        during: ClassVar[str] = "train"
+
+    free, resting = (make_cohort(sparsifier=s) for s in (Ridge(strength=0), Resting(strength=1)))
+    free.fit(tune=True)
+    resting.fit(tune=True)
+    assert_close(free.weights, resting.weights)
+    resting.fit()
+    free.fit()
+    assert not torch.equal(free.weights["1.weight"], resting.weights["1.weight"])

@@ -39,6 +39,7 @@ OPTIONS: dict[str, Callable[[Path], dict[str, object]]] = {
     "table": table,
     "imp": lambda folder: {"rounds": 2},
     **dict.fromkeys(("resnet18", "vgg16_bn"), lambda folder: {"width": 8}),
+    "memguard": lambda folder: {"iterations": 20},
     **dict.fromkeys(("nn", "nn_cls", "nn_top3", "samia"), lambda folder: {"epochs": 2}),
 }
 

@@ -174,13 +174,19 @@ class Cohort(Models):
             loss: of logits (B, C) and labels (B,), differentiable, a mean over its batch.
             rows: "member", "validation" or "reference": over which of each model's examples.
         """
-        chosen = [getattr(r, rows) for r in self._rows]
+        chosen = self.rows(rows)
         owner = (self.sparsifier, self.defense)
         flat = mean_gradients(self._units, self._state.weights, loss, chosen, owner)
         return self._network.views(flat)
 
     def logits(self, x: Tensor | None = None) -> Tensor:
-        """Answers (M, N, C) of all models to all examples, or to x (n, ...) in their units."""
+        """Answers (M, N, C) of all models to all examples, or to x (n, ...) in their units.
+
+        Zeros in a plan that lacks a training.
+        """
+        if self._units.waits:
+            count = len(self._data.y) if x is None else len(x)
+            return torch.zeros(len(self), count, len(self._data.examples.classes))
         data = self._data if x is None else self._data.on(x)
         rows = torch.arange(len(data.y), device=self._network.device)
         return torch.stack(
@@ -192,6 +198,10 @@ class Cohort(Models):
             ]
         ).cpu()
 
+    def rows(self, role: str) -> list[Tensor]:
+        """Each model's examples (n,) int64 of a role: "member", "validation" or "reference"."""
+        return [getattr(rows, role) for rows in self._rows]
+
     def companions(self) -> list[Callable[..., Tensor] | None]:
         """Each model's trained second player, called as `companion(logits, y)` on the host."""
         network, weights = self._companion, self._state.weights
@@ -199,10 +209,10 @@ class Cohort(Models):
             return [None] * len(self)
 
         def of(model: int) -> Callable[..., Tensor]:
+            flat = weights.second[model].to(network.device)
             buffers = {n: b[model].to(network.device) for n, b in weights.second_buffers.items()}
 
             def play(*inputs: Tensor) -> Tensor:
-                flat = weights.second[model].to(network.device)
                 moved = [i.to(network.device) for i in inputs]
                 return network.forward(flat, buffers, *moved)[0].cpu()
 
@@ -227,7 +237,7 @@ class Cohort(Models):
     def _fit(self, tune: bool, defense: Defense | None, changes: Mapping[str, object]) -> Fit:
         in_force, companion = self._in_force(tune, defense)
         fit = Fit(
-            game=Game(self._network, self.sparsifier, in_force, companion),
+            game=Game(self._network, self.sparsifier, in_force, companion, tune),
             options=in_force.schedule(self._options(changes)),
             start=self._state.weights,
             trainable=self._trainable(),

@@ -25,7 +25,12 @@ class Game:
     Every function takes the model's weights (P,), its buffers, its batch and the companion's
     weights (Pc,) and buffers; Pc is 0 without a companion. A batch holds `x` (B, ...), `y` (B,),
     `key`, `epoch`, for a defense that asks `reference_x` and `reference_y`, and where batches
-    differ in size `real` (B,) bool and `count`, how many examples they have on average.
+    differ in size `real` (B,) bool and `count`, how many examples they have on average; for
+    gradients of single examples `free` (P,), 0 where a weight stays as it is.
+
+    Attributes:
+        shapes: whether the sparsifier's `penalty` and `project` have a say.
+        projects: whether it has a projection and that is in force.
     """
 
     def __init__(
@@ -34,14 +39,16 @@ class Game:
         sparsifier: Sparsifier,
         defense: Defense,
         companion: Network | None,
+        tuning: bool = False,
     ) -> None:
         self.network = network
         self.defense = defense
         self.companion = companion
         self.sparsifier = sparsifier
-        self._penalty = overrides(sparsifier, "penalty")
+        self.shapes = sparsifier.during == "all" or not tuning
+        self._penalty = self.shapes and overrides(sparsifier, "penalty")
         self._inputs = overrides(defense, "inputs")
-        self.projects = overrides(sparsifier, "project")
+        self.projects = self.shapes and overrides(sparsifier, "project")
         if defense.per_example:
             refuse_batch_norm(network.module, defense)
         elif defense.sampling == "poisson":
@@ -83,6 +90,8 @@ class Game:
                 return self.defense.loss(step), step.logits
 
             gradient, (loss, logits) = grad_and_value(objective, has_aux=True)(flat)
+            if "free" in batch:  # what cannot move takes no part in a clipped norm
+                gradient = gradient * batch["free"]
             right = (logits.argmax(-1) == own["y"]).sum()
             return self.defense.example_gradient(gradient), loss.detach(), right
 

@@ -26,7 +26,10 @@ def mean_gradients(
 
     A unit of the journal like a fit, where the loss can be told apart from others: a GPU does
     not repeat gradients to the bit, and masks made from them must not change on resuming.
+    Zeros in a plan that lacks a training.
     """
+    if units.waits:
+        return torch.zeros_like(weights.flat)
     common = _identity(units, loss, owner)
     result = []
     for m, chosen in enumerate(rows):

@@ -197,6 +197,8 @@ class _Loop:
         if real is not None:
             sizes = torch.tensor([len(r.member) for r in self.rows]) / steps
             common["count"] = sizes.to(self.now.flat)
+        if self.game.defense.per_example and self.trainable is not None:
+            common["free"] = self.trainable.to(self.now.flat.dtype)
         loss = torch.zeros(self.count, device=self.device, dtype=torch.float64)
         right = torch.zeros(self.count, device=self.device, dtype=torch.int64)
         for s in range(int(steps[running].max())):

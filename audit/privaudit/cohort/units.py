@@ -28,7 +28,7 @@ _TRAINS = (
 )  # fmt: skip
 # Below these a fit is over sooner than its parts are sent out; multiply-adds, and steps.
 _WORTH, _MANY_STEPS = 2**35, 2000
-_SHAPES = ("prepare", "penalty", "project")
+_SHAPES = ("penalty", "project")
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,11 @@ class Units:
             most = min(most, -(-models // len(helpers)))
         return fit.options.stack or most
 
+    @property
+    def waits(self) -> bool:
+        """Whether a plan has found something to train, so that later weights are not known."""
+        return self._waiting is not None
+
     def seconds_per_step(self) -> float:
         """Seconds that a step of one model takes in the first fit a plan found work in.
 
@@ -243,6 +248,8 @@ def _hooks(game: Game) -> list[Sparsifier | Defense | str]:
     hooks: list[Sparsifier | Defense | str] = ["sparsifier", "defense"]
     if game.defense.per_example or any(overrides(game.defense, name) for name in _TRAINS):
         hooks.append(game.defense)
-    if any(overrides(game.sparsifier, name) for name in _SHAPES):
+    if overrides(game.sparsifier, "prepare") or (
+        game.shapes and any(overrides(game.sparsifier, name) for name in _SHAPES)
+    ):
         hooks.insert(1, game.sparsifier)
     return hooks

@@ -60,14 +60,10 @@ def _refused(recipe: Recipe) -> Iterator[Mistake]:
             yield Mistake(("attacks", index), f"{entry.plugin.name!r} {refusal}")
 
 
-def _reference(recipe: Recipe) -> Iterator[Mistake]:
+def _refused_defenses(recipe: Recipe) -> Iterator[Mistake]:
     for index, entry in enumerate(recipe.defenses):
-        if entry.plugin.reference and not recipe.split.reference:
-            message = (
-                f"{entry.plugin.name!r} trains with reference examples: "
-                f"set split.reference to more than 0 (got {recipe.split.reference})"
-            )
-            yield Mistake(("defenses", index), message)
+        if refusal := entry.plugin.refusal(recipe.split):
+            yield Mistake(("defenses", index), f"{entry.plugin.name!r} {refusal}")
 
 
 def _tuning(recipe: Recipe) -> Iterator[Mistake]:
@@ -143,10 +139,10 @@ _CHECKS: list[tuple[str, Callable[[Recipe], Iterator[Mistake]]]] = [
     ("shadows", _pairs),
     ("shadows", _enough_shadows),
     ("shadows", _refused),
-    ("split.reference", _reference),
+    ("split", _refused_defenses),
     ("sparsifiers", _tuning),
     ("sparsifiers", _labels),
-    ("sparsifiers", _subjects),
+    ("defenses", _subjects),
     ("training.milestones", _milestones),
     ("target", _target),
 ]

@@ -31,12 +31,16 @@ def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> S
         subject.defense if defense == "same" else defense,
         subject.defense_label,
     )
+    training = combined(recipe.training, believed_sparsifier.training, believed_defense.training)
+    found = believed_sparsifier.plugin, believed_defense.plugin, training
+    if found == (subject.sparsifier, subject.defense, subject.training):
+        return subject
     return replace(
         subject,
         label=f"{subject.label}, believed {believed_sparsifier.title} + {believed_defense.title}",
         sparsifier=believed_sparsifier.plugin,
         defense=believed_defense.plugin,
-        training=combined(recipe.training, believed_sparsifier.training, believed_defense.training),
+        training=training,
     )
 
 

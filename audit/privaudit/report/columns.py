@@ -164,7 +164,8 @@ def _note(summary: Summary | None, style: Style) -> str:
     if summary is None:
         return style.missing
     mean = f"{summary.mean:.3g}"
-    spread = "" if not summary.std else f" {style.plus_minus} {summary.std:.2g}"
+    exact = summary.std is None or summary.std <= 1e-9 * abs(summary.mean)
+    spread = "" if exact else f" {style.plus_minus} {summary.std:.2g}"
     return mean + spread
 
 

@@ -85,7 +85,8 @@ def train(network: nn.Module, x: Tensor, member: Tensor, epochs: int, learning_r
     """
     _initialise(network)
     # The first torch.optim.SGD of a process imports torch's compiler, which takes seconds.
-    weights, gradient = _flat(network)
+    parameters = list(network.parameters())
+    weights = [p.detach() for p in parameters]
     sgd = Optimizer(weights, "sgd", momentum=_MOMENTUM, weight_decay=_WEIGHT_DECAY)
     y = member.long()
     balance = len(y) / (2 * torch.bincount(y, minlength=2).to(x.dtype))
@@ -93,11 +94,8 @@ def train(network: nn.Module, x: Tensor, member: Tensor, epochs: int, learning_r
     for epoch in range(epochs):
         lr = learning_rate * 0.1 ** ((epoch >= epochs // 2) + (epoch >= epochs * 3 // 4))
         for rows in torch.randperm(len(x)).tensor_split(ceil(len(x) / _BATCH)):
-            gradient.zero_()
             loss = cross_entropy(network(x[rows]), y[rows], balance, reduction="sum") / len(rows)
-            torch.autograd.backward(loss)
-            with torch.no_grad():
-                sgd.step(weights, gradient, lr)
+            sgd.step(weights, list(torch.autograd.grad(loss, parameters)), lr)
     network.eval()
 
 
@@ -107,16 +105,3 @@ def _initialise(network: nn.Module) -> None:
         if type(module) is nn.Linear:
             nn.init.xavier_normal_(module.weight)
             nn.init.zeros_(module.bias)
-
-
-def _flat(network: nn.Module) -> tuple[Tensor, Tensor]:
-    """All weights and their gradients, (1, P) each, which the network's parameters now view."""
-    parameters = list(network.parameters())
-    weights = torch.cat([p.detach().flatten() for p in parameters])[None]
-    gradient = torch.zeros_like(weights)
-    sizes = [p.numel() for p in parameters]
-    for p, w, g in zip(
-        parameters, torch.split(weights[0], sizes), torch.split(gradient[0], sizes), strict=True
-    ):
-        p.data, p.grad = w.view_as(p), g.view_as(p)
-    return weights, gradient

@@ -63,14 +63,10 @@ class CriticalWeightsRewinding(privaudit.Defense):
 
     def refusal(self, split: privaudit.SplitOptions) -> str | None:
         """Why a recipe's split cannot serve this defense, and which setting would."""
-        if self.defense.reference and not split.reference:
-            return (
-                f"fine-tunes with {self.defense.name!r}, which trains with reference examples: "
-                f"set split.reference to more than 0 (got {split.reference})"
-            )
         if not split.reference and not split.validation:
             return "compares with examples no network has seen: set split.validation above 0"
-        return None
+        inner = self.defense.refusal(split)
+        return inner and f"fine-tunes with {self.defense.name!r}, which {inner}"
 
     def finish(self, cohort: privaudit.Cohort) -> None:
         """Score, rewind, fine-tune.
@@ -103,7 +99,8 @@ class CriticalWeightsRewinding(privaudit.Defense):
 
 def _unseen(cohort: privaudit.Cohort) -> list[Tensor]:
     """Rows (n,) of each model that were in none of its trainings."""
-    rows = [r.reference if len(r.reference) else r.validation for r in cohort._rows]
+    both = zip(cohort.rows("reference"), cohort.rows("validation"), strict=True)
+    rows = [reference if len(reference) else validation for reference, validation in both]
     if not all(len(r) for r in rows):
         raise privaudit.PluginError(
             "defense 'cwrf' compares with examples that a network has not seen, and a model has "

@@ -15,8 +15,7 @@ class EarlyStopping(privaudit.Defense):
     """End every training in which it is in force early, by one of three rules.
 
     A level is audited at the best validation epoch whether there is this defense or not, so what
-    is left of it is that no later epoch can be the best. `patience` waits for validation examples
-    and does nothing in a split that has none.
+    is left of it is that no later epoch can be the best. `patience` needs validation examples.
     """
 
     paper: ClassVar[str] = "Caruana, Lawrence & Giles 2000, Overfitting in neural nets"
@@ -44,6 +43,12 @@ class EarlyStopping(privaudit.Defense):
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are two ways to stop: give one")
         return self
+
+    def refusal(self, split: privaudit.SplitOptions) -> str | None:
+        """Patience has nothing to wait for without validation examples."""
+        if self.patience is not None and not split.validation:
+            return "with `patience` waits for a better validation: set split.validation above 0"
+        return super().refusal(split)
 
     def schedule(self, training: Training) -> Training:
         """The schedule, whose learning rates stay as they are, with an earlier end."""

@@ -32,6 +32,7 @@ class MIAPruning(privaudit.Sparsifier):
         "Wang et al. 2021, Against membership inference attack: pruning is all you need"
     )
     tunes: ClassVar[bool] = True
+    during: ClassVar[str] = "train"
     name: Literal["mia_pruning"] = "mia_pruning"
     density: float = Field(0.1, gt=0, lt=1, description="share of the weights that stays")
     scope: Literal["global", "layer"] = Field(
