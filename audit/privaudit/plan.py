@@ -55,13 +55,13 @@ def plan(place: Workplace) -> list[SubjectPlan]:
     if len(place.trained) == 0:
         return [_untrained(place, subject) for subject in place.recipe.subjects()]
     rows: list[SubjectPlan] = []
-    trained = list(place.recipe.subjects())
+    believed: list[Subject] = []
     for subject in place.recipe.subjects():
         row, sparse = _planned(place, subject)
         rows.append(row)
         for other in _beliefs(place, subject):
-            if not any(_made_alike(other, known) for known in trained):
-                trained.append(other)
+            if not any(_made_alike(other, known) for known in believed):
+                believed.append(other)
                 rows.append(_planned(place, other)[0])
         if place.recipe.matched and sparse:
             rows.append(_control(place, subject, sparse))
