@@ -7,8 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from itertools import pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import typer.main
@@ -16,16 +20,28 @@ import typer.main
 import privaudit
 from privaudit.cli import app
 from privaudit.host import load_plugins
-from privaudit.plugin import KINDS, Plugin
+from privaudit.plugin import KINDS, Defense, Plugin
 from privaudit.recipe import Recipe, SplitOptions, load_recipe
 from privaudit.testing import check_plugin
 from privaudit.training import Training
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def section(heading: str) -> str:
+    return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def row(heading: str, first_cell: str) -> str:
+    """The one row of a section's tables that begins so."""
+    (found,) = [x for x in section(heading).splitlines() if x.startswith(f"| {first_cell}")]
+    return found
 
 
 def test_the_two_commands_are_there() -> None:
@@ -95,20 +111,83 @@ def test_every_recipe_key_is_in_the_reference(
     assert not missing
 
 
-def test_every_command_is_in_the_reference() -> None:
+def test_every_command_is_in_the_reference_with_its_options() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    table = README.partition("## Commands")[2].partition("## How to read")[0]
-    assert all(f"`privaudit {name}" in table for name in commands)
+    for name, command in commands.items():
+        if hasattr(command, "commands"):
+            continue
+        told = row("Commands", f"`privaudit {name}")
+        options = [option for each in command.params for option in each.opts if option[0] == "-"]
+        assert not [option for option in options if not re.search(rf"{option}\b", told)], name
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_method_of_every_kind_is_in_the_table(kind: type[Plugin]) -> None:
-    table = README.partition("## First plugin")[2].partition("## Recipe reference")[0]
-    row = next(line for line in table.splitlines() if line.startswith(f"| `{kind.__name__}`"))
+def test_what_a_kind_of_plugin_may_write_is_in_the_table(kind: type[Plugin]) -> None:
+    told = row("First plugin", f"`{kind.__name__}`")
     own = [n for n, v in vars(kind).items() if inspect.isfunction(v) and not n.startswith("_")]
-    assert not [name for name in own if name not in row]
+    own += kind.__class_vars__ & set(vars(kind)) - {"kind"}
+    assert not [name for name in own if not re.search(rf"`{name}\b", told)]
 
 
-def test_every_shipped_recipe_is_in_the_table() -> None:
-    names = [path.stem for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml")]
-    assert all(f"| `{name}` |" in README for name in names)
+def test_arguments_are_those_of_the_contract() -> None:
+    told = row("First plugin", "`Defense`")
+    for name, arguments in re.findall(r"`(\w+)\(([^)]*)\)`", told):
+        wanted = list(inspect.signature(getattr(Defense, name)).parameters)[1:]
+        assert arguments.split(", ") == wanted, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_built_in_plugins_are_those_of_the_table(kind: type[Plugin]) -> None:
+    named = set(re.findall(r"`(\w+)`", row("Built-in plugins", kind.kind)))
+    provided = load_plugins().provided
+    ours = {p.name for p in provided if p.kind == kind.kind and p.distribution == "privaudit"}
+    assert named == ours
+
+
+def test_all_that_is_said_of_a_cohort_is_there(make_cohort: Callable[[], privaudit.Cohort]) -> None:
+    said = re.search(r"move it by(.*?)Two modules", section("First plugin"), flags=re.DOTALL)
+    assert said
+    names = re.findall(r"`(\w+)", said[1])
+    assert {"fit", "prune_where", "note", "rows"} <= set(names)
+    assert not [name for name in names if not hasattr(make_cohort(), name)]
+
+
+def test_what_is_named_in_python_can_be_imported() -> None:
+    for name in set(re.findall(r"\bprivaudit(?:\.[A-Za-z_]+)+", README)):
+        resolve_name(name)
+
+
+def test_extras_are_those_of_the_distribution() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = set(re.findall(r"`privaudit\[(\w+)\]`", README))
+    assert named == set(project["optional-dependencies"]) - {"test"}
+
+
+def test_every_note_of_a_built_in_plugin_is_explained() -> None:
+    sources = [path.read_text() for path in (ROOT / "plugins").rglob("*.py")]
+    notes = {name for text in sources for name in re.findall(r'\.note\(\s*"([^"]+)"', text)}
+    assert notes
+    assert not [name for name in notes if f"**{name}**" not in section("How to read the table")]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_in_the_table_with_its_cost(path: Path) -> None:
+    table = [line.split("|") for line in section("First audit").splitlines() if line[:1] == "|"]
+    (cells,) = [cells for cells in table if f"`{path.stem}`" in cells[1]]
+    cost = re.search(r"\((?:about )?(\w+ minutes?) on 2 CPU cores", path.read_text())
+    assert cells[3].strip() == (f"{cost[1]} on 2 cores" if cost else "one GPU")
+
+
+def test_links_lead_to_files_of_ours() -> None:
+    targets = [t for t in re.findall(r"\]\(([^)#]+)", README) if "://" not in t]
+    assert "recipes/README.md" in targets
+    assert not [target for target in targets if not (ROOT / target).exists()]
+
+
+def test_the_recipe_behind_the_defenses_is_right() -> None:
+    command = next(b for b in blocks("console") if b.startswith("privaudit run attacks_digits"))
+    words = shlex.split(command.replace("\\\n", " "))
+    changes = [value for flag, value in pairwise(words) if flag == "--set"]
+    recipe = load_recipe(words[2], changes)
+    table = section("Which defense?")
+    assert all(f"| {subject.defense_label}" in table for subject in recipe.subjects())
