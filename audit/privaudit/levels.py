@@ -36,7 +36,7 @@ class Workplace:
         device: where training happens.
         journal: finished trainings.
         on_event: told about progress.
-        memory: bytes that the weights of one cohort may take; more models make several cohorts.
+        memory: bytes that may be used; models whose weights need more make several cohorts.
         given: the target of every seed, where it was trained elsewhere.
         workers: processes to train in.
     """

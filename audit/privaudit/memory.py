@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 from contextlib import suppress
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _LARGE = 2**30
@@ -28,3 +30,15 @@ def keep_freed_memory() -> bool:
             libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
         )
     return False
+
+
+def free_memory() -> int:
+    """Bytes of the host's memory that could be had without swapping, or half of all of it."""
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):
+        return 8 * 2**30  # where the system does not tell

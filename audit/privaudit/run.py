@@ -24,6 +24,7 @@ from privaudit.given import given_target, joined
 from privaudit.host import Plugins, load_plugins
 from privaudit.inputs import Inputs
 from privaudit.levels import DENSE, Level, Workplace, control_of, controls, levels
+from privaudit.memory import free_memory
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import essence
 from privaudit.result import RunResult, load_run, model_path, save_run
@@ -40,6 +41,7 @@ def run(
     plugins: Plugins | None = None,
     on_event: Callable[[Event], None] | None = None,
     processes: int = 1,
+    memory: int | None = None,
 ) -> RunResult:
     """Do everything a recipe asks for, and keep the results in a folder.
 
@@ -56,6 +58,8 @@ def run(
         processes: how many of one thread each train on a CPU; 1 trains in this process, with all
             its threads. More than 1 needs a program that multiprocessing can start again: a
             script under `if __name__ == "__main__"`.
+        memory: bytes of this machine that may be used; three quarters of what is free if not
+            given.
 
     Raises:
         PrivauditError: whatever the user can mend.
@@ -69,7 +73,14 @@ def run(
     if finished:
         return finished
     with _workers(device, processes) as workers:
-        place = workplace(recipe, device=device, cache=cache, on_event=on_event, workers=workers)
+        place = workplace(
+            recipe,
+            device=device,
+            cache=cache,
+            on_event=on_event,
+            workers=workers,
+            memory=memory,
+        )
         auditor, stacks = _audited(place, folder)
     environment = describe(place.device, made_by["plugins"]) | made_by
     environment |= {"stack": stacks, "processes": 1 if workers is None else processes}
@@ -116,6 +127,7 @@ def workplace(
     cache: Path | None = None,
     on_event: Callable[[Event], None] | None = None,
     workers: Workers | None = None,
+    memory: int | None = None,
 ) -> Workplace:
     """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
@@ -129,6 +141,8 @@ def workplace(
         ensemble = make_ensemble(recipe, len(examples), sizes)
         role = ensemble.role[ensemble.targets[0]]
         given = given_target(recipe, recipe.target, examples, role, chosen)
+    memory = free_memory() * 3 // 4 if memory is None else memory
+    _check_memory(recipe, examples, len(ensemble.seeds), memory)
     return Workplace(
         recipe,
         examples,
@@ -136,9 +150,23 @@ def workplace(
         chosen,
         Journal(folder / "units"),
         on_event or (lambda event: None),
+        memory=memory,
         given=given,
         workers=workers,
     )
+
+
+def _check_memory(recipe: Recipe, examples: Examples, models: int, memory: int) -> None:
+    """All models' answers of a level are held at once, for attacks compare them."""
+    attacks = [attack for _, attack in recipe.attack_entries()]
+    asked = max(a.queries for a in attacks) + max(a.noise for a in attacks)
+    needed = 4 * models * len(examples) * len(examples.classes) * asked
+    if needed > memory:
+        raise RecipeError(
+            f"the answers of {models} networks to {len(examples):,} examples, each asked {asked} "
+            f"times, take {needed / 2**30:.1f} GiB, and {memory / 2**30:.1f} GiB may be used: "
+            "lower shadows or seeds, choose attacks with fewer queries, or raise --memory"
+        )
 
 
 def _check_augmentation(recipe: Recipe, examples: Examples) -> None:

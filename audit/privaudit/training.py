@@ -7,6 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+SPEED = ("stack", "compile")  # options that change how fast it goes, not where
+
 
 class Training(BaseModel):
     """One schedule, restarted by every `fit`."""
@@ -31,7 +33,14 @@ class Training(BaseModel):
     stop_after: int | None = Field(
         None, ge=1, description="end after so many epochs of the schedule, which stays as it is"
     )
-    precision: Literal["fp32", "fp64"] = Field("fp32", description="of weights and arithmetic")
+    precision: Literal["auto", "fp32", "bf16", "fp64"] = Field(
+        "fp32",
+        description="bf16: products in training, weights stay fp32; fp64: everything; "
+        "auto: bf16 on a GPU that has it, else fp32",
+    )
+    compile: bool = Field(
+        False, description="compile the training step: slow to start, for long runs on a GPU"
+    )
     stack: int | None = Field(
         None, ge=1, description="models that share a step; chosen by device and size if not given"
     )

@@ -45,6 +45,17 @@ _Processes = Annotated[
 ]
 
 
+_Memory = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        metavar="GIB",
+        help="How much memory may be used; three quarters of what is free if not given.",
+        show_default=False,
+    ),
+]
+
+
 def run(
     recipe: _Recipe,
     changes: _Set = None,
@@ -52,6 +63,7 @@ def run(
     device: _Device = "auto",
     cache: _Cache = None,
     processes: _Processes = None,
+    memory: _Memory = None,
     dry_run: _Plan = False,
 ) -> None:
     """Train, make sparse, attack, and compare; what was done before is not done again."""
@@ -83,6 +95,7 @@ def run(
             cache=cache,
             on_event=progress,
             processes=processes or get_num_threads(),
+            memory=None if memory is None else int(memory * 2**30),
         )
     print_table([result], Console())
     errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)

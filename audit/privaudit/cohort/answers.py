@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn.functional import cross_entropy
 
+from privaudit.cohort.asking import Asker
 from privaudit.cohort.cohort import Cohort
 from privaudit.cohort.train import Weighed
 from privaudit.keys import derive
@@ -17,7 +18,7 @@ from privaudit.plugin import overrides
 from privaudit.values import Outputs
 
 _BLOCK = 1000  # examples answered at once; noise is drawn block by block, so it must not change
-_NUMBERS = 2**26  # of per-example gradients held at once
+_NUMBERS = 2**24  # of per-example gradients held at once
 
 
 @torch.no_grad()
@@ -50,26 +51,29 @@ def answers(
     count, classes = len(data.y), len(data.examples.classes)
     logits = torch.zeros((len(models), queries, count, classes), dtype=network.dtype)
     noisy = torch.full((len(models), noise, count, classes), torch.nan, dtype=network.dtype)
+    buffers = [{n: b[0] for n, b in model.buffers.items()} for model in models]
+    asker = Asker(network)
 
-    def ask(model: Weighed, x: Tensor) -> Tensor:
-        buffers = {n: b[0] for n, b in model.buffers.items()}
-        return network.forward(model.flat[0], buffers, x)[0].cpu()
+    def ask(m: int, x: Tensor) -> Tensor:
+        return asker(models[m].flat[0], buffers[m], x).cpu()
 
     with _exact():
-        for b, rows in enumerate(torch.split(torch.arange(count), _BLOCK)):
-            on_device = rows.to(network.device)
-            x = data.plain(on_device)
+        for b, start in enumerate(range(0, count, _BLOCK)):
+            block = slice(start, start + _BLOCK)
+            rows = torch.arange(count, device=network.device)[block]
+            x = data.plain(rows)
             for q in range(queries):
                 key = torch.tensor([derive(0, "query", q, b)], device=network.device)
-                asked = x if q == 0 else data.augmented(on_device[None], key)[0]
-                for m, model in enumerate(models):
-                    logits[m, q, rows] = ask(model, asked)
+                asked = x if q == 0 else data.augmented(rows[None], key)[0]
+                for m in range(len(models)):
+                    logits[m, q, block] = ask(m, asked)
+            own = [a.nonzero()[:, 0] for a in audited[:, block]] if noise else []
             for d in range(noise):
                 asked = x + noise_scale * _noise(x, derive(0, "noise", d, b))
-                for m, model in enumerate(models):
-                    own = audited[m, rows]
-                    if bool(own.any()):
-                        noisy[m, d, rows[own]] = ask(model, asked[own.to(network.device)])
+                for m, chosen in enumerate(own):
+                    if len(chosen):
+                        some = asked.index_select(0, chosen.to(network.device))
+                        noisy[m, d, block].index_copy_(0, chosen, ask(m, some))
         norms = None
         if gradient_norm:
             norms = torch.stack(

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from privaudit.keys import derive, fold, uniform
 from privaudit.values import Examples
 
+_SMALL = 2**23  # numbers of a dataset that is kept normalised, too
 _FLIP, _DOWN, _RIGHT = 101, 102, 103  # purposes of a step's key
 
 
@@ -32,6 +33,7 @@ class Batches:
         self._flip = bool(augmentation and augmentation.flip and image)
         self._crop = augmentation.crop if augmentation and image else 0
         self._x = examples.x.to(device)
+        self._ready = self._normalise(self._x).flatten(1) if self._x.numel() <= _SMALL else None
         if self._crop:
             c = self._crop
             height, width = examples.shape[1:]
@@ -40,7 +42,10 @@ class Batches:
 
     def plain(self, rows: Tensor) -> Tensor:
         """Normalised examples (*rows.shape, ...) as they are."""
-        return self._normalise(self._x[rows])
+        if self._ready is None:
+            return self._arranged(self._normalise(self._x[rows]))
+        chosen = self._ready.index_select(0, rows.flatten())
+        return self._arranged(chosen.view(rows.shape + self._x.shape[1:]))
 
     def on(self, x: Tensor) -> Batches:
         """The same for other examples (n, ...) in the dataset's units; their labels are unknown."""
@@ -66,7 +71,7 @@ class Batches:
         if self._flip:
             flip = uniform(fold(key, _FLIP), count) < 0.5
             x = torch.where(flip[..., None, None, None], x.flip(-1), x)
-        return self._normalise(x)
+        return self._arranged(self._normalise(x))
 
     @property
     def augments(self) -> bool:
@@ -74,7 +79,9 @@ class Batches:
         return self._flip or self._crop > 0
 
     def _normalise(self, x: Tensor) -> Tensor:
-        x = x.to(self.dtype).sub_(self._mean).div_(self._std)
+        return x.to(self.dtype).sub_(self._mean).div_(self._std)
+
+    def _arranged(self, x: Tensor) -> Tensor:
         of_one_model = x.ndim == 4 or (x.ndim == 5 and len(x) == 1)
         if self._image and of_one_model and x.shape[-3] > 1:
             # Convolutions of one model are quicker with channels last; stacked ones are not.

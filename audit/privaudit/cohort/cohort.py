@@ -66,6 +66,7 @@ class Cohort(Models):
         workers: Workers | None = None,
     ) -> None:
         device = torch.device(device)
+        training = resolved(training, device)
         dtype = torch.float64 if training.precision == "fp64" else torch.float32
         self.seeds = tuple(int(s) for s in seeds)
         self.sparsifier, self.defense, self.training = sparsifier, defense, training
@@ -255,11 +256,12 @@ class Cohort(Models):
 
     def _options(self, changes: Mapping[str, object]) -> Training:
         try:
-            return Training.model_validate(self.training.model_dump() | dict(changes))
+            asked = Training.model_validate(self.training.model_dump() | dict(changes))
         except ValidationError as error:
             found = error.errors()[0]
             place = ".".join(map(str, found["loc"])) or "training"
             raise PluginError(f"fit({place}=...): {found['msg']}") from error
+        return resolved(asked, self._network.device)
 
     def _in_force(self, tune: bool, defense: Defense | None) -> tuple[Defense, Network | None]:
         if defense is not None:
@@ -283,6 +285,14 @@ class Cohort(Models):
         if self._first is None or not 0 <= to <= self._first.options.epochs:
             raise PluginError(f"rewind({to}): the first fit has no such epoch")
         return self._units.run(replace(self._first, until=to)).last if to else self._initial
+
+
+def resolved(training: Training, device: torch.device) -> Training:
+    """The options with the precision that `auto` means on a device."""
+    if training.precision != "auto":
+        return training
+    mixed = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return training.model_copy(update={"precision": "bf16" if mixed else "fp32"})
 
 
 def _rows(role: Tensor) -> Rows:

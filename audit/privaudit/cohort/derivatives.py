@@ -1,59 +1,23 @@
-"""Functions of one model turned into functions of K stacked models, and their gradients."""
+"""Gradients of K models' steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.func import vmap
-from torch.utils._pytree import tree_map_only
 
+from privaudit.cohort.batched import batched_objective
 from privaudit.cohort.game import Game
 from privaudit.cohort.network import Buffers, Network
-from privaudit.errors import PluginError
+from privaudit.cohort.stacked import over_models
+from privaudit.training import Training
 
-Result = TypeVar("Result")
 Parts = list[Tensor]  # of K models' weights, or of their gradients: (K, *shape) each
 
 
-def over_models(function: Callable[..., Result], count: int) -> Callable[..., Result]:
-    """A function of one model's tensors, for `count` models stacked on a leading axis.
-
-    One model is called plainly, because stacking one costs and gains nothing; but its first call
-    is stacked, so that what cannot be stacked is refused whatever the count.
-
-    Raises:
-        PluginError: on calling, where the function draws from torch's generator.
-    """
-    stacked = vmap(function, randomness="error")
-    tried = False
-
-    def call(*inputs: object) -> Result:
-        nonlocal tried
-        if tried and count == 1:
-            first = [tree_map_only(Tensor, lambda t: t[0], i) for i in inputs]
-            result: Result = tree_map_only(Tensor, lambda t: t[None], function(*first))
-            return result
-        try:
-            result = stacked(*inputs)
-        except RuntimeError as error:
-            if "randomness" not in str(error):
-                raise
-            raise PluginError(
-                "the network, or a hook of the sparsifier or defense, draws random numbers from "
-                "torch's shared generator: use nn.Dropout, not its function, and in hooks "
-                "privaudit.keys with the step's key"
-            ) from error
-        tried = True
-        return result
-
-    return call
-
-
 def gradients(
-    game: Game, count: int
+    game: Game, count: int, options: Training
 ) -> Callable[[Tensor, Buffers, Buffers, Tensor, Buffers], tuple[Parts, Buffers, Tensor, Tensor]]:
     """Gradients by parameter, buffers, losses (K,) and right answers (K,) of K models' step.
 
@@ -63,13 +27,19 @@ def gradients(
     """
     if game.defense.per_example:
         return _example_gradients(game, count)
-    objective = over_models(game.objective, count)
+    mixed = options.precision == "bf16"  # which our own products do not know
+    objective = (None if mixed else batched_objective(game, count)) or over_models(
+        game.objective, count
+    )
+    if options.compile:
+        objective = torch.compile(objective, dynamic=False)
 
     def all_models(
         flat: Tensor, buffers: Buffers, batch: Buffers, second: Tensor, second_buffers: Buffers
     ) -> tuple[Parts, Buffers, Tensor, Tensor]:
         weights = _leaves(game.network, flat)
-        loss, after, right = objective(weights, buffers, batch, second, second_buffers)
+        with torch.autocast(flat.device.type, torch.bfloat16, enabled=mixed):
+            loss, after, right = objective(weights, buffers, batch, second, second_buffers)
         return _derivatives(loss, weights), _detached(after), loss.detach(), right
 
     return all_models

@@ -14,7 +14,7 @@ from privaudit.errors import PluginError
 from privaudit.keys import fold
 from privaudit.plugin import Defense, Sparsifier, Step, Weights, overrides
 
-_DROPOUT, _REFERENCE, _LOSS, _NOISE, _COMPANION = range(5)  # purposes of a step's key
+DROPOUT, _REFERENCE, LOSS, _NOISE, _COMPANION = range(5)  # purposes of a step's key
 
 _NUMBERS = 2**26  # of single examples' gradients held at once
 
@@ -30,7 +30,9 @@ class Game:
 
     Attributes:
         shapes: whether the sparsifier's `penalty` and `project` have a say.
+        penalises: whether it has a penalty and that is in force.
         projects: whether it has a projection and that is in force.
+        inputs: whether the defense changes what the network sees.
     """
 
     def __init__(
@@ -46,8 +48,8 @@ class Game:
         self.companion = companion
         self.sparsifier = sparsifier
         self.shapes = sparsifier.during == "all" or not tuning
-        self._penalty = self.shapes and overrides(sparsifier, "penalty")
-        self._inputs = overrides(defense, "inputs")
+        self.penalises = self.shapes and overrides(sparsifier, "penalty")
+        self.inputs = overrides(defense, "inputs")
         self.projects = self.shapes and overrides(sparsifier, "project")
         if defense.per_example:
             refuse_batch_norm(network.module, defense)
@@ -68,7 +70,7 @@ class Game:
         """Loss of one step, to be differentiated, buffers and number of right answers."""
         step, after = self._step(weights, buffers, batch, second, second_buffers)
         loss = self.defense.loss(step)
-        if self._penalty:
+        if self.penalises:
             loss = loss + self.sparsifier.penalty(Weights(weights, self.network.module))
         return loss, after, (step.logits.argmax(-1) == batch["y"]).sum()
 
@@ -107,7 +109,7 @@ class Game:
         total, loss, right = (torch.stack(each).sum(0) for each in zip(*parts, strict=True))
         count = batch.get("count", torch.full_like(loss, len(y)))
         total = self.defense.batch_gradient(total, count, fold(key, _NOISE))
-        if self._penalty:
+        if self.penalises:
             total = total + grad(lambda w: self.sparsifier.penalty(self.weights(w)))(flat)
         return total, buffers, loss / real.sum().clamp(min=1), right
 
@@ -141,9 +143,9 @@ class Game:
         second_buffers: Buffers,
     ) -> tuple[Step, Buffers]:
         key, x = batch["key"], batch["x"]
-        if self._inputs:
-            x = self.defense.inputs(x, fold(key, _LOSS))
-        logits, after = self.network.forward(flat, buffers, x, key=fold(key, _DROPOUT))
+        if self.inputs:
+            x = self.defense.inputs(x, fold(key, LOSS))
+        logits, after = self.network.forward(flat, buffers, x, key=fold(key, DROPOUT))
         reference = None
         if "reference_x" in batch:
             reference, _ = self.network.forward(
@@ -153,7 +155,7 @@ class Game:
             logits=logits,
             y=batch["y"],
             epoch=batch["epoch"],
-            key=fold(key, _LOSS),
+            key=fold(key, LOSS),
             reference_logits=reference,
             reference_y=batch.get("reference_y"),
             companion=self._player(second, second_buffers, key) if self.companion else None,

@@ -125,12 +125,14 @@ class Network:
             key: for dropout, which also means that the network trains; None to answer.
         """
         self.module.train(key is not None)
+        given = buffers
         buffers = {n: b.clone() for n, b in buffers.items()}
+        keys = [f"{name}.key" for name in self._dropouts] if key is not None else []
         if key is not None:
-            for i, name in enumerate(self._dropouts):
-                buffers[f"{name}.key"] = fold(key, i)
+            buffers |= {name: fold(key, i) for i, name in enumerate(keys)}
         named = self.views(weights) if isinstance(weights, Tensor) else dict(weights)
-        return functional_call(self.module, (named, buffers), inputs), buffers
+        answer = functional_call(self.module, (named, buffers), inputs)
+        return answer, buffers | {name: given[name] for name in keys}  # drawn anew next time
 
 
 def stack(modules: Sequence[nn.Module], dtype: torch.dtype) -> tuple[Tensor, Buffers]:

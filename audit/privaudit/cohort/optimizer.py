@@ -51,18 +51,18 @@ class Optimizer:
 
         Args:
             weights: (K, *shape) each.
-            gradients: theirs; overwritten.
+            gradients: theirs; not changed, because two may share memory.
             lr: learning rate.
             trainable: theirs, 0 where a weight must stay bit for bit; None: all move.
             active: (K,) bool: models that are still training; None: all.
         """
         before = None
         if active is not None:
-            before = [part.clone() for part in self._all(weights)]
+            before = [part.clone() for part in self._all(weights)]  # as _move may replace them
         if self._weight_decay:
-            torch._foreach_add_(gradients, weights, alpha=self._weight_decay)
+            gradients = list(torch._foreach_add(gradients, weights, alpha=self._weight_decay))
         if trainable is not None:
-            torch._foreach_mul_(gradients, trainable)
+            gradients = list(torch._foreach_mul(gradients, trainable))
         self._move(weights, gradients, lr)
         if before is not None and active is not None:
             for now, then in zip(self._all(weights), before, strict=True):
@@ -73,9 +73,10 @@ class Optimizer:
 
     def _move(self, weights: Parts, gradients: Parts, lr: float) -> None:
         if self._kind == "sgd":
-            torch._foreach_mul_(self._first, self._momentum)
-            torch._foreach_add_(self._first, gradients)
-            torch._foreach_sub_(weights, self._first, alpha=lr)
+            if self._momentum:
+                gradients = list(torch._foreach_add(gradients, self._first, alpha=self._momentum))
+                self._first = gradients
+            torch._foreach_sub_(weights, gradients, alpha=lr)
             return
         for weight, gradient, first, second, steps in zip(
             weights, gradients, self._first, self._second, self._steps, strict=True

@@ -10,14 +10,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from privaudit.cohort.batches import Batches, epoch_order, poisson_order
-from privaudit.cohort.derivatives import companion_gradients, gradients, over_models
+from privaudit.cohort.derivatives import companion_gradients, gradients
 from privaudit.cohort.game import Game
 from privaudit.cohort.network import Buffers, Network
 from privaudit.cohort.optimizer import Optimizer
+from privaudit.cohort.stacked import over_models
 from privaudit.keys import derive, fold
 from privaudit.training import Training
 
 _ROWS = 2000  # examples answered at once
+_REFERENCE = 1 << 32  # purpose of a step's key: its reference examples
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class _Loop:
         )
         self.second_steps, self.second_lr = game.defense.companion_schedule()
         self.second_optimizer = Optimizer(self._second_parts(), "adam")
-        self.gradient = gradients(game, self.count)
+        self.gradient = gradients(game, self.count, options)
         self.second_gradient = companion_gradients(game, self.count)
         self.project = over_models(game.project, self.count)
 
@@ -190,7 +192,8 @@ class _Loop:
         """Mean loss and accuracy (K,) over the epoch's steps."""
         order, real, steps = self._members(epoch)
         reference = self._reference(epoch, self.options.batch_size, order.shape[1])
-        keys = fold(self.keys, epoch)
+        places = torch.arange(order.shape[1], device=self.device)
+        keys = fold(fold(self.keys, epoch)[:, None], places)
         rate = self.options.rate(epoch)
         common = {"epoch": torch.full((self.count,), epoch, device=self.device)}
         seen = real.sum((1, 2)) if real is not None else steps * self.options.batch_size
@@ -204,9 +207,9 @@ class _Loop:
         for s in range(int(steps[running].max())):
             active = running & (s < steps)
             some = None if bool(active.all()) else active.to(self.device)
-            batch = self._batch(order[:, s], fold(keys, s)) | common
+            batch = self._batch(order[:, s], keys[:, s]) | common
             if reference is not None:
-                batch |= self._named("reference_", reference[:, s], fold(keys, s + (1 << 32)))
+                batch |= self._named("reference_", reference[:, s], fold(keys[:, s], _REFERENCE))
             if real is not None:
                 batch["real"] = real[:, s]
             step_loss, step_right = self._step(batch, rate, some)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,8 +19,12 @@ from privaudit.cohort.packing import Unit, pack, pack_weights, unpack, unpack_we
 from privaudit.cohort.stacking import models_at_once, step_work
 from privaudit.cohort.train import Trained, Weighed
 from privaudit.cohort.workers import Workers
+from privaudit.errors import PrivauditError
 from privaudit.events import EpochDone, Event, FitStarted
 from privaudit.plugin import Defense, Model, Sparsifier, overrides
+from privaudit.training import SPEED
+
+logger = logging.getLogger(__name__)
 
 _CALIBRATION_STEPS = (1, 3)  # the first warms up
 _TRAINS = (
@@ -146,11 +151,33 @@ class Units:
         parts = [(fit[some], None if match is None else match[some]) for some in chosen]
         if helpers is None:
             for group, (part, own) in zip(groups, parts, strict=True):
-                yield group, made(part, own, self.data, self._teller(part))
+                yield group, self._made_here(part, own)
             return
         told = self._teller(parts[0][0])
         for number, units in helpers.made(parts, self.data, self.source, told):
             yield groups[number], units
+
+    def _made_here(self, fit: Fit, match: Match | None) -> list[Unit]:
+        """The units of models that share their steps; fewer at once where memory is short."""
+        count = len(fit.rows)
+        try:
+            return made(fit, match, self.data, self._teller(fit))
+        except torch.OutOfMemoryError as error:
+            if count == 1:
+                raise PrivauditError(
+                    "the device has not enough memory to train one network: lower "
+                    "training.batch_size, or use a smaller model"
+                ) from error
+        torch.cuda.empty_cache()
+        logger.warning(
+            "%d models are too many for the device's memory: going on with half as many; "
+            "training.stack: %d starts so",
+            count,
+            count // 2,
+        )
+        halves = torch.split(torch.arange(count), -(-count // 2))
+        parts = [(fit[half], None if match is None else match[half]) for half in halves]
+        return [unit for part in parts for unit in self._made_here(*part)]
 
     def _helpers(self, fit: Fit, match: Match | None, missing: list[int]) -> Workers | None:
         """The processes to train in, where they are quicker than this one."""
@@ -223,7 +250,7 @@ class Units:
         return told
 
     def _keys(self, fit: Fit) -> list[str]:
-        options = fit.options.model_dump(mode="json", exclude={"stack"})
+        options = fit.options.model_dump(mode="json", exclude=set(SPEED))
         common = digest(self.source, options, fit.until, fit.number, *_hooks(fit.game))
         start = fit.start
         return [

@@ -25,7 +25,7 @@ from privaudit.recipe.document import dump
 from privaudit.recipe.messages import show
 from privaudit.recipe.split import SplitOptions
 from privaudit.recipe.target import TargetOptions
-from privaudit.training import Training
+from privaudit.training import SPEED, Training
 
 P = TypeVar("P", bound=Plugin)
 
@@ -222,16 +222,17 @@ class Recipe(BaseModel):
         return dump(self.model_dump(mode="json", serialize_as_any=True))
 
     def digest(self) -> str:
-        """A hash (64 hex digits) of everything but `stack`, which changes speed, not results."""
+        """A hash (64 hex digits) of everything but what changes speed, not results."""
         data = essence(self.model_dump(mode="json", serialize_as_any=True))
         return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def essence(dumped: Mapping[str, Any]) -> dict[str, Any]:
-    """A dumped recipe without `stack`, which changes speed, not results."""
+    """A dumped recipe without `stack` and `compile`, which change speed, not results."""
     data = deepcopy(dict(dumped))
     for holder in (data, *data.get("sparsifiers", ()), *data.get("defenses", ())):
-        holder.get("training", {}).pop("stack", None)
+        for key in SPEED:
+            holder.get("training", {}).pop(key, None)
     return data
 
 

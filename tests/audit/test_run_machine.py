@@ -1,0 +1,58 @@
+"""What a run does with the machine: its processes, and the memory it may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from privaudit import RecipeError, load_recipe, run
+from privaudit.cohort import units
+from privaudit.memory import free_memory, keep_freed_memory
+from privaudit.run import workplace
+
+RECIPE = {
+    "name": "machine",
+    "dataset": "digits",
+    "split": {"members": 40, "validation": 8},
+    "model": {"name": "mlp", "hidden": [8]},
+    "training": {"epochs": 2, "batch_size": 16, "precision": "fp64"},
+    "shadows": 2,
+    "sparsifiers": ["dense", {"name": "l1_unstructured", "epochs": 1}],
+    "attacks": ["loss", "lira"],
+}
+
+
+def test_a_run_in_processes_finds_what_a_run_in_one_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "_WORTH", 0)
+    recipe = load_recipe(RECIPE)
+    one, two = (
+        run(recipe, tmp_path / str(n), device="cpu", cache=tmp_path / f"cache{n}", processes=n)
+        for n in (1, 2)
+    )
+    assert one.audits == two.audits
+    assert (one.environment["processes"], two.environment["processes"]) == (1, 2)
+    assert one.environment["stack"]["dense"] > two.environment["stack"]["dense"] == 2
+
+
+def test_answers_that_do_not_fit_the_memory_are_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"3 networks to 1,797 examples.*0\.0 GiB.*--memory"):
+        run(load_recipe(RECIPE), tmp_path, device="cpu", cache=tmp_path, memory=100_000)
+    assert not (tmp_path / "units").exists()
+
+
+def test_little_memory_makes_several_cohorts(tmp_path: Path) -> None:
+    recipe = load_recipe(RECIPE)
+    needed = 4 * 3 * 1797 * 10
+    place = workplace(recipe, device="cpu", cache=tmp_path, memory=needed)
+    weights = 64 * 8 + 8 + 8 * 10 + 10
+    place = workplace(recipe, device="cpu", cache=tmp_path, memory=max(needed, 2 * 64 * weights))
+    assert sum(len(group) for group in place.groups(recipe.subjects()[0])) == 3
+    assert workplace(recipe, device="cpu", cache=tmp_path).memory > 10 * needed
+
+
+def test_the_system_tells_its_free_memory() -> None:
+    assert 2**27 < free_memory() < 2**50
+    assert keep_freed_memory() in (True, False)
