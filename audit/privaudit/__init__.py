@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from privaudit.recipe import load_recipe as load_recipe
     from privaudit.result import RunResult as RunResult
     from privaudit.result import load_run as load_run
-    from privaudit.run import run as run
+    from privaudit.running import run as run
     from privaudit.training import Training as Training
     from privaudit.values import AttackScores as AttackScores
     from privaudit.values import Augmentation as Augmentation
@@ -54,7 +54,7 @@ _HOME = {
     "plugin": ["Attack", "Dataset", "Defense", "Model", "Plugin", "Sparsifier", "Step", "Weights"],
     "recipe": ["Recipe", "SplitOptions", "load_recipe"],
     "result": ["RunResult", "load_run"],
-    "run": ["run"],
+    "running": ["run"],
     "training": ["Training"],
     "values": [
         "AttackScores", "Augmentation", "Examples", "Outputs", "Role", "Signals", "Split",

@@ -20,7 +20,7 @@ from privaudit.events import EpochDone, Event
 from privaudit.levels import levels
 from privaudit.recipe import load_recipe
 from privaudit.result import AuditResult
-from privaudit.run import workplace
+from privaudit.running import workplace
 
 RECIPE = {
     "name": "believing",

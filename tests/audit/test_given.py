@@ -24,7 +24,7 @@ from privaudit.events import Event, FitStarted
 from privaudit.host import Plugins, Provided, load_plugins
 from privaudit.levels import levels
 from privaudit.plan import plan
-from privaudit.run import workplace
+from privaudit.running import workplace
 
 FEATURES, CLASSES = 5, 3
 

@@ -14,7 +14,7 @@ from privaudit import Attack, Dataset, Examples, Recipe, Role, Signals, Split
 from privaudit.attacking import checked, measured, signals_of
 from privaudit.levels import Level, levels
 from privaudit.recipe import Entry, SplitOptions
-from privaudit.run import workplace
+from privaudit.running import workplace
 from privaudit.training import Training
 from privaudit_plugins.attacks.logistic_regression import LogisticRegression
 from privaudit_plugins.attacks.loss import Loss

@@ -9,7 +9,7 @@ import pytest
 from privaudit import Recipe, load_recipe, run
 from privaudit.events import Event, FitStarted
 from privaudit.plan import plan
-from privaudit.run import workplace
+from privaudit.running import workplace
 
 RECIPE = {
     "name": "planned",

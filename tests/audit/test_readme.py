@@ -20,7 +20,7 @@ import typer.main
 import privaudit
 from privaudit.cli import app
 from privaudit.host import load_plugins
-from privaudit.plugin import KINDS, Defense, Plugin
+from privaudit.plugin import KINDS, Plugin
 from privaudit.recipe import Recipe, SplitOptions, load_recipe
 from privaudit.testing import check_plugin
 from privaudit.training import Training
@@ -129,10 +129,12 @@ def test_what_a_kind_of_plugin_may_write_is_in_the_table(kind: type[Plugin]) -> 
     assert not [name for name in own if not re.search(rf"`{name}\b", told)]
 
 
-def test_arguments_are_those_of_the_contract() -> None:
-    told = row("First plugin", "`Defense`")
-    for name, arguments in re.findall(r"`(\w+)\(([^)]*)\)`", told):
-        wanted = list(inspect.signature(getattr(Defense, name)).parameters)[1:]
+@pytest.mark.parametrize("kind", KINDS)
+def test_arguments_are_those_of_the_contract(kind: type[Plugin]) -> None:
+    told = re.findall(r"`(\w+)\(([^)]*)\)", row("First plugin", f"`{kind.__name__}`"))
+    assert told
+    for name, arguments in told:
+        wanted = list(inspect.signature(getattr(kind, name)).parameters)[1:]
         assert arguments.split(", ") == wanted, name
 
 

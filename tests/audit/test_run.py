@@ -41,7 +41,7 @@ from privaudit.events import AttackDone, EpochDone, Event, FitStarted, LevelReac
 from privaudit.levels import Level, Workplace, levels
 from privaudit.plan import plan
 from privaudit.recipe import Subject
-from privaudit.run import workplace
+from privaudit.running import workplace
 from privaudit_plugins.attacks.loss import Loss
 
 RECIPE = """\

@@ -9,7 +9,7 @@ import pytest
 from privaudit import RecipeError, load_recipe, run
 from privaudit.cohort import units
 from privaudit.memory import free_memory, keep_freed_memory
-from privaudit.run import workplace
+from privaudit.running import workplace
 
 RECIPE = {
     "name": "machine",

@@ -85,7 +85,7 @@ def run(
 
     from privaudit.cli.progress import Progress
     from privaudit.report import print_table
-    from privaudit.run import run as run_recipe
+    from privaudit.running import run as run_recipe
 
     with Progress(errors) as progress:
         result = run_recipe(
@@ -104,7 +104,7 @@ def run(
 def _plan(recipe: Recipe, device: str, cache: Path | None) -> Group:
     from privaudit.cli.planned import plan_table
     from privaudit.plan import plan
-    from privaudit.run import workplace
+    from privaudit.running import workplace
 
     place = workplace(recipe, device=device, cache=cache)
     return plan_table(recipe, plan(place), place)
