@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from privaudit.channel_wiring import ALIVE, CONVOLUTIONS, NORMS, wire
+from privaudit.channels.wiring import ALIVE, CONVOLUTIONS, NORMS, wire
 
 _LAYERS = (*CONVOLUTIONS, nn.Linear, *NORMS)
 _BUFFERS = ("running_mean", "running_var")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from privaudit.channel_flow import (
+from privaudit.channels.flow import (
     PASS,
     PASS_NAMES,
     POOL_LAYERS,
@@ -27,7 +27,7 @@ from privaudit.channel_flow import (
     flattened,
     pooled,
 )
-from privaudit.channel_trace import Tracer, called, given, is_node, keeps_batch, overwrites
+from privaudit.channels.trace import Tracer, called, given, is_node, keeps_batch, overwrites
 
 ALIVE = 0  # the unit that stands for everything unknown: it is never zero and always needed
 
