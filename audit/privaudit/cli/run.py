@@ -69,13 +69,15 @@ def run(
     """Train, make sparse, attack, and compare; what was done before is not done again."""
     from rich.console import Console
 
+    from privaudit.host import load_plugins
     from privaudit.memory import keep_freed_memory
     from privaudit.recipe import load_recipe
 
     keep_freed_memory()
     errors = Console(stderr=True)
     _attach_logging(errors)
-    loaded = load_recipe(recipe, changes or ())
+    plugins = load_plugins()
+    loaded = load_recipe(recipe, changes or (), plugins=plugins)
     if dry_run:
         with errors.status("going through every script, and timing a few training steps"):
             shown = _plan(loaded, device, cache)
@@ -93,6 +95,7 @@ def run(
             output,
             device=device,
             cache=cache,
+            plugins=plugins,
             on_event=progress,
             processes=processes or get_num_threads(),
             memory=None if memory is None else int(memory * 2**30),

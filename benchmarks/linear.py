@@ -1,0 +1,127 @@
+"""Time and peak memory of training 1 to 256 models as a cohort: both must grow in proportion.
+
+    python -m benchmarks.linear                 (writes benchmarks/linear.png: a few minutes)
+
+MLPs 64-128-10 on half of the digits, 30 epochs in batches of 64. Each number of models has a fresh
+process, because peak memory never falls again, which trains once to settle and is timed on the
+second training. Needs matplotlib, which privaudit itself does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_MIB = 2**20
+
+
+def trained(models: int, epochs: int) -> dict[str, float]:
+    """Seconds of training so many models, and MiB: before it, and at the peak."""
+    import torch
+
+    from privaudit import Cohort, Defense, Role, Sparsifier, Training
+    from privaudit.memory import keep_freed_memory
+    from privaudit_plugins.datasets.digits import Digits
+    from privaudit_plugins.models.mlp import MLP
+
+    keep_freed_memory()
+    examples = Digits().load(Path())
+    role = torch.zeros((models, len(examples)), dtype=torch.uint8)
+    role[:, ::2] = Role.MEMBER
+
+    def seconds(models: int, epochs: int) -> float:
+        cohort = Cohort(
+            examples,
+            role[:models],
+            torch.arange(models),
+            model=MLP(),
+            sparsifier=Sparsifier(name="dense"),
+            defense=Defense(name="none"),
+            training=Training(epochs=epochs, batch_size=64, lr=0.05, momentum=0.9, augment=False),
+        )
+        started = time.perf_counter()
+        cohort.fit()
+        return time.perf_counter() - started
+
+    seconds(1, 1)
+    before = _peak()
+    taken = seconds(models, epochs)
+    return {"seconds": taken, "before": before / _MIB, "peak": _peak() / _MIB}
+
+
+def drawn(path: Path, models: list[int], found: list[dict[str, float]], epochs: int) -> None:
+    """Two panels: seconds, and memory on top of what one epoch of one model has needed."""
+    pyplot = _pyplot()
+    figure, panels = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    seconds = [each["seconds"] for each in found]
+    memory = [each["peak"] - each["before"] for each in found]
+    titles = ("Time of training", "Peak memory added by training")
+    units = ("seconds", "MiB")
+    for panel, values, title, unit in zip(panels, (seconds, memory), titles, units, strict=True):
+        guide = [values[-1] * k / models[-1] for k in models]
+        panel.loglog(models, guide, "--", color="0.6", label="in proportion (slope 1)")
+        panel.loglog(models, values, "o-", color="C0", label="measured")
+        panel.set_title(title)
+        panel.set_xlabel("models in the cohort")
+        panel.set_ylabel(unit)
+        panel.set_xticks(models, [str(k) for k in models])
+        panel.minorticks_off()
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.grid(color="0.9")
+        panel.legend(frameon=False)
+    figure.suptitle(f"MLP 64-128-10, {epochs} epochs on 899 digits in batches of 64, CPU")
+    figure.savefig(path, dpi=120)
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError:
+        sys.exit("this benchmark draws with matplotlib: pip install matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _peak() -> int:
+    """The most memory this process has had, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main() -> None:
+    """Print one line for each number of models, and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--most", type=int, default=256, help="models, a power of two")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("linear.png"))
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # a fresh process's part
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(trained(options.one, options.epochs)))
+        return
+    _pyplot()
+    print("models   seconds   ms a model   MiB before   MiB added   KiB a model")
+    models = [2**power for power in range(options.most.bit_length())]
+    found = []
+    for count in models:
+        command = [sys.executable, "-m", "benchmarks.linear", "--one", str(count)]
+        command += ["--epochs", str(options.epochs)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        one = json.loads(done.stdout)
+        found.append(one)
+        added = one["peak"] - one["before"]
+        times = f"{one['seconds']:9.2f} {1000 * one['seconds'] / count:12.0f}"
+        print(f"{count:6} {times} {one['before']:12.0f} {added:11.1f} {1024 * added / count:13.0f}")
+    drawn(options.output, models, found, options.epochs)
+
+
+if __name__ == "__main__":
+    main()
