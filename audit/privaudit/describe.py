@@ -56,25 +56,25 @@ class Description:
     Attributes:
         paper: where the method was published; empty where it has no paper.
         needs: what it asks of the engine: its kind's class attributes.
+        usual: what a plugin of its kind asks that says nothing.
         options: in the order they are written.
     """
 
     paper: str
     needs: dict[str, str]
+    usual: dict[str, str]
     options: tuple[Option, ...]
 
 
 def describe(cls: type[Plugin]) -> Description:
     """Describe a plugin class."""
-    needs = {
-        attribute: _value(getattr(cls, attribute))
-        for attribute in inspect.get_annotations(kind_of(cls))
-        if attribute in cls.__class_vars__ and attribute != "kind"
-    }
+    kind = kind_of(cls)
+    asks = [a for a in inspect.get_annotations(kind) if a in cls.__class_vars__ and a != "kind"]
+    needs, usual = ({a: _value(getattr(one, a)) for a in asks} for one in (cls, kind))
     options = tuple(
         _option(name, field) for name, field in cls.model_fields.items() if name != "name"
     )
-    return Description(cls.paper, needs, options)
+    return Description(cls.paper, needs, usual, options)
 
 
 def type_words(annotation: object) -> str:

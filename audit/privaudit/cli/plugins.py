@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List the installed plugins, or show the options of one.")
 
 _JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
-_NOTHING = ("false", "0", "[]")
 
 
 @app.callback(invoke_without_command=True)
@@ -68,8 +67,11 @@ def _show(each: Provided) -> None:
     from privaudit.describe import describe
 
     description = describe(each.cls)
-    asked = {key: value for key, value in description.needs.items() if value not in _NOTHING}
-    needs = ", ".join(f"{key} {value}" for key, value in asked.items())
+    needs = ", ".join(
+        f"{key} {value}"
+        for key, value in description.needs.items()
+        if value != description.usual[key]
+    )
     lines = [f"{each.name}: {each.kind} of {each.distribution} {each.version}", each.summary]
     lines += [f"Paper: {description.paper}"] if description.paper else []
     lines += [f"Needs: {needs}"] if needs else []
