@@ -41,8 +41,8 @@ def signals_of(
         x=examples.x,
         y=examples.y,
         audited=(role == Role.MEMBER) | (role == Role.NON_MEMBER),
-        target=_asked(attack, outputs[target], 0),
-        shadows=_asked(attack, believed[shadows], 1),
+        target=_asked(attack, outputs)[target],
+        shadows=_asked(attack, believed)[shadows],
         shadow_role=split.role[shadows],
         seed=derive(seed, "attack", target),
     )
@@ -76,15 +76,14 @@ def measured(scores: AttackScores, role: Tensor, audited: Tensor) -> dict[str, o
     return evaluate(scores.score[audited].detach().numpy(), member, decision)
 
 
-def _asked(attack: Attack, outputs: Outputs, models: int) -> Outputs:
+def _asked(attack: Attack, outputs: Outputs) -> Outputs:
     """Only what the attack asks for, so that its neighbours do not change its answer."""
     noisy = None
     if attack.noise and outputs.noisy is not None:
-        noisy = outputs.noisy.narrow(models, 0, attack.noise)
-    queries = min(attack.queries, outputs.logits.shape[models])
+        noisy = outputs.noisy[:, : attack.noise]
     return replace(
         outputs,
-        logits=outputs.logits.narrow(models, 0, queries),
+        logits=outputs.logits[:, : attack.queries],
         noisy=noisy,
         gradient_norm=outputs.gradient_norm if "gradient_norm" in attack.signals else None,
     )

@@ -59,7 +59,7 @@ class Auditor:
                     place = int(models[split.targets[turn]])
                     if number == 0:
                         self._keep_answers(level.outputs[place], split.role[split.targets[turn]])
-                    believed = shadows.outputs[models]
+                    believed = shadows.outputs[_run_of(models)]
                     found.append(self._attack(entry, level, believed, s, turn, facts[s][turn]))
             auc = float(np.mean([audit.metrics["auc"]["value"] for audit in found]))
             self.place.on_event(AttackDone(entry.title, level.label, auc))
@@ -115,7 +115,7 @@ class Auditor:
             entry.plugin,
             self.place.examples,
             split,
-            level.outputs[self.place.ensemble.models(s)],
+            level.outputs[_run_of(self.place.ensemble.models(s))],
             shadows,
             turn,
             self.place.recipe.seeds[s],
@@ -174,6 +174,11 @@ def test_accuracy(place: Workplace, outputs: Outputs) -> Tensor:
 
 def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
+
+
+def _run_of(models: Tensor) -> slice:
+    """The places of one seed's models, which follow each other: what is cut out is no copy."""
+    return slice(int(models[0]), int(models[-1]) + 1)
 
 
 def _rows(role: Tensor) -> Tensor:

@@ -126,8 +126,8 @@ class Outputs:
     gradient_norm: Tensor | None = None
     noise_scale: float = 1e-3
 
-    def __getitem__(self, models: int | Tensor) -> Outputs:
-        """The outputs of one model (no M axis), or of several."""
+    def __getitem__(self, models: int | slice | Tensor) -> Outputs:
+        """The outputs of one model (no M axis), or of several; a slice of them is no copy."""
         return Outputs(
             self.logits[models],
             None if self.noisy is None else self.noisy[models],
