@@ -13,7 +13,7 @@ from torch import Tensor
 
 from privaudit.attacking import checked, measured, signals_of
 from privaudit.cost import costs
-from privaudit.events import AttackDone
+from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.levels import Level, Workplace, levels
 from privaudit.plugin import Attack
 from privaudit.recipe import Entry, Subject
@@ -147,9 +147,11 @@ class Auditor:
             for part in (believed.sparsifier, believed.defense, believed.training)
         )
         if key not in self._believed:
+            self.place.on_event(BelievedStarted(believed.label.rpartition(", believed ")[2]))
             self._believed[key] = [
                 replace(each, weights={}) for each in levels(self.place, believed)
             ]
+            self.place.on_event(BelievedDone())
         known = self._believed[key]
         return next((each for each in known if each.label == level.label), known[-1])
 

@@ -26,6 +26,24 @@ class SubjectStarted(Event):
 
 
 @dataclass(frozen=True)
+class BelievedStarted(Event):
+    """Shadows are about to be trained as an attacker believes that the subject was.
+
+    Fits and levels that follow are theirs, until `BelievedDone`.
+
+    Attributes:
+        believed: label of what the attacker takes the subject for.
+    """
+
+    believed: str
+
+
+@dataclass(frozen=True)
+class BelievedDone(Event):
+    """What follows is about the subject again."""
+
+
+@dataclass(frozen=True)
 class FitStarted(Event):
     """All models of a cohort are about to be trained once.
 
@@ -62,8 +80,29 @@ class EpochDone(Event):
 
 
 @dataclass(frozen=True)
+class FitDone(Event):
+    """All models of a cohort have been trained once; not told where nothing was left to train.
+
+    Attributes:
+        models: how many were trained, without those an earlier run has trained already.
+        epochs: of each, at most.
+        seconds: that it took.
+        loss: mean over them, in the last epoch of each; NaN where a fit keeps no history.
+        accuracy: on what they train with, likewise, 0 to 1.
+        validation: accuracy, likewise; NaN without validation.
+    """
+
+    models: int
+    epochs: int
+    seconds: float
+    loss: float
+    accuracy: float
+    validation: float
+
+
+@dataclass(frozen=True)
 class LevelReached(Event):
-    """Networks are ready to be audited.
+    """All networks of a subject are ready to be audited.
 
     Attributes:
         level: its label.

@@ -182,14 +182,14 @@ def _together(
     place: Workplace, subject: Subject, script: Callable[[Tensor], Iterable[tuple[str, Cohort]]]
 ) -> Iterator[Level]:
     """The levels of all models: of those trained here, and of a given target beside them."""
-    if place.given is None:
-        yield from _trained(place, subject, script)
-    elif len(place.trained) == 0:
-        place.on_event(LevelReached("", place.given.density))
-        yield _beside(place, place.given, None)
-    else:
-        for level in _trained(place, subject, script):
-            yield _beside(place, place.given, level)
+    trained: Iterable[Level | None] = [None]
+    if len(place.trained):
+        trained = _trained(place, subject, script)
+    for own in trained:
+        level = own if place.given is None else _beside(place, place.given, own)
+        assert level is not None  # without a given target every model is trained
+        place.on_event(LevelReached(level.label, float(level.density.mean())))
+        yield level
 
 
 def _trained(
@@ -223,7 +223,6 @@ def _audited(
             shown = cohort.fork()
             subject.defense.finish(shown)
         density = shown.density()
-        place.on_event(LevelReached(label, float(density.mean())))
         outputs = _asked(shown, place.ensemble.audited[models], place.recipe)
         notes = shown.take_notes() | _promised(subject.defense, shown)
         cohort.take_notes()  # a fork has had its own copy

@@ -16,7 +16,13 @@ import privaudit
 from privaudit import Cohort, Defense, Examples, Sparsifier, Step
 from privaudit.auditing import Auditor
 from privaudit.cohort import Journal
-from privaudit.events import EpochDone, Event
+from privaudit.events import (
+    AttackDone,
+    BelievedStarted,
+    EpochDone,
+    Event,
+    LevelReached,
+)
 from privaudit.levels import levels
 from privaudit.recipe import load_recipe
 from privaudit.result import AuditResult
@@ -91,6 +97,26 @@ def test_a_belief_that_a_subject_shares_and_a_control_are_not_trained_again(
     )
     assert not epochs
     assert again.audits == result.audits
+
+
+def test_what_an_attacker_believes_is_told_apart_from_the_subject(folder: Path) -> None:
+    told: list[Event] = []
+    privaudit.run(
+        load_recipe(RECIPE, ["matched=false", "shadow_sparsifier=none", "attacks=[loss]"]),
+        folder / "told",
+        cache=folder / "cache",
+        on_event=told.append,
+        device="cpu",
+    )
+    names = [type(event).__name__ for event in told]
+    assert [e.level for e in told if isinstance(e, LevelReached)] == [
+        *("", "round 0"), "", *("round 1", "round 2"),
+    ]  # fmt: skip
+    start, end = names.index("BelievedStarted"), names.index("BelievedDone")
+    assert told[start] == BelievedStarted("dense + none")
+    assert [e for e in told[start:end] if isinstance(e, LevelReached)] == [LevelReached("", 1.0)]
+    assert names.count("BelievedStarted") == names.count("BelievedDone") == 1
+    assert isinstance(told[end + 1], AttackDone)
 
 
 def test_per_example_answers_are_kept_for_the_first_audit_of_each_level(

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from privaudit.cli import main
 from privaudit.cli.progress import Progress
-from privaudit.events import AttackDone, EpochDone, FitStarted, LevelReached, SubjectStarted
+from privaudit.events import (
+    AttackDone,
+    BelievedDone,
+    BelievedStarted,
+    EpochDone,
+    FitDone,
+    FitStarted,
+    LevelReached,
+    SubjectStarted,
+)
 
 RECIPE = """
 name: small
@@ -54,9 +66,47 @@ def test_a_plan_then_a_run_then_nothing_left_to_do(
     assert "0 trainings remain" in capsys.readouterr().out
 
 
-def test_progress_shows_labels_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.console import Console
+def shown(*, terminal: bool) -> list[str]:
+    """The lines of a run in which an attacker believes that pruned networks are pruned dense."""
+    nan = float("nan")
+    text = io.StringIO()
+    with Progress(Console(file=text, width=80, force_terminal=terminal)) as progress:
+        for event in (
+            SubjectStarted("dense", 1, 1),
+            FitStarted(10, 0, 30),
+            FitDone(10, 30, 1234.5, 0.25, 0.9, 0.5),
+            LevelReached("", 1.0),
+            AttackDone("loss", "", 0.625),
+            BelievedStarted("l1 + none"),
+            FitStarted(10, 4, 20),
+            FitDone(6, 20, 1.5, nan, nan, nan),
+            LevelReached("density 0.3", 0.3029),
+            BelievedDone(),
+            AttackDone("nn", "", 0.75),
+        ):
+            progress(event)
+    return re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", text.getvalue()).replace("\r", "\n").splitlines()
 
+
+def test_a_log_has_a_line_for_each_fit_and_level_and_tells_beliefs_apart() -> None:
+    assert shown(terminal=False) == [
+        "dense: 10 networks, 30 epochs, 1,234.5 s; loss 0.250, training 90.0%, validation 50.0%",
+        "dense: 100.00% of the weights, attacking",
+        "    loss: AUC 0.625",
+        "  shadows believed l1 + none: 6 networks, 20 epochs, 1.5 s",
+        "  shadows believed l1 + none: density 0.3",
+        "    nn: AUC 0.750",
+    ]
+
+
+def test_on_a_terminal_the_bar_alone_tells_of_fits() -> None:
+    lines = [line.rstrip() for line in shown(terminal=True)]
+    assert lines.count("dense: 100.00% of the weights, attacking") == 1
+    assert lines.count("  shadows believed l1 + none: density 0.3") == 1
+    assert not any("networks" in line for line in lines)
+
+
+def test_progress_shows_labels_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(Console(stderr=True, width=80)) as progress:
         progress(SubjectStarted("[bold]x\x1b[31m", 1, 2))
         progress(FitStarted(2, 0, 3))

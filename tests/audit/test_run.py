@@ -37,7 +37,15 @@ from privaudit import (
     run,
 )
 from privaudit.attacking import checked, signals_of
-from privaudit.events import AttackDone, EpochDone, Event, FitStarted, LevelReached, SubjectStarted
+from privaudit.events import (
+    AttackDone,
+    EpochDone,
+    Event,
+    FitDone,
+    FitStarted,
+    LevelReached,
+    SubjectStarted,
+)
 from privaudit.levels import Level, Workplace, levels
 from privaudit.plan import plan
 from privaudit.recipe import Subject
@@ -116,6 +124,13 @@ def test_events_tell_the_story_in_order(first: tuple[RunResult, list[Event]]) ->
     epochs = of(events, EpochDone)
     assert [(e.models, e.epoch, e.epochs) for e in epochs] == [(2, e, 3) for e in (1, 2, 3)] * 6
     assert all(e.loss > 0 and 0 <= e.accuracy <= 1 and 0 <= e.validation <= 1 for e in epochs)
+    done = of(events, FitDone)
+    assert [(f.models, f.epochs) for f in done] == [(6, 3), (6, 3)]  # none where all were found
+    assert all(f.seconds > 0 for f in done)
+    for fit, ends in zip(done, (epochs[2:9:3], epochs[11::3]), strict=True):
+        for name in ("loss", "accuracy", "validation"):
+            mean = sum(getattr(e, name) for e in ends) / 3
+            assert getattr(fit, name) == pytest.approx(mean)
     assert [e.level for e in of(events, LevelReached)] == ["", "round 0", "round 1"]
     assert len(of(events, AttackDone)) == 6
 

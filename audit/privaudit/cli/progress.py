@@ -11,8 +11,11 @@ from rich.progress import Progress as Bar
 
 from privaudit.events import (
     AttackDone,
+    BelievedDone,
+    BelievedStarted,
     EpochDone,
     Event,
+    FitDone,
     FitStarted,
     LevelReached,
     SubjectStarted,
@@ -21,7 +24,7 @@ from privaudit.report.escape import plain
 
 
 class Progress:
-    """Shows events; where stderr is not a terminal, one line a level."""
+    """Shows events; where stderr is not a terminal, a line for each fit in place of the bar."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -35,7 +38,7 @@ class Progress:
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=None, detail="")
-        self._subject = ""
+        self._subject = self._believed = ""
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -54,7 +57,16 @@ class Progress:
         match event:
             case SubjectStarted():
                 self._subject = plain(event.subject)
-                self._show(f"[{event.number}/{event.subjects}] {self._subject}")
+                self._bar.update(
+                    self._task,
+                    description=f"[{event.number}/{event.subjects}] {self._subject}",
+                )
+            case BelievedStarted():
+                self._believed = f"  shadows believed {plain(event.believed)}"
+                self._bar.update(self._task, detail="training what an attacker believes")
+            case BelievedDone():
+                self._believed = ""
+                self._bar.update(self._task, detail="attacking")
             case FitStarted():
                 work = (event.models - event.found) * event.epochs
                 self._bar.reset(self._task, total=max(1, work), detail="")
@@ -62,29 +74,31 @@ class Progress:
                     self._bar.update(self._task, completed=1, detail="trained before")
             case EpochDone():
                 self._bar.update(self._task, advance=event.models, detail=_numbers(event))
+            case FitDone() if not self._console.is_terminal:
+                self._print(f"{self._believed or self._subject}: {_trained(event)}", "dim")
+            case LevelReached() if self._believed:
+                self._print(": ".join(filter(None, [self._believed, plain(event.level)])), "dim")
             case LevelReached():
                 level = plain(f"{self._subject} {event.level}".strip())
-                self._console.print(
-                    f"{level}: {event.density:.2%} of the weights, attacking",
-                    markup=False,
-                    highlight=False,
-                )
+                self._print(f"{level}: {event.density:.2%} of the weights, attacking")
                 self._bar.update(self._task, detail="attacking")
             case AttackDone():
-                self._console.print(
-                    f"    {plain(event.attack)}: AUC {event.auc:.3f}",
-                    markup=False,
-                    highlight=False,
-                    style="dim",
-                )
+                self._print(f"    {plain(event.attack)}: AUC {event.auc:.3f}", "dim")
 
-    def _show(self, what: str) -> None:
-        self._bar.update(self._task, description=what)
+    def _print(self, line: str, style: str = "") -> None:
+        self._console.print(line, markup=False, highlight=False, style=style, soft_wrap=True)
+
+
+def _trained(event: FitDone) -> str:
+    networks = f"{event.models} network{'' if event.models == 1 else 's'}"
+    numbers = "" if isnan(event.accuracy) else f"; {_quality(event)}"
+    return f"{networks}, {event.epochs} epochs, {event.seconds:,.1f} s{numbers}"
 
 
 def _numbers(event: EpochDone) -> str:
+    return f"epoch {event.epoch}/{event.epochs}  {_quality(event)}"
+
+
+def _quality(event: EpochDone | FitDone) -> str:
     validation = "" if isnan(event.validation) else f", validation {event.validation:.1%}"
-    return (
-        f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.3f}, "
-        f"training {event.accuracy:.1%}{validation}"
-    )
+    return f"loss {event.loss:.3f}, training {event.accuracy:.1%}{validation}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import torch
 from torch import Tensor
@@ -61,3 +62,17 @@ def unpack(units: Sequence[Mapping[str, Tensor]]) -> Trained:
         torch.cat(history),
         torch.cat([unit["best_epoch"] for unit in units]),
     )
+
+
+def last_epochs(units: Sequence[Mapping[str, Tensor]]) -> tuple[float, float, float]:
+    """Mean loss, training and validation accuracy of the last epoch that each model trained.
+
+    NaN where units hold no history, and for the third without validation.
+    """
+    histories = [one for unit in units for one in unit.get("history", ())]
+    # A model that has stopped has no accuracy; a loss may be NaN before that.
+    ends = [one[~one[:, 1].isnan()][-1:] for one in histories]
+    if not ends:
+        return nan, nan, nan
+    loss, accuracy, validation = torch.cat(ends).double().mean(0).tolist()
+    return loss, accuracy, validation

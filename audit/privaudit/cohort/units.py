@@ -15,12 +15,12 @@ from privaudit.cohort.fit import Fit, Match, made
 from privaudit.cohort.game import Game
 from privaudit.cohort.journal import Journal, digest
 from privaudit.cohort.network import Network
-from privaudit.cohort.packing import Unit, pack, pack_weights, unpack, unpack_weights
+from privaudit.cohort.packing import Unit, last_epochs, pack, pack_weights, unpack, unpack_weights
 from privaudit.cohort.stacking import models_at_once, step_work
 from privaudit.cohort.train import Trained, Weighed
 from privaudit.cohort.workers import Workers
 from privaudit.errors import PrivauditError
-from privaudit.events import EpochDone, Event, FitStarted
+from privaudit.events import EpochDone, Event, FitDone, FitStarted
 from privaudit.plugin import Defense, Model, Sparsifier, overrides
 from privaudit.training import SPEED
 
@@ -138,9 +138,13 @@ class Units:
             units |= {m: stay(m) for m in missing}
             missing = []
         groups = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
+        started = time.monotonic()
         for group, new in self._made(fit, match, groups, helpers):
             self.journal.keep({keys[m]: unit for m, unit in zip(group, new, strict=True)})
             units |= dict(zip(group, new, strict=True))
+        if missing:
+            ends = last_epochs([units[m] for m in missing])
+            self._tell(FitDone(len(missing), fit.epochs, time.monotonic() - started, *ends))
         return [units[m] for m in range(len(keys))]
 
     def _made(
