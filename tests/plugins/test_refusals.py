@@ -34,6 +34,9 @@ def recipe(attack: Any, split: dict[str, Any], shadows: int = 4) -> dict[str, An
         ({"name": "lira", "mode": "online"}, {}, 4, "set split.protocol to halves"),
         ("lira", HALVES, 2, "'lira' needs 4 shadows with split.protocol halves: raise shadows"),
         ("rmia", HALVES, 4, "set split.members, so that some are left"),
+        # The shadows hold these out, too: on digits, one example would be left.
+        ("rmia", {"protocol": "halves", "validation": 0.1}, 4, "set split.members, so that some"),
+        ("rmia", HALVES | {"reference": 0.2}, 4, "set split.members, so that some are left"),
         ({"name": "rmia", "mode": "online"}, {}, 4, "mode online needs shadows that trained on"),
         ({"name": "rmia", "a": "tune"}, {}, 4, "a: tune needs shadows that trained on"),
         ("population", HALVES, 4, "compares with examples that are not audited"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -211,6 +212,14 @@ def test_interval_of_auc_covers_one_half_on_noise(mode: Any) -> None:
         estimate = roc_auc(score[signals.audited], inside[signals.audited])
         covered += estimate.low <= 0.5 <= estimate.high
     assert covered >= binom.ppf(1e-4, 200, 0.95)
+
+
+def test_a_population_too_small_to_compare_with_is_told() -> None:
+    with pytest.warns(UserWarning, match=r"population of 49, .* members below 49, so that 50"):
+        RMIA().score(memory(1.0, examples=147)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RMIA().score(memory(1.0, examples=150)[0])
 
 
 def test_rmia_names_what_it_lacks() -> None:

@@ -5,11 +5,22 @@ from __future__ import annotations
 import privaudit
 
 
-def without_population(split: privaudit.SplitOptions) -> str | None:
-    """Refuse a split that audits every example, where an attack compares with others."""
-    spare = split.members is not None or split.validation or split.reference
-    if split.protocol == "disjoint" or spare:
+def without_population(split: privaudit.SplitOptions, *, held_out: bool = True) -> str | None:
+    """Refuse a split that audits every example, where an attack compares with others.
+
+    Args:
+        split: the recipe's.
+        held_out: validation and reference examples serve, too.
+    """
+    spare = held_out and (split.validation or split.reference)
+    if split.protocol == "disjoint" or split.members is not None or spare:
         return None
+    if not held_out:
+        return (
+            "compares with examples that are neither audited nor held out for validation or "
+            "reference, and split.protocol halves audits all others: set split.members, so that "
+            "some are left"
+        )
     return (
         "compares with examples that are not audited, and split.protocol halves audits all: "
         "set split.members, so that some are left"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from privaudit_plugins.attacks._refusals import without_members, without_populat
 from privaudit_plugins.attacks._rmia import log_from_outside, log_mean, share_dominated
 
 _TUNERS = 8  # shadows that choose `a`; the paper takes one
+_ENOUGH = 50  # examples of the population; with fewer a score has very few values
 _GRID = tuple(step / 10 for step in range(11))
 
 
@@ -69,7 +71,7 @@ class RMIA(privaudit.Attack):
 
     def refusal(self, split: privaudit.SplitOptions, shadows: int) -> str | None:
         """It wants a population, and for some options shadows that trained on the audited."""
-        refusal = without_population(split)
+        refusal = without_population(split, held_out=False)
         if self.mode == "online":
             return refusal or without_members(split, "mode online")
         return refusal or (without_members(split, "a: tune") if self.a == "tune" else None)
@@ -161,10 +163,17 @@ class RMIA(privaudit.Attack):
         return self.mode != "offline" and fewest_in > 0
 
     def _check_population(self, population: Tensor, audited: Tensor) -> None:
+        below = f"set split.members below {int(audited.sum()) // 2}"
         if len(population) == 0:
             raise privaudit.PrivauditError(
                 "rmia compares with a population of examples that are not audited, and there are "
-                f"none: set split.members below {int(audited.sum()) // 2}, so that some are left"
+                f"none: {below}, so that some are left"
+            )
+        if len(population) < _ENOUGH:
+            warnings.warn(  # which Python shows once, however many targets there are
+                f"rmia compares with a population of {len(population)}, too few for its AUC to "
+                f"mean much: {below}, so that {_ENOUGH} or more are left",
+                stacklevel=2,
             )
 
 
