@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from privaudit.channels import compact
 from privaudit.checkpoint import Program
@@ -104,6 +103,8 @@ def multiply_adds(network: nn.Module, x: Tensor) -> int:
         network: in evaluation mode.
         x: (1, ...) one normalised example.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports torch's compiler: seconds
+
     layers = {name: layer for name, layer in network.named_modules() if _weights(layer)}
     places = dict.fromkeys(layers, 0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from types import ModuleType
 
@@ -228,7 +229,12 @@ def _origin(entry_point: metadata.EntryPoint) -> tuple[str, str]:
     """Distribution and version; the module's name where there is no distribution."""
     if entry_point.dist is None:
         return entry_point.value.partition(":")[0], ""
-    return entry_point.dist.name, entry_point.dist.version
+    return _named(entry_point.dist)
+
+
+@lru_cache(maxsize=64)  # each look parses the distribution's metadata anew
+def _named(distribution: metadata.Distribution) -> tuple[str, str]:
+    return distribution.name, distribution.version
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def _closure(start: str) -> dict[str, Path]:
         path = None if name in found else _file(name)
         if path is not None:
             found[name] = path
-            waiting += _imports(name, path)
+            waiting += _imports(name, path, path.stat().st_mtime_ns)
     return found if start in found else {}
 
 
@@ -55,8 +55,16 @@ def _file(name: str) -> Path | None:
     return None
 
 
-def _imports(name: str, path: Path) -> Iterator[str]:
-    """What a module may import from its own top-level package, submodule or not."""
+@lru_cache(maxsize=1024)  # plugins of one package share most of what they import
+def _imports(name: str, path: Path, changed: int) -> tuple[str, ...]:
+    """What a module may import from its own top-level package, submodule or not.
+
+    Args:
+        name: of the module.
+        path: its file.
+        changed: when, so that what is remembered is of this version.
+    """
+    found: list[str] = []
     top = name.partition(".")[0]
     parents = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -68,4 +76,5 @@ def _imports(name: str, path: Path) -> Iterator[str]:
             targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         else:
             continue
-        yield from (target for target in targets if target.partition(".")[0] == top)
+        found += [target for target in targets if target.partition(".")[0] == top]
+    return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from privaudit import Cohort, Model, PrivauditError, Sparsifier, Weights
+from privaudit import Cohort, Examples, Model, PrivauditError, Sparsifier, Weights
 from privaudit.cohort import derivatives, units
 from privaudit.cohort.batched import batched_objective
 from privaudit.cohort.chain import _Pool
@@ -219,3 +220,13 @@ def test_a_compiled_step_gives_the_same_weights(
             found.append(cohort.each())
         for one, other in zip(*found, strict=True):
             assert (one.flat - other.flat).abs().max() < 1e-11
+
+
+def test_a_cohort_leaves_its_examples_as_they_are(make_cohort: Make, digits: Examples) -> None:
+    features = replace(digits, x=digits.x.float().flatten(1), augmentation=None)
+    before = features.x.clone()
+    cohort = make_cohort(MEMBERS, examples=features, precision="fp32")
+    cohort.fit()
+    cohort.logits(features.x[:3])
+    assert torch.equal(features.x, before)
+    assert torch.equal(cohort.data.plain(torch.arange(5)), (before[:5] - 8) / 8)

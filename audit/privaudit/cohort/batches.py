@@ -79,7 +79,7 @@ class Batches:
         return self._flip or self._crop > 0
 
     def _normalise(self, x: Tensor) -> Tensor:
-        return x.to(self.dtype).sub_(self._mean).div_(self._std)
+        return x.to(self.dtype).sub(self._mean).div_(self._std)  # x may be the dataset itself
 
     def _arranged(self, x: Tensor) -> Tensor:
         of_one_model = x.ndim == 4 or (x.ndim == 5 and len(x) == 1)
