@@ -67,6 +67,15 @@ def test_cost_adds_columns_to_the_table(
     assert {"parameters", "multiply-adds", "example"} <= set(capsys.readouterr().out.split())
 
 
+def test_attacks_and_means_alone_are_chosen(runs: Path) -> None:
+    done = _report(runs / "one", "--format=markdown", "--attack=loss", "--means")
+    text = done.stdout.decode()
+    assert done.returncode == 0
+    assert "loss: AUC" in text
+    assert "| 1.000 |" in text
+    assert not {"±", "["} & set(text)
+
+
 def test_other_formats_are_utf_8_whatever_the_terminal_speaks(runs: Path) -> None:
     done = _report(
         runs / "one", "--format=csv", "--sort=label", "--metric=auc,defense", "--metric=tpr@0.1",
@@ -85,6 +94,11 @@ def test_other_formats_are_utf_8_whatever_the_terminal_speaks(runs: Path) -> Non
         (["nowhere"], 1, "nowhere: no such run"),
         (["one", "--baseline", "dence"], 2, "did you mean 'dense'?"),
         (["one", "--metric", "auk"], 2, "did you mean 'auc'?"),
+        (
+            ["one", "--attack", "loss,los"],
+            2,
+            "--attack 'los' is not known: did you mean 'loss'? there are loss",
+        ),
         (["one", "--sort", "size"], 2, "size"),
         (["one", "--format", "xml"], 2, "xml"),
         ([], 2, "Missing argument"),

@@ -11,6 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from privaudit.errors import RecipeError
 from privaudit.report import Format, print_table, render
 from privaudit.result import AuditResult, RunResult
 
@@ -280,3 +281,86 @@ def test_other_programs_always_get_costs_and_notes() -> None:
     lines = list(csv.DictReader(io.StringIO(render([_measured()], format="csv"))))
     assert (lines[0]["multiply_adds"], lines[0]["note: epsilon"]) == ("", "")
     assert (float(lines[3]["multiply_adds"]), float(lines[3]["note: epsilon"])) == (1_000_250, 8)
+
+
+def test_chosen_attacks_are_shown_in_the_order_asked() -> None:
+    def heads(*attacks: str) -> list[str]:
+        text = render([_usual()], format="markdown", attacks=attacks, metrics=["auc"])
+        return re.findall(r"([^| ]+): AUC", text.splitlines()[0])
+
+    assert heads() == [*ATTACKS]
+    assert heads("loss,shadow_mlp") == heads("loss", "shadow_mlp") == ["loss", "shadow_mlp"]
+    rows = json.loads(render([_usual()], format="json", attacks=["loss"]))["rows"]
+    assert [[*row["attacks"]] for row in rows] == [["loss"]] * len(rows)
+
+
+def test_an_attack_s_label_may_hold_a_comma() -> None:
+    audits = tuple(_audit("dense", "", 0, attack, 0.9) for attack in ("a", "b", "a, b"))
+    run = replace(_usual(), audits=audits)
+    rows = json.loads(render([run], format="json", attacks=["a, b"]))["rows"]
+    assert [*rows[0]["attacks"]] == ["a, b"]
+    with pytest.raises(RecipeError, match=r"there are a, b, a, b$"):
+        render([run], attacks=["c"])
+
+
+def test_a_run_without_a_chosen_attack_keeps_its_row() -> None:
+    other = replace(_usual("b"), audits=(_audit("dense", "", 0, "lira", 0.9),))
+    lines = render([_usual("a"), other], format="markdown", attacks=["lira"]).splitlines()
+    assert lines[2].startswith("| a | dense | final | 1.23 | 99.0 ± 0.0 | 87.5 ± 0.0 | – | – |")
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "latex"])
+def test_means_stand_alone_and_what_is_significant_stays_marked(format: Format) -> None:
+    text = render([_usual()], format=format, means=True, width=200)
+    better = r"$\uparrow$" if format == "latex" else "▲"
+    assert f"71.0 {better}" in text
+    assert "0.612 [" not in text
+    assert "Brackets" not in text
+    assert not re.search(r"\d (±|\$\\pm\$) \d", text)
+    assert "Means; each row is 3 networks (3 seeds)." in text
+
+
+def test_other_programs_get_intervals_though_people_want_means() -> None:
+    formats: tuple[Format, ...] = ("csv", "json")
+    for format in formats:
+        assert render([_usual()], format=format, means=True) == render([_usual()], format=format)
+
+
+def _noted(*epsilons: float | None) -> RunResult:
+    """A subject without levels for each ε, of three networks."""
+    audits = [
+        replace(each, notes={} if epsilon is None else {"epsilon": epsilon})
+        for number, epsilon in enumerate(epsilons)
+        for each in _run((f"subject {number}", "")).audits
+    ]
+    return replace(_usual(), audits=tuple(audits))
+
+
+def test_an_epsilon_that_promises_nothing_is_no_number_to_people() -> None:
+    run = _noted(137.0, 7230.0, None)
+    lines = render([run], format="markdown").splitlines()
+    assert [line.split(" | ")[4] for line in lines[2:5]] == ["137", "&gt; 1000", "–"]
+    lines = render([run], format="latex").splitlines()
+    cells = [line.split(" & ")[4] for line in lines if line.startswith("subject ")]
+    assert cells[1:] == ["137", r"\textgreater{} 1000", "--"]
+    assert "above 1000 it promises nothing" in render([run], width=200)
+    rows = json.loads(render([run], format="json"))["rows"]
+    assert rows[1]["notes"]["epsilon"]["mean"] == 7230
+    table = csv.DictReader(io.StringIO(render([run], format="csv")))
+    assert {line["note: epsilon"] for line in table} == {"137.0", "7230.0", ""}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_notes_stand_beside_their_networks(width: int) -> None:
+    lines = render([_noted(None, 3.0, None)], width=width).splitlines()
+    heads = [line.split() for line in lines if "epsilon" in line.split()]
+    assert [line[:7] for line in heads] == [["subject", "nonzero", "%", "train", "%", "test", "%"]]
+    assert not any("level" in line for line in lines)  # nobody has one
+
+
+def test_where_notes_need_lines_of_their_own_only_what_has_any_is_shown() -> None:
+    metrics = ["defense,auc,balanced_accuracy,tpr@0.01,tpr@0.1"]  # as wide as the costs
+    run = _noted(None, 3.0, None)
+    lines = render([run], width=80, cost=True, metrics=metrics).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.split() == ["subject", "epsilon"])
+    assert [line.split() for line in lines[start + 2 : start + 4]] == [["subject", "1", "3"], []]

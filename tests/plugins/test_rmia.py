@@ -215,7 +215,7 @@ def test_interval_of_auc_covers_one_half_on_noise(mode: Any) -> None:
 
 
 def test_a_population_too_small_to_compare_with_is_told() -> None:
-    with pytest.warns(UserWarning, match=r"population of 49, .* members below 49, so that 50"):
+    with pytest.warns(UserWarning, match=r"population of 49, .*members below 49, so that 50"):
         RMIA().score(memory(1.0, examples=147)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -35,12 +35,26 @@ _Metric = Annotated[
         "best_balanced_accuracy, advantage, tpr@0.1, tpr@0.01, tpr@0.001, tpr@0.0001; repeatable.",
     ),
 ]
+_Attack = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[,NAME...]",
+        help="Which attacks to show, by their labels; repeatable; all if not given.",
+    ),
+]
 _Cost = Annotated[
     bool,
     typer.Option(
         "--cost",
         help="Show nonzero parameters, multiply-adds and measured time of each network, too; CSV "
         "and JSON always hold them.",
+    ),
+]
+_Means = Annotated[
+    bool,
+    typer.Option(
+        "--means",
+        help="Leave out standard deviations and intervals; CSV and JSON always hold them.",
     ),
 ]
 _Explain = Annotated[
@@ -58,8 +72,10 @@ def report(
     format: _Format = "table",
     baseline: _Baseline = None,
     sort: _Sort = None,
+    attack: _Attack = None,
     metric: _Metric = None,
     cost: _Cost = False,
+    means: _Means = False,
     explain: _Explain = False,
 ) -> None:
     """Compare finished runs in one table."""
@@ -76,8 +92,10 @@ def report(
     chosen: dict[str, Any] = {
         "baseline": baseline,
         "sort": sort,
+        "attacks": attack or (),
         "metrics": metric or (),
         "cost": cost,
+        "means": means,
     }
     explanation = None
     if explain:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from privaudit.report.aggregate import compare
-from privaudit.report.choose import pick_metrics
+from privaudit.report.choose import means_only, pick_metrics
 from privaudit.report.columns import (
     ASCII,
     DEFAULT_METRICS,
@@ -38,9 +38,11 @@ def render(
     format: Format = "table",
     baseline: str | None = None,
     sort: str | None = None,
+    attacks: Sequence[str] = (),
     metrics: Sequence[str] = (),
     width: int = 80,
     cost: bool = False,
+    means: bool = False,
     explanation: Mapping[str, Any] | None = None,
 ) -> str:
     """The comparison of runs as text, without colours, ending in a newline.
@@ -51,22 +53,25 @@ def render(
         baseline: SUBJECT or SUBJECT/LEVEL that changes are measured against; without, each run's
             first row.
         sort: one of `choose.ORDERS`; without, run order.
+        attacks: labels of the attacks to show; without, all.
         metrics: names of `rows.METRICS`; without, the four of every table, and for CSV and JSON
             all.
         width: of the table, in terminal cells.
         cost: show parameters, multiply-adds and time, which CSV and JSON always hold.
+        means: leave out standard deviations and intervals, which CSV and JSON always hold.
         explanation: `explain.explain`'s as a dictionary, to go with the rows in JSON.
 
     Raises:
-        RecipeError: the baseline, the order or a metric is not known.
+        RecipeError: the baseline, the order, an attack or a metric is not known.
     """
-    rows = compare(results, baseline, sort)
-    if format == "table":
-        lines = _lines(rows, metrics, TERMINAL, width, cost)
-        return "".join(f"{line.plain}\n" for line in lines)
+    rows = compare(results, baseline, sort, attacks)
     if format in ("csv", "json"):
         chosen = pick_metrics(metrics, METRICS)
         return as_csv(rows, chosen) if format == "csv" else as_json(rows, chosen, explanation)
+    rows = means_only(rows) if means else rows
+    if format == "table":
+        lines = _lines(rows, metrics, TERMINAL, width, cost)
+        return "".join(f"{line.plain}\n" for line in lines)
     chosen = pick_metrics(metrics, DEFAULT_METRICS)
     write = as_markdown if format == "markdown" else as_latex
     return write(rows, chosen, cost)
@@ -78,8 +83,10 @@ def print_table(
     *,
     baseline: str | None = None,
     sort: str | None = None,
+    attacks: Sequence[str] = (),
     metrics: Sequence[str] = (),
     cost: bool = False,
+    means: bool = False,
 ) -> None:
     """Print the comparison at the console's width; in ASCII where it knows no more.
 
@@ -87,7 +94,8 @@ def print_table(
         RecipeError: as `render`.
     """
     style = TERMINAL if console.encoding.startswith("utf") else ASCII
-    rows = compare(results, baseline, sort)
+    rows = compare(results, baseline, sort, attacks)
+    rows = means_only(rows) if means else rows
     for line in _lines(rows, metrics, style, console.width, cost):
         console.print(line, soft_wrap=True)  # a line that does not fit is never cut
 

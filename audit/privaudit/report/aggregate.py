@@ -9,13 +9,16 @@ from statistics import fmean
 from typing import Any
 
 from privaudit.metrics import Estimate, bootstrap_mean, disjoint, mean_std
-from privaudit.report.choose import ordered, pick_baselines
+from privaudit.report.choose import ordered, pick_attacks, pick_baselines
 from privaudit.report.rows import METRICS, AttackSummary, Change, Row, Summary
 from privaudit.result import AuditResult, RunResult
 
 
 def compare(
-    results: Sequence[RunResult], baseline: str | None = None, sort: str | None = None
+    results: Sequence[RunResult],
+    baseline: str | None = None,
+    sort: str | None = None,
+    attacks: Sequence[str] = (),
 ) -> list[Row]:
     """One row for each run, subject and level, in run order or sorted.
 
@@ -25,13 +28,15 @@ def compare(
             that lacks it is compared to the first run that has it. Without, each run is
             compared to its own first row.
         sort: one of `choose.ORDERS`.
+        attacks: their labels; without, all.
 
     Raises:
-        RecipeError: no run has that baseline, or there is no such order.
+        RecipeError: no run has that baseline or attack, or there is no such order.
     """
     runs = [_rows(name, result) for name, result in zip(run_names(results), results, strict=True)]
     chosen = pick_baselines(runs, baseline)
     rows = [_compared(row, chosen[row.run]) for each in runs for row in each]
+    rows = pick_attacks(rows, attacks) if attacks else rows
     return ordered(rows, sort) if sort else rows
 
 

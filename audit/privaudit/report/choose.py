@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from privaudit.errors import RecipeError
 from privaudit.report.escape import plain
-from privaudit.report.rows import METRICS, Row
+from privaudit.report.rows import METRICS, Row, Summary
 
 _Key = tuple[bool, float | Sequence[str | int]]
 
@@ -56,11 +57,56 @@ def pick_metrics(wanted: Sequence[str], default: Sequence[str]) -> list[str]:
     Raises:
         RecipeError: there is no such metric.
     """
-    names = [name.strip() for each in wanted or default for name in each.split(",")]
+    names = [name for each in wanted or default for name in _listed(each)]
     for name in names:
         if name not in METRICS:
             raise _unknown("--metric", name, METRICS, METRICS)
     return list(dict.fromkeys(names))
+
+
+def pick_attacks(rows: Iterable[Row], wanted: Sequence[str]) -> list[Row]:
+    """The rows with some attacks, in the order asked for; each may be a list with commas.
+
+    Raises:
+        RecipeError: no row has been attacked so.
+    """
+    rows = list(rows)
+    known = dict.fromkeys(label for row in rows for label in row.attacks)
+    names = [n for each in wanted for n in ([each] if each in known else _listed(each))]
+    for name in names:
+        if name not in known:
+            raise _unknown("--attack", name, known, known)
+    return [
+        replace(row, attacks={name: row.attacks[name] for name in names if name in row.attacks})
+        for row in rows
+    ]
+
+
+def means_only(rows: Iterable[Row]) -> list[Row]:
+    """The rows without standard deviations and intervals; what is significant stays marked."""
+    return [
+        replace(
+            row,
+            train=_mean(row.train),
+            test=_mean(row.test),
+            notes={name: each and _mean(each) for name, each in row.notes.items()},
+            attacks={
+                label: replace(
+                    attack, metrics={n: each and _mean(each) for n, each in attack.metrics.items()}
+                )
+                for label, attack in row.attacks.items()
+            },
+        )
+        for row in rows
+    ]
+
+
+def _mean(summary: Summary) -> Summary:
+    return Summary(summary.mean)
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",")]
 
 
 def _is_named(row: Row, wanted: str) -> bool:

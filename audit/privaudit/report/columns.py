@@ -11,6 +11,8 @@ from privaudit.report.rows import AttackSummary, Row, Summary
 
 DEFAULT_METRICS = ("defense", "auc", "tpr@0.01", "tpr@0.001")
 UNRESOLVABLE = "n/r"
+MEANINGLESS = 1000
+"""An ε above it promises nothing: a likelihood ratio of e to the 1000."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,13 @@ class Column:
     """One column: a heading of one or two lines, and a cell for each row, all escaped.
 
     Attributes:
-        kind: what a row is called, or what its networks or an attack measured.
+        kind: what a row is called, what its networks measured, or had noted, or an attack.
         group: label of the attack; empty otherwise.
         heading: one or two lines.
         cells: one for each row.
     """
 
-    kind: Literal["name", "network", "attack"]
+    kind: Literal["name", "network", "note", "attack"]
     group: str
     heading: tuple[str, ...]
     cells: list[str]
@@ -65,15 +67,16 @@ def columns(
     """Every column of the comparison: names, network, and for each attack its metrics.
 
     An attack that chose no threshold has no defense and no balanced accuracy to show. What the
-    networks cost stands there if wanted, what has been noted about them wherever there is any.
+    networks cost stands there if wanted, what has been noted about them wherever there is any,
+    and levels where they have names.
     """
     escape = style.escape
     percent = escape("%")
-    found = [
-        Column("name", "", ("run",), [escape(row.run) for row in rows]),
-        Column("name", "", ("subject",), [escape(row.subject) for row in rows]),
-        Column("name", "", ("level",), [escape(row.level) for row in rows]),
-    ][0 if len({row.run for row in rows}) > 1 else 1 :]
+    found = [Column("name", "", ("subject",), [escape(row.subject) for row in rows])]
+    if len({row.run for row in rows}) > 1:
+        found.insert(0, Column("name", "", ("run",), [escape(row.run) for row in rows]))
+    if any(row.level for row in rows):
+        found.append(Column("name", "", ("level",), [escape(row.level) for row in rows]))
     nonzero = [f"{100 * row.density:.2f}" for row in rows]
     found.append(Column("network", "", (f"nonzero {percent}",), nonzero))
     found += _cost_columns(rows, style) if cost else []
@@ -82,9 +85,9 @@ def columns(
         cells = [_spread(summary, style) for summary in summaries]
         found.append(Column("network", "", (f"{head} {percent}",), cells))
     for name in dict.fromkeys(name for row in rows for name in row.notes):
-        cells = [_note(row.notes.get(name), style) for row in rows]
+        cells = [_note(name, row.notes.get(name), style) for row in rows]
         heading = tuple(map(escape, name.rsplit(" ", 1)))
-        found.append(Column("network", "", heading, cells))
+        found.append(Column("note", "", heading, cells))
     for label in dict.fromkeys(label for row in rows for label in row.attacks):
         attacks = [row.attacks.get(label) for row in rows]
         found += [
@@ -159,10 +162,12 @@ def _mark(attack: AttackSummary | None, style: Style) -> str:
     return f" {style.better if attack.change == 'better' else style.worse}"
 
 
-def _note(summary: Summary | None, style: Style) -> str:
+def _note(name: str, summary: Summary | None, style: Style) -> str:
     """Mean ± std of a number that may be of any size."""
     if summary is None:
         return style.missing
+    if name == "epsilon" and summary.mean > MEANINGLESS:
+        return f"{style.escape('>')} {MEANINGLESS}"
     mean = f"{summary.mean:.3g}"
     exact = summary.std is None or summary.std <= 1e-9 * abs(summary.mean)
     spread = "" if exact else f" {style.plus_minus} {summary.std:.2g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from privaudit.report.columns import UNRESOLVABLE, Style
+from privaudit.report.columns import MEANINGLESS, UNRESOLVABLE, Style
 from privaudit.report.rows import Row
 
 
@@ -22,7 +22,7 @@ def legend(
             f"defense = 2 (1 - attack accuracy): 100 {percent} where the attacker guesses, "
             f"0 {percent} where it is always right, at the threshold it chose on its shadows."
         )
-    if {"auc", "balanced_accuracy"} & set(metrics):
+    if {"auc", "balanced_accuracy"} & set(metrics) and _any(rows, "low"):
         lines.append(
             f"Brackets hold the 95 {percent} interval; over several networks, that of their mean "
             "(over seeds, never narrower than the number of examples allows)."
@@ -44,7 +44,8 @@ def legend(
         )
     if any("epsilon" in row.notes for row in rows):
         lines.append(
-            "epsilon: of differential privacy, promised for all trainings of a network so far."
+            "epsilon: of differential privacy, promised for all trainings of a network so far; "
+            f"above {MEANINGLESS} it promises nothing."
         )
     return lines
 
@@ -54,7 +55,17 @@ def _audits(rows: Sequence[Row], style: Style) -> str:
     seeds = _range([row.seeds for row in rows], "seed")
     if all(row.models == 1 for row in rows):
         return f"Each row is {models} ({seeds}): without a spread no change is significant."
+    if not _any(rows, "std"):
+        return f"Means; each row is {models} ({seeds})."
     return f"mean {style.plus_minus} standard deviation; each row is {models} ({seeds})."
+
+
+def _any(rows: Sequence[Row], name: str) -> bool:
+    """Whether any summary still has its standard deviation, or the limits of its mean."""
+    found = [summary for row in rows for summary in (row.train, row.test)]
+    attacks = [attack for row in rows for attack in row.attacks.values()]
+    found += [summary for attack in attacks for summary in attack.metrics.values() if summary]
+    return any(getattr(summary, name) is not None for summary in found)
 
 
 def _changes(rows: Sequence[Row], style: Style) -> str:

@@ -95,13 +95,22 @@ def _part(columns: Sequence[Column], widths: Sequence[int], style: Style) -> lis
     lines = _group_lines(columns, widths, style) + _side_by_side(columns, widths, heads)
     styled = [Text(line, "bold") for line in lines]
     styled.append(Text(style.rule * _joint(widths), "dim"))
-    for row in range(len(columns[0].cells)):
+    for row in _shown(columns, style):
         cells = [
             folded(column.cells[row], width) if column.kind == "name" else [column.cells[row]]
             for column, width in zip(columns, widths, strict=True)
         ]
         styled += [_marked(line, style) for line in _side_by_side(columns, widths, cells)]
     return styled
+
+
+def _shown(columns: Sequence[Column], style: Style) -> list[int]:
+    """The rows to show: where there are only notes, those that have one."""
+    numbers = [column for column in columns if column.kind != "name"]
+    rows = list(range(len(columns[0].cells)))
+    if any(column.kind != "note" for column in numbers):
+        return rows
+    return [row for row in rows if any(each.cells[row] != style.missing for each in numbers)]
 
 
 def _group_lines(columns: Sequence[Column], widths: Sequence[int], style: Style) -> list[str]:
