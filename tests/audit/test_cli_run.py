@@ -78,8 +78,8 @@ def shown(*, terminal: bool) -> list[str]:
             LevelReached("", 1.0),
             AttackDone("loss", "", 0.625),
             BelievedStarted("l1 + none"),
-            FitStarted(10, 4, 20),
-            FitDone(6, 20, 1.5, nan, nan, nan),
+            FitStarted(10, 9, 20),
+            FitDone(1, 20, 1.5, nan, nan, nan),
             LevelReached("density 0.3", 0.3029),
             BelievedDone(),
             AttackDone("nn", "", 0.75),
@@ -93,7 +93,7 @@ def test_a_log_has_a_line_for_each_fit_and_level_and_tells_beliefs_apart() -> No
         "dense: 10 networks, 30 epochs, 1,234.5 s; loss 0.250, training 90.0%, validation 50.0%",
         "dense: 100.00% of the weights, attacking",
         "    loss: AUC 0.625",
-        "  shadows believed l1 + none: 6 networks, 20 epochs, 1.5 s",
+        "  shadows believed l1 + none: 1 network, 20 epochs, 1.5 s",
         "  shadows believed l1 + none: density 0.3",
         "    nn: AUC 0.750",
     ]
@@ -103,7 +103,7 @@ def test_on_a_terminal_the_bar_alone_tells_of_fits() -> None:
     lines = [line.rstrip() for line in shown(terminal=True)]
     assert lines.count("dense: 100.00% of the weights, attacking") == 1
     assert lines.count("  shadows believed l1 + none: density 0.3") == 1
-    assert not any("networks" in line for line in lines)
+    assert not any("epochs" in line for line in lines)
 
 
 def test_progress_shows_labels_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ from privaudit import (
     run,
 )
 from privaudit.attacking import checked, signals_of
+from privaudit.cohort.packing import last_epochs
 from privaudit.events import (
     AttackDone,
     EpochDone,
@@ -133,6 +134,17 @@ def test_events_tell_the_story_in_order(first: tuple[RunResult, list[Event]]) ->
             assert getattr(fit, name) == pytest.approx(mean)
     assert [e.level for e in of(events, LevelReached)] == ["", "round 0", "round 1"]
     assert len(of(events, AttackDone)) == 6
+
+
+def test_a_fit_is_told_by_the_last_epoch_of_each_model() -> None:
+    nan = float("nan")
+    stopped = torch.tensor([[[0.9, 0.5, 0.4], [0.6, 0.7, 0.5], [nan, nan, nan]]])
+    trained = torch.tensor([[[0.9, 0.5, 0.4], [0.6, 0.7, 0.5], [0.2, 0.9, 0.6]]])
+    found = last_epochs([{"history": stopped}, {"history": trained}])
+    assert found == pytest.approx((0.4, 0.8, 0.55))
+    diverged = torch.tensor([[[0.9, 0.5, nan], [nan, 0.1, nan]]])
+    assert last_epochs([{"history": diverged}]) == pytest.approx((nan, 0.1, nan), nan_ok=True)
+    assert last_epochs([{"0:flat": trained}]) == pytest.approx((nan, nan, nan), nan_ok=True)
 
 
 def test_files_are_private_and_hold_no_pickle(first: tuple[RunResult, list[Event]]) -> None:

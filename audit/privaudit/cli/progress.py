@@ -90,9 +90,13 @@ class Progress:
 
 
 def _trained(event: FitDone) -> str:
-    networks = f"{event.models} network{'' if event.models == 1 else 's'}"
+    work = f"{_count(event.models, 'network')}, {_count(event.epochs, 'epoch')}"
     numbers = "" if isnan(event.accuracy) else f"; {_quality(event)}"
-    return f"{networks}, {event.epochs} epochs, {event.seconds:,.1f} s{numbers}"
+    return f"{work}, {event.seconds:,.1f} s{numbers}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _numbers(event: EpochDone) -> str:
