@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, dropout
 
 from privaudit import Cohort, Defense, Examples, Model, PluginError, Sparsifier, Step
 from privaudit.cohort.batches import Batches, epoch_order
-from privaudit.cohort.train import Weighed
+from privaudit.cohort.weighed import Weighed
 from privaudit.keys import derive
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from privaudit.cohort.asking import Asker
 from privaudit.cohort.cohort import Cohort
-from privaudit.cohort.train import Weighed
+from privaudit.cohort.weighed import Weighed
 from privaudit.keys import derive
 from privaudit.plugin import overrides
 from privaudit.values import Outputs

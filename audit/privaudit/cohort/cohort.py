@@ -18,8 +18,10 @@ from privaudit.cohort.gradients import mean_gradients
 from privaudit.cohort.journal import Journal
 from privaudit.cohort.models import Models, Named, State
 from privaudit.cohort.network import Network
-from privaudit.cohort.train import Rows, Weighed, answer
+from privaudit.cohort.precision import resolved
+from privaudit.cohort.train import answer
 from privaudit.cohort.units import FitRecord, Units
+from privaudit.cohort.weighed import Rows, Weighed
 from privaudit.cohort.workers import Workers
 from privaudit.errors import PluginError
 from privaudit.events import Event
@@ -285,14 +287,6 @@ class Cohort(Models):
         if self._first is None or not 0 <= to <= self._first.options.epochs:
             raise PluginError(f"rewind({to}): the first fit has no such epoch")
         return self._units.run(replace(self._first, until=to)).last if to else self._initial
-
-
-def resolved(training: Training, device: torch.device) -> Training:
-    """The options with the precision that `auto` means on a device."""
-    if training.precision != "auto":
-        return training
-    mixed = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return training.model_copy(update={"precision": "bf16" if mixed else "fp32"})
 
 
 def _rows(role: Tensor) -> Rows:

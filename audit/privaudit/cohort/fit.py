@@ -11,7 +11,8 @@ from privaudit.cohort.batches import Batches
 from privaudit.cohort.game import Game
 from privaudit.cohort.matching import Matcher
 from privaudit.cohort.packing import Unit, pack, pack_weights
-from privaudit.cohort.train import OnEpoch, Rows, Trained, Weighed, train
+from privaudit.cohort.train import OnEpoch, train
+from privaudit.cohort.weighed import Rows, Trained, Weighed
 from privaudit.keys import derive
 from privaudit.training import Training
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.func import grad
 
 from privaudit.cohort.journal import digest
-from privaudit.cohort.train import Weighed
 from privaudit.cohort.units import Units
+from privaudit.cohort.weighed import Weighed
 from privaudit.plugin import Plugin
 
 _ROWS = 500  # examples differentiated at once

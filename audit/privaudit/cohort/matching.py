@@ -7,7 +7,8 @@ from torch import Tensor
 
 from privaudit.cohort.batches import Batches
 from privaudit.cohort.network import Network
-from privaudit.cohort.train import Weighed, answer
+from privaudit.cohort.train import answer
+from privaudit.cohort.weighed import Weighed
 
 
 class Matcher:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from privaudit.cohort.masks import keep_largest
 from privaudit.cohort.network import Network
-from privaudit.cohort.train import Weighed
+from privaudit.cohort.weighed import Weighed
 from privaudit.errors import PluginError
 
 Named = Mapping[str, Tensor]

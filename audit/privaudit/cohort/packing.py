@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from privaudit.cohort.train import Trained, Weighed
+from privaudit.cohort.weighed import Trained, Weighed
 
 Unit = dict[str, Tensor]  # every tensor has a leading axis of 1
 

@@ -17,7 +17,7 @@ from privaudit.cohort.journal import Journal, digest
 from privaudit.cohort.network import Network
 from privaudit.cohort.packing import Unit, last_epochs, pack, pack_weights, unpack, unpack_weights
 from privaudit.cohort.stacking import models_at_once, step_work
-from privaudit.cohort.train import Trained, Weighed
+from privaudit.cohort.weighed import Trained, Weighed
 from privaudit.cohort.workers import Workers
 from privaudit.errors import PrivauditError
 from privaudit.events import EpochDone, Event, FitDone, FitStarted

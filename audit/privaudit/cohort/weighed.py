@@ -1,0 +1,89 @@
+"""The weights of K models, what training leaves of them, and the examples they train on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from privaudit.cohort.network import Buffers
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """All that a model's answers depend on, for K models.
+
+    Attributes:
+        flat: (K, P) weights.
+        buffers: (K, ...) by name.
+        second: (K, Pc) the companion's weights; Pc is 0 without one.
+        second_buffers: (K, ...) by name.
+    """
+
+    flat: Tensor
+    buffers: Buffers
+    second: Tensor
+    second_buffers: Buffers
+
+    def to(self, device: torch.device) -> Weighed:
+        """The same on a device."""
+        return self._each(lambda t: t.to(device))
+
+    def clone(self) -> Weighed:
+        """A copy that shares no memory."""
+        return self._each(Tensor.clone)
+
+    def __getitem__(self, models: Tensor) -> Weighed:
+        """Of the given models, (k,) int64."""
+        return self._each(lambda t: t[models])
+
+    def where(self, chosen: Tensor, other: Weighed) -> Weighed:
+        """Of each model its own if chosen, (K,) bool, else the other's."""
+
+        def pick(mine: Tensor, theirs: Tensor) -> Tensor:
+            return torch.where(chosen.view((-1,) + (1,) * (mine.ndim - 1)), mine, theirs)
+
+        return Weighed(
+            pick(self.flat, other.flat),
+            {n: pick(b, other.buffers[n]) for n, b in self.buffers.items()},
+            pick(self.second, other.second),
+            {n: pick(b, other.second_buffers[n]) for n, b in self.second_buffers.items()},
+        )
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Weighed:
+        return Weighed(
+            change(self.flat),
+            {n: change(b) for n, b in self.buffers.items()},
+            change(self.second),
+            {n: change(b) for n, b in self.second_buffers.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a fit leaves of K models.
+
+    Attributes:
+        last: after the last epoch.
+        best: after the epoch of best validation accuracy (the first of equals); the last epoch
+            where there is no validation.
+        history: (K, E, 3): loss, training accuracy and validation accuracy of each epoch; NaN
+            where a model had stopped or has no validation.
+        best_epoch: (K,) int64, from 0.
+    """
+
+    last: Weighed
+    best: Weighed
+    history: Tensor
+    best_epoch: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One model's examples by role, each (n,) int64."""
+
+    member: Tensor
+    validation: Tensor
+    reference: Tensor
