@@ -165,26 +165,34 @@ class _Linear(torch.autograd.Function):
 class _Pool(torch.autograd.Function):
     """The largest of two by two pixels; as in PyTorch, the first of equals gets the gradient."""
 
+    # Shares of 0 and 1 as floats: products with truth values are five times as slow on a CPU.
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        quarters = _quarters(x)
-        largest = torch.maximum(
-            torch.maximum(quarters[0], quarters[1]), torch.maximum(quarters[2], quarters[3])
-        )
-        ctx.save_for_backward(x, largest)
-        return largest
+        first, second, third, fourth = (part.contiguous() for part in _quarters(x))
+        above, below = torch.maximum(first, second), torch.maximum(third, fourth)
+        ctx.save_for_backward(_more(second, first), _more(fourth, third), _more(below, above))
+        ctx.shape = x.shape
+        return torch.maximum(above, below)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (gradient,) = gradients
-        x, largest = ctx.saved_tensors
-        of_x = torch.zeros_like(x)
-        free = torch.ones_like(largest, dtype=torch.bool)
-        for own, part in zip(_quarters(x), _quarters(of_x), strict=True):
-            first = (own == largest) & free
-            part.copy_(gradient * first)
-            free &= ~first
+        right_above, right_below, lower = ctx.saved_tensors
+        of_x = gradient.new_zeros(ctx.shape)
+        first, second, third, fourth = _quarters(of_x)
+        below = gradient * lower
+        above = gradient - below
+        torch.mul(above, right_above, out=second)
+        torch.sub(above, second, out=first)
+        torch.mul(below, right_below, out=fourth)
+        torch.sub(below, fourth, out=third)
         return of_x
+
+
+def _more(one: Tensor, other: Tensor) -> Tensor:
+    """1 where one is greater, else 0."""
+    return one.sub(other).sign_().clamp_(min=0)
 
 
 def _quarters(x: Tensor) -> list[Tensor]:
