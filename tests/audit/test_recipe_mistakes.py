@@ -166,6 +166,8 @@ ONE_LINE = {
     "never tunes": ("defenses: [none, late]", "x.yaml:7: defenses[1]: "
         "'late' acts in fine-tuning only, and no sparsifier of this recipe fine-tunes: "
         "leave it out, or add one that does"),
+    "a wrong sparsifier may tune": ("sparsifiers: [{name: cut, rounds: 1}]\ndefenses: [none, late]",
+        "x.yaml:7: sparsifiers[0].rounds: must be at least 2 (got 1)"),
     "no defense left": ("sparsifiers: [cut, dense]\ndefenses: [late]", "x.yaml:7: sparsifiers[1]: "
         "'dense' never fine-tunes, and every defense of this recipe acts in fine-tuning only: "
         "add the defense none, or leave it out"),

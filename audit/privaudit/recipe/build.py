@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from privaudit.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
-from privaudit.recipe.checks import cross_check
+from privaudit.recipe.checks import PAIRS, cross_check
 from privaudit.recipe.messages import Mistake, Place, mistakes_of, parts_of, show, spell, unknown
 from privaudit.recipe.model import Entry, Recipe, combined
 from privaudit.recipe.target import TargetOptions
@@ -68,7 +68,10 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
         recipe = Recipe.model_validate({"name": "recipe", **_sound(values, wrong)})
     for key in _SECTIONS:
         mistakes += _numbers(data.get(key), getattr(recipe, key), (key,))
-    mistakes += cross_check(recipe, {spell(path) for path in wrong})
+    places = {spell(path) for path in wrong}
+    if any(m.path[0] in ("sparsifiers", "defenses") for m in mistakes):
+        places.add(PAIRS)
+    mistakes += cross_check(recipe, places)
     return recipe, list(dict.fromkeys(mistakes))
 
 

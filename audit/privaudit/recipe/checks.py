@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from privaudit.recipe.messages import Mistake, Place
 from privaudit.recipe.model import Recipe
 
+PAIRS = "pairs"  # sparsifiers with defenses: wrong where an entry of either list is
+
 
 def cross_check(recipe: Recipe, wrong: set[str]) -> list[Mistake]:
     """Every mistake between the parts of a recipe.
 
     Args:
         recipe: holds a default wherever the file's value is wrong in itself.
-        wrong: those places; no check speaks that such a default could mislead.
+        wrong: those places, and `PAIRS`; no check speaks that such a default could mislead.
     """
     return [
         mistake
@@ -140,9 +142,9 @@ _CHECKS: list[tuple[str, Callable[[Recipe], Iterator[Mistake]]]] = [
     ("shadows", _enough_shadows),
     ("shadows", _refused),
     ("split", _refused_defenses),
-    ("sparsifiers", _tuning),
+    (PAIRS, _tuning),
     ("sparsifiers", _labels),
-    ("defenses", _subjects),
+    (PAIRS, _subjects),
     ("training.milestones", _milestones),
     ("target", _target),
 ]
