@@ -190,6 +190,7 @@ def _together(
         assert level is not None  # without a given target every model is trained
         place.on_event(LevelReached(level.label, float(level.density.mean())))
         yield level
+        del own, level
 
 
 def _trained(
@@ -222,13 +223,13 @@ def _audited(
         if overrides(subject.defense, "finish"):
             shown = cohort.fork()
             subject.defense.finish(shown)
-        density = shown.density()
         outputs = _asked(shown, place.ensemble.audited[models], place.recipe)
         notes = shown.take_notes() | _promised(subject.defense, shown)
         cohort.take_notes()  # a fork has had its own copy
         stack = max((record.stack for record in cohort.records), default=1)
         state, network = shown.weights | shown.buffers, shown.network.module
-        yield Level(label, outputs, density, shown.nonzero(), state, network, notes, stack)
+        yield Level(label, outputs, shown.density(), shown.nonzero(), state, network, notes, stack)
+        del outputs, state  # before the next level's answers are made: they are large
 
 
 def _promised(defense: Defense, cohort: Cohort) -> dict[str, Tensor]:

@@ -105,6 +105,7 @@ def _audited(place: Workplace, folder: Path) -> tuple[Auditor, dict[str, int]]:
             stacks[subject.label] = level.stack
             if float(level.density.mean()) < DENSE:
                 sparse[level.label] = test_accuracy(place, level.outputs)
+            del level  # so that two levels' answers are never held at once
         if place.recipe.matched and sparse:
             _audit_controls(auditor, subject, sparse)
     return auditor, stacks

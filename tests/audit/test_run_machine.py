@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from privaudit import RecipeError, load_recipe, run
+from privaudit import Outputs, RecipeError, levels, load_recipe, run
 from privaudit.cohort import units
 from privaudit.memory import free_memory, keep_freed_memory
 from privaudit.running import workplace
@@ -51,6 +53,24 @@ def test_little_memory_makes_several_cohorts(tmp_path: Path) -> None:
     place = workplace(recipe, device="cpu", cache=tmp_path, memory=max(needed, 2 * 64 * weights))
     assert sum(len(group) for group in place.groups(recipe.subjects()[0])) == 3
     assert workplace(recipe, device="cpu", cache=tmp_path).memory > 10 * needed
+
+
+def test_two_levels_answers_are_never_held_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[weakref.ref[Outputs]] = []
+
+    def asked(*arguments: Any) -> Outputs:
+        assert [reference() for reference in answered] == [None] * len(answered)
+        outputs = answers(*arguments)
+        answered.append(weakref.ref(outputs))
+        return outputs
+
+    answers = levels._asked
+    monkeypatch.setattr(levels, "_asked", asked)
+    recipe = load_recipe(RECIPE | {"sparsifiers": [{"name": "imp", "rounds": 2}]})
+    run(recipe, tmp_path / "run", device="cpu", cache=tmp_path / "cache")
+    assert len(answered) == 3
 
 
 def test_the_system_tells_its_free_memory() -> None:
