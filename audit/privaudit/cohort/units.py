@@ -187,7 +187,8 @@ class Units:
         """The processes to train in, where they are quicker than this one."""
         if self.plan or not self.workers or len(missing) < 2:
             return None
-        steps = [fit.steps[m] for m in missing]
+        each = fit.steps
+        steps = [each[m] for m in missing]
         first = torch.tensor(missing[:1])
         worth = sum(steps) * step_work(self.network, self.data, fit.game, fit.options)
         if worth < _WORTH and sum(steps) < _MANY_STEPS:
