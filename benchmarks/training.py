@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -124,7 +124,9 @@ def main() -> None:
                 order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(m))
                 role[m, order[: work.members]] = Role.MEMBER
             rows = [(r == Role.MEMBER).nonzero()[:, 0] for r in role]
-            together(work, examples, role, workers)  # start the workers, settle the memory
+            # Start the workers, settle the memory, and import what the first optimizer does.
+            looped(replace(work, epochs=1, looped=1), examples, rows)
+            together(work, examples, role, workers)
             rounds = [
                 (looped(work, examples, rows), together(work, examples, role, workers))
                 for _ in range(options.rounds)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from privaudit import Cohort, Examples, Model, PrivauditError, Sparsifier, Weights
 from privaudit.cohort import derivatives, units
-from privaudit.cohort.batched import batched_objective
-from privaudit.cohort.chain import _Pool
+from privaudit.cohort.batched import batched_layers
 from privaudit.cohort.fit import Fit, made
+from privaudit.cohort.layers import Pass, pool
+from privaudit.cohort.optimizer import Optimizer
 from privaudit.cohort.packing import Unit
 from privaudit_plugins.defenses.mixup import Mixup
 from privaudit_plugins.defenses.relaxloss import RelaxLoss
@@ -129,9 +130,9 @@ def test_batched_products_give_the_weights_of_vmap(
     cohorts = []
     for batched in (True, False):
         if not batched:
-            monkeypatch.setattr(derivatives, "batched_objective", lambda game, count: None)
+            monkeypatch.setattr(derivatives, "batched_gradients", lambda *given: None)
         cohort = make_cohort(MEMBERS, **{"epochs": 3, "stack": stack, "lr": 0.05} | options)
-        assert bool(batched_objective(cohort._fit(False, None, {}).game, 3))
+        assert _is_batched(cohort)
         cohort.prune(keep=0.7)
         cohort.fit()
         cohorts.append(cohort)
@@ -153,18 +154,26 @@ def test_batched_products_give_the_weights_of_vmap(
     ids=["residual", "a layer used twice", "a sequence of its own", "butterfly", "inputs"],
 )
 def test_what_is_no_plain_chain_is_left_to_vmap(make_cohort: Make, options: dict[str, Any]) -> None:
-    assert batched_objective(make_cohort(**options)._fit(False, None, {}).game, 2) is None
+    assert not _is_batched(make_cohort(**options))
 
 
 def test_pooling_gives_the_gradient_of_pytorch_s_where_pixels_are_equal() -> None:
     x = torch.randint(0, 3, (2, 6, 5, 7), generator=torch.Generator().manual_seed(0)).double()
     weight = torch.randn(2, 6, 2, 3, dtype=torch.float64)
-    found = []
-    for pool in (_Pool.apply, nn.MaxPool2d(2)):
-        own = x.clone().requires_grad_()
-        answer = pool(own)
-        found.append((answer, *torch.autograd.grad((answer * weight).sum(), own)))
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    own = x.clone().requires_grad_()
+    expected = nn.MaxPool2d(2)(own)
+    (gradient,) = torch.autograd.grad((expected * weight).sum(), own)
+    way = Pass({}, {}, torch.zeros(2, dtype=torch.int64), Optimizer({}, "sgd"))
+    way.back.append(lambda gradient: gradient)  # as if a layer with weights came before
+    assert torch.equal(pool(way, x), expected)
+    found = way.back[-1](weight)
+    assert found is not None
+    assert torch.equal(found, gradient)
+
+
+def _is_batched(cohort: Cohort) -> bool:
+    fit = cohort._fit(False, None, {})
+    return batched_layers(fit.game, cohort._data, fit.options) is not None
 
 
 def test_a_stack_too_large_for_the_memory_is_halved(

@@ -7,67 +7,127 @@ the slower order of products and the slower layout of images where there is a ch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
+import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from privaudit.cohort.chain import answer, chain
+from privaudit.cohort.batches import Batches
+from privaudit.cohort.chain import Layers, back, chain, entry, forth
 from privaudit.cohort.game import LOSS, Game
+from privaudit.cohort.layers import Pass
 from privaudit.cohort.network import Buffers
+from privaudit.cohort.optimizer import Optimizer
 from privaudit.cohort.stacked import over_models
+from privaudit.cohort.weighed import Stepped, Stepping, Weighed
 from privaudit.keys import fold
 from privaudit.plugin import Step, Weights, overrides
-
-Objective = Callable[
-    [Mapping[str, Tensor], Buffers, Buffers, Tensor, Buffers], tuple[Tensor, Buffers, Tensor]
-]
+from privaudit.training import Training
 
 
-def batched_objective(game: Game, count: int) -> Objective | None:
-    """`Game.objective` of K stacked models, where the network and the hooks allow it.
+def batched_layers(game: Game, data: Batches, options: Training) -> Layers | None:
+    """The network's layers, where it, the hooks and the options allow batched products.
 
     The network must be a chain of layers that `chain` knows; a defense may have a loss of its
     own, but no second player, no reference examples and no say in the inputs.
     """
-    layers = chain(game.network.module)
-    if layers is None or game.companion or game.defense.reference or game.inputs:
+    defense = game.defense
+    if game.companion or defense.reference or defense.per_example or game.inputs:
         return None
-    loss = _loss(game, count)
-    penalty = over_models(partial(_penalty, game), count)
-
-    def objective(
-        weights: Mapping[str, Tensor],
-        buffers: Buffers,
-        batch: Buffers,
-        second: Tensor,
-        second_buffers: Buffers,
-    ) -> tuple[Tensor, Buffers, Tensor]:
-        logits, after = answer(layers, weights, buffers, batch["x"], batch["key"])
-        total = loss(logits, batch)
-        if game.penalises:
-            total = total + penalty(dict(weights))
-        guesses = logits.detach().contiguous().argmax(-1)  # quicker than over strides
-        return total, after, (guesses == batch["y"]).sum(1)
-
-    return objective
+    if options.compile or options.precision == "bf16":  # which our own products do not know
+        return None
+    return chain(game.network.module, data.examples.shape)
 
 
-def _loss(game: Game, count: int) -> Callable[[Tensor, Buffers], Tensor]:
-    """Losses (K,) from logits (K, B, C) and a batch."""
+def sparse_layer(game: Game, data: Batches, options: Training) -> str | None:
+    """The weights that sparse examples go into; None where a step has none such."""
+    layers = batched_layers(game, data, options)
+    first = entry(layers) if layers else None
+    if first is None or (options.augment and data.augments) or data.sparse is None:
+        return None
+    return f"{first}.weight"
+
+
+def batched_gradients(
+    game: Game, count: int, data: Batches, options: Training, optimizer: Optimizer
+) -> Stepping | None:
+    """What `derivatives.gradients` gives; None where batched products are not allowed."""
+    layers = batched_layers(game, data, options)
+    if layers is None:
+        return None
+    loss_of = _loss(game, count)
+    penalty_of = _penalty(game, count)
+
+    @torch.no_grad()
+    def all_models(named: Mapping[str, Tensor], now: Weighed, batch: Buffers) -> Stepped:
+        way = Pass(named, dict(now.buffers), batch["key"], optimizer)
+        logits = forth(layers, way, batch["x"])
+        loss, gradient = loss_of(logits, batch)
+        right = (logits.mT.max(1).indices == batch["y"]).sum(1)  # quicker than argmax
+        gradients = back(way, gradient)
+        if penalty_of:
+            penalty, more = penalty_of(named)
+            loss = loss + penalty
+            for name, part in more.items():
+                gradients[name] = gradients[name] + part if name in gradients else part
+        return Stepped([gradients.get(name) for name in named], way.buffers, loss, right)
+
+    return all_models
+
+
+def _loss(game: Game, count: int) -> Callable[[Tensor, Buffers], tuple[Tensor, Tensor]]:
+    """Losses (K,), and the gradient of their sum, by logits (K, B, C)."""
     if not overrides(game.defense, "loss"):
-
-        def plain(logits: Tensor, batch: Buffers) -> Tensor:
-            return cross_entropy(logits.mT, batch["y"], reduction="none").mean(1)
-
-        return plain
+        return lambda logits, batch: cross_entropy(logits, batch["y"])
 
     def one(logits: Tensor, y: Tensor, epoch: Tensor, key: Tensor) -> Tensor:
         return game.defense.loss(Step(logits, y, epoch, fold(key, LOSS)))
 
     stacked = over_models(one, count)
-    return lambda logits, batch: stacked(logits, batch["y"], batch["epoch"], batch["key"])
+
+    @torch.enable_grad()
+    def own(logits: Tensor, batch: Buffers) -> tuple[Tensor, Tensor]:
+        leaf = logits.detach().requires_grad_()
+        loss = stacked(leaf, batch["y"], batch["epoch"], batch["key"])
+        return loss.detach(), _derivatives(loss, {"": leaf}).get("", torch.zeros_like(logits))
+
+    return own
 
 
-def _penalty(game: Game, weights: dict[str, Tensor]) -> Tensor:
-    return game.sparsifier.penalty(Weights(weights, game.network.module))
+def cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy (K,) of logits (K, B, C) and labels (K, B), and its gradient."""
+    logs = logits.mT.log_softmax(1)  # over rows: many times as quick where classes are few
+    loss = -logs.gather(1, y[:, None]).mean((1, 2))
+    scale = 1 / y.shape[1]
+    gradient = logs.exp_().mul_(scale)
+    index = y[:, None]
+    gradient.scatter_add_(1, index, gradient.new_tensor(-scale).expand(index.shape))
+    return loss, gradient.mT
+
+
+def _penalty(
+    game: Game, count: int
+) -> Callable[[Mapping[str, Tensor]], tuple[Tensor, dict[str, Tensor]]] | None:
+    """Penalties (K,), and the gradient of their sum, by weights; None without one."""
+    if not game.penalises:
+        return None
+
+    def one(weights: dict[str, Tensor]) -> Tensor:
+        return game.sparsifier.penalty(Weights(weights, game.network.module))
+
+    stacked = over_models(one, count)
+
+    @torch.enable_grad()
+    def own(weights: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+        penalty = stacked(leaves)
+        return penalty.detach(), _derivatives(penalty, leaves)
+
+    return own
+
+
+def _derivatives(values: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient of a sum by those leaves that have one."""
+    if not values.requires_grad:
+        return {}
+    parts = torch.autograd.grad(values.sum(), list(leaves.values()), allow_unused=True)
+    return {name: p for name, p in zip(leaves, parts, strict=True) if p is not None}

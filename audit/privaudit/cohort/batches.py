@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from privaudit.cohort.sparse import DENSE, SparseTable
 from privaudit.keys import derive, fold, uniform
 from privaudit.values import Examples
 
@@ -46,6 +48,16 @@ class Batches:
             return self._arranged(self._normalise(self._x[rows]))
         chosen = self._ready.index_select(0, rows.flatten())
         return self._arranged(chosen.view(rows.shape + self._x.shape[1:]))
+
+    @cached_property
+    def sparse(self) -> SparseTable | None:
+        """The normalised examples as a sparse table, where most of their numbers are zero."""
+        ready = self._ready
+        if ready is None or ready.device.type != "cpu":
+            return None
+        if int(ready.count_nonzero()) > DENSE * ready.numel():
+            return None
+        return SparseTable(ready)
 
     def on(self, x: Tensor) -> Batches:
         """The same for other examples (n, ...) in the dataset's units; their labels are unknown."""

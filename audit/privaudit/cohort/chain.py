@@ -1,50 +1,66 @@
-"""Chains of plain layers, answered for K models at once.
-
-Features are (K, B, F). Images are (B, K x C, H, W), the models side by side as channels: a
-convolution of K models is one of K groups, and BatchNorm and pooling never mix channels.
-"""
+"""Chains of plain layers, forth and back for K models at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, conv2d
 
+from privaudit.cohort import layers
 from privaudit.cohort.game import DROPOUT
-from privaudit.cohort.network import Buffers, KeyedDropout
-from privaudit.keys import fold, uniform
+from privaudit.cohort.layers import Pass
+from privaudit.cohort.network import KeyedDropout
+from privaudit.cohort.sparse import SparseRows
 
 Layers = list[tuple[str, nn.Module]]
 
+_OF_IMAGES = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d)
 _ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.GELU, nn.Sigmoid, nn.Identity)
 
 
-def chain(module: nn.Module) -> Layers | None:
-    """The layers that an input goes through one after another, by name; None if it is no chain.
+def chain(module: nn.Module, shape: tuple[int, ...]) -> Layers | None:
+    """The layers that an example goes through one after another, by name; None if it is no chain.
 
     Known are linear layers, plain convolutions, BatchNorm of images, pooling of two by two,
     activations, dropout of single numbers, and flattening.
+
+    Args:
+        module: the network.
+        shape: an example's.
     """
-    layers = _listed(module)
-    if layers is None or len({layer for _, layer in layers}) < len(layers):
+    listed = _listed(module)
+    if listed is None or len({layer for _, layer in listed}) < len(listed):
         return None  # the second use of a layer has no name of its own
-    return layers
+    if len(shape) not in (1, 3):
+        return None
+    flat = len(shape) == 1
+    for _, layer in listed:
+        flat = flat or isinstance(layer, nn.Flatten)
+        if isinstance(layer, _OF_IMAGES if flat else nn.Linear):
+            return None
+    return _pooled_first(listed)
+
+
+def _pooled_first(listed: Layers) -> Layers:
+    """ReLU after pooling, not before: the same numbers, and a quarter of them to go through."""
+    listed = list(listed)
+    for place, ((_, layer), (_, after)) in enumerate(pairwise(listed)):
+        if isinstance(layer, nn.ReLU) and isinstance(after, nn.MaxPool2d):
+            listed[place : place + 2] = listed[place + 1], listed[place]
+    return listed
 
 
 def _listed(module: nn.Module) -> Layers | None:
     if type(module) is not nn.Sequential:
         return None
-    layers: Layers = []
+    listed: Layers = []
     for name, child in module._modules.items():  # named_children skips second names
         assert child is not None
         inner = _listed(child) if type(child) is nn.Sequential else [("", child)]
         if inner is None or not all(type(c) is nn.Sequential or _known(c) for _, c in inner):
             return None
-        layers += [(f"{name}.{below}" if below else name, layer) for below, layer in inner]
-    return layers
+        listed += [(f"{name}.{below}" if below else name, layer) for below, layer in inner]
+    return listed
 
 
 def _known(layer: nn.Module) -> bool:
@@ -55,7 +71,8 @@ def _known(layer: nn.Module) -> bool:
     if type(layer) is KeyedDropout:
         return not layer.features
     if type(layer) is nn.Conv2d:
-        return layer.groups == 1 and layer.padding_mode == "zeros"
+        counted = not isinstance(layer.padding, str)
+        return layer.groups == 1 and layer.padding_mode == "zeros" and counted
     if type(layer) is nn.BatchNorm2d:
         return layer.affine and layer.track_running_stats
     if type(layer) is nn.MaxPool2d:
@@ -64,139 +81,53 @@ def _known(layer: nn.Module) -> bool:
     return type(layer) is nn.Linear or type(layer) in _ELEMENTWISE
 
 
-def answer(
-    layers: Layers, weights: Mapping[str, Tensor], buffers: Buffers, x: Tensor, key: Tensor
-) -> tuple[Tensor, Buffers]:
-    """Logits (K, B, C) of examples (K, B, ...) in training, and the buffers afterwards.
+def entry(listed: Layers) -> str | None:
+    """The linear layer that the input itself goes into; None if it goes into another."""
+    inner = [(name, layer) for name, layer in listed if not isinstance(layer, nn.Flatten)]
+    return inner[0][0] if inner and isinstance(inner[0][1], nn.Linear) else None
+
+
+def forth(listed: Layers, now: Pass, x: Tensor | SparseRows) -> Tensor:
+    """Logits (K, B, C) of examples (K, B, ...) in training, or of sparse ones if there is an entry.
 
     Args:
-        layers: as `chain` lists them.
-        weights: (K, *shape) by name.
-        buffers: (K, *shape) by name; not changed.
+        listed: as `chain` lists them.
+        now: what it all takes; keeps what `back` needs.
         x: each model's examples.
-        key: (K,) for dropout.
     """
-    models, dropouts, after = len(x), 0, dict(buffers)
-    if x.ndim == 5:
-        x = x.transpose(0, 1).flatten(1, 2)
-    for name, layer in layers:
-        if isinstance(layer, nn.Flatten):
-            x = x.flatten(2) if x.ndim == 3 else _features(x, models)
-        elif isinstance(layer, nn.Linear):
-            x = _Linear.apply(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
+    if isinstance(x, SparseRows):
+        first = entry(listed)
+        assert first is not None
+        names = [name for name, _ in listed]
+        answer = layers.sparse_linear(now, first, x)
+        listed = listed[names.index(first) + 1 :]
+    elif x.ndim == 5 and isinstance(listed[0][1], nn.Flatten):
+        answer, listed = x.flatten(2), listed[1:]
+    else:
+        answer = layers.side_by_side(x) if x.ndim == 5 else x
+    for name, layer in listed:
+        if isinstance(layer, nn.Linear):
+            answer = layers.linear(now, name, answer)
+        elif isinstance(layer, nn.Flatten):
+            answer = layers.flatten(now, answer)
         elif isinstance(layer, nn.Conv2d):
-            kernels = weights[f"{name}.weight"].flatten(0, 1)
-            bias = weights[f"{name}.bias"].flatten() if f"{name}.bias" in weights else None
-            x = conv2d(
-                x.contiguous(),
-                kernels,
-                bias,
-                layer.stride,
-                layer.padding,
-                layer.dilation,
-                groups=models,
-            )
+            answer = layers.convolution(now, name, layer, answer)
         elif isinstance(layer, nn.BatchNorm2d):
-            x = _normalised(x, name, layer, weights, after)
+            answer = layers.batch_norm(now, name, layer, answer)
         elif isinstance(layer, nn.MaxPool2d):
-            x = _Pool.apply(x)
+            answer = layers.pool(now, answer)
         elif isinstance(layer, KeyedDropout):
-            x = _dropped(x, layer, fold(fold(key, DROPOUT), dropouts), models)
-            dropouts += 1
+            answer = layers.dropout(now, layer, answer, DROPOUT)
         else:
-            x = layer(x)
-    return x, after
+            answer = layers.activation(now, layer, answer)
+    return answer
 
 
-def _features(x: Tensor, models: int) -> Tensor:
-    """(K, B, C x H x W) from (B, K x C, H, W)."""
-    images, channels, *sides = x.shape
-    return x.view(images, models, channels // models, *sides).transpose(0, 1).flatten(2)
-
-
-def _normalised(
-    x: Tensor, name: str, layer: nn.BatchNorm2d, weights: Mapping[str, Tensor], after: Buffers
-) -> Tensor:
-    """BatchNorm of every model by its own statistics, which move on in `after`."""
-    kept = [after[f"{name}.running_{what}"] for what in ("mean", "var")]
-    moved = [each.flatten().clone() for each in kept]
-    scale, shift = (weights[f"{name}.{what}"].flatten() for what in ("weight", "bias"))
-    momentum = layer.momentum
-    assert momentum is not None
-    x = batch_norm(x, moved[0], moved[1], scale, shift, True, momentum, layer.eps)
-    for what, each, now in zip(("mean", "var"), kept, moved, strict=True):
-        after[f"{name}.running_{what}"] = now.view_as(each)
-    after[f"{name}.num_batches_tracked"] = after[f"{name}.num_batches_tracked"] + 1
-    return x
-
-
-def _dropped(x: Tensor, layer: KeyedDropout, key: Tensor, models: int) -> Tensor:
-    if layer.p == 0:
-        return x
-    if x.ndim == 3:
-        return x * (uniform(key, *x.shape[1:]) >= layer.p) / (1 - layer.p)
-    shape = (x.shape[0], x.shape[1] // models, *x.shape[2:])
-    keep = (uniform(key, *shape) >= layer.p).transpose(0, 1).flatten(1, 2)
-    return x * keep / (1 - layer.p)
-
-
-class _Linear(torch.autograd.Function):
-    """K linear layers, x (K, B, I) to (K, B, O), by the quickest order of each product."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        # Few outputs are quicker as rows, and so is a softmax over them.
-        few = weight.shape[1] < 32
-        product = torch.bmm(weight, x.mT).mT if few else torch.bmm(x, weight.mT)
-        return product if bias is None else product.add_(bias[:, None])
-
-    @staticmethod
-    def backward(
-        ctx: Any, *gradients: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        (gradient,) = gradients
-        x, weight = ctx.saved_tensors
-        of_x = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
-        of_bias = gradient.sum(1) if ctx.needs_input_grad[2] else None
-        return of_x, torch.bmm(gradient.mT, x), of_bias
-
-
-class _Pool(torch.autograd.Function):
-    """The largest of two by two pixels; as in PyTorch, the first of equals gets the gradient."""
-
-    # Shares of 0 and 1 as floats: products with truth values are five times as slow on a CPU.
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        first, second, third, fourth = (part.contiguous() for part in _quarters(x))
-        above, below = torch.maximum(first, second), torch.maximum(third, fourth)
-        ctx.save_for_backward(_more(second, first), _more(fourth, third), _more(below, above))
-        ctx.shape = x.shape
-        return torch.maximum(above, below)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (gradient,) = gradients
-        right_above, right_below, lower = ctx.saved_tensors
-        of_x = gradient.new_zeros(ctx.shape)
-        first, second, third, fourth = _quarters(of_x)
-        below = gradient * lower
-        above = gradient - below
-        torch.mul(above, right_above, out=second)
-        torch.sub(above, second, out=first)
-        torch.mul(below, right_below, out=fourth)
-        torch.sub(below, fourth, out=third)
-        return of_x
-
-
-def _more(one: Tensor, other: Tensor) -> Tensor:
-    """1 where one is greater, else 0."""
-    return one.sub(other).sign_().clamp_(min=0)
-
-
-def _quarters(x: Tensor) -> list[Tensor]:
-    """The four pixels of each window (..., H // 2, W // 2), row by row."""
-    height, width = (side // 2 * 2 for side in x.shape[-2:])
-    inside = x[..., :height, :width]
-    return [inside[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+def back(now: Pass, gradient: Tensor) -> dict[str, Tensor]:
+    """Gradients (K, *shape) by name from that of the logits, (K, B, C)."""
+    following: Tensor | None = gradient
+    while now.back:
+        way = now.back.pop()
+        assert following is not None
+        following = way(following)
+    return now.gradients

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from privaudit.cohort.batched import sparse_layer
 from privaudit.cohort.batches import Batches
 from privaudit.cohort.game import Game
 from privaudit.cohort.matching import Matcher
@@ -69,6 +70,32 @@ class Fit:
 
     def run(self, data: Batches, on_epoch: OnEpoch | None) -> Trained:
         """Train all its models side by side."""
+        layer = sparse_layer(self.game, data, self.options)
+        if layer is None:
+            return self._run(data, on_epoch)
+        here = self.game.network
+        there = here.turned(layer)
+
+        def turned(flat: Tensor) -> Tensor:
+            return there.flatten(here.views(flat), flat)
+
+        def back(now: Weighed) -> Weighed:
+            return replace(now, flat=here.flatten(there.views(now.flat), now.flat))
+
+        def tell(epoch: int, history: Tensor, now: Callable[[], Weighed]) -> None:
+            if on_epoch:
+                on_epoch(epoch, history, lambda: back(now()))
+
+        fit = replace(
+            self,
+            game=self.game.on(there),
+            start=replace(self.start, flat=turned(self.start.flat)),
+            trainable=None if self.trainable is None else turned(self.trainable),
+        )
+        trained = fit._run(data, tell)
+        return replace(trained, last=back(trained.last), best=back(trained.best))
+
+    def _run(self, data: Batches, on_epoch: OnEpoch | None) -> Trained:
         device = data.y.device
         return train(
             self.game,
@@ -108,8 +135,8 @@ def made(fit: Fit, match: Match | None, data: Batches, told: Told) -> list[Unit]
         return [pack(trained, k) for k in range(count)]
     matcher = Matcher(fit.game.network, data, match.rows, match.wanted)
 
-    def watch(epoch: int, history: Tensor, now: Weighed) -> None:
-        matcher.watch(now)
+    def watch(epoch: int, history: Tensor, now: Callable[[], Weighed]) -> None:
+        matcher.watch(now())
         told(epoch, history)
 
     fit.run(data, watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,12 @@ class Game:
                 f"defense {defense.name!r} draws batches that differ in size, so it needs "
                 'gradients of single examples: beside sampling = "poisson" set per_example = True'
             )
+
+    def on(self, network: Network) -> Game:
+        """The same with flat weights in that network's order."""
+        there = copy(self)
+        there.network = network
+        return there
 
     def objective(
         self,

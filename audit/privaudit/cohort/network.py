@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from math import prod
 
 import torch
@@ -78,7 +79,11 @@ class Network:
         names: of the trained parameters, in the order of the flat weights.
         shapes: theirs.
         size: P.
+        column_by_column: the matrix whose columns flat weights hold one after another, not its
+            rows; None: none.
     """
+
+    column_by_column: str | None = None
 
     def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         self.module = adapt(module).to(device=device, dtype=dtype)
@@ -91,18 +96,31 @@ class Network:
         self.device = device
         self._dropouts = [n for n, m in module.named_modules() if isinstance(m, KeyedDropout)]
 
+    def turned(self, name: str) -> Network:
+        """The same, but flat weights hold that matrix column by column.
+
+        `there.flatten(here.views(flat), flat)` turns flat weights from here into flat weights
+        there.
+        """
+        there = copy(self)
+        there.column_by_column = name
+        return there
+
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Named weights (..., *shape) that share memory with flat weights (..., P)."""
         parts = torch.split(flat, self.sizes, dim=-1)
         lead = flat.shape[:-1]
         return {
-            n: p.reshape(lead + s) for n, s, p in zip(self.names, self.shapes, parts, strict=True)
+            n: p.reshape(lead + s[::-1]).mT if n == self.column_by_column else p.reshape(lead + s)
+            for n, s, p in zip(self.names, self.shapes, parts, strict=True)
         }
 
     def flatten(self, named: Mapping[str, Tensor], otherwise: Tensor) -> Tensor:
         """Flat weights (..., P) from named ones; a name not given is taken from `otherwise`."""
         lead = otherwise.shape[:-1]
         parts = torch.split(otherwise, self.sizes, dim=-1)
+        turned = self.column_by_column
+        named = {n: w.mT if n == turned else w for n, w in named.items()}
         chosen = [
             named[n].to(otherwise).reshape((*lead, -1)) if n in named else part
             for n, part in zip(self.names, parts, strict=True)

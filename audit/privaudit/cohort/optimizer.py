@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -14,6 +15,11 @@ class Optimizer:
     """What `torch.optim.SGD` and `torch.optim.Adam` compute, for K models at once.
 
     Every model keeps its own momentum; a model that is not active keeps weights and momentum.
+    Under SGD with momentum a layer may add its gradient to the momentum by itself, as part of
+    the product that the gradient comes from: large weights are then passed by less often.
+
+    Attributes:
+        keep: the share of a momentum that stays.
 
     Args:
         like: the weights by parameter, (K, *shape) each.
@@ -24,25 +30,44 @@ class Optimizer:
 
     def __init__(
         self,
-        like: Parts,
+        like: Mapping[str, Tensor],
         kind: Literal["sgd", "adam"],
         *,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
+        weights = list(like.values())
+        self.keep = momentum
         self._kind = kind
-        self._momentum = momentum
         self._weight_decay = weight_decay
-        zeros = torch.contiguous_format
-        self._first = [torch.zeros_like(w, memory_format=zeros) for w in like]
-        self._second = [torch.zeros_like(w, memory_format=zeros) for w in like if kind == "adam"]
+        self._first = [torch.zeros_like(w) for w in weights]
+        self._second = [torch.zeros_like(w) for w in weights if kind == "adam"]
         # Each model's own number of steps, shaped to meet its weights.
-        self._steps = [torch.zeros_like(w[(slice(None), *[slice(1)] * (w.ndim - 1))]) for w in like]
+        one = slice(1)
+        self._steps = [torch.zeros_like(w[(slice(None), *[one] * (w.ndim - 1))]) for w in weights]
+        self._places = {name: place for place, name in enumerate(like)}
+        self._taken: set[int] = set()
+        self._open = False
+
+    def begin(self, active: Tensor | None) -> None:
+        """A step begins; `active` is the one that `step` will be given."""
+        self._taken.clear()
+        self._open = self._kind == "sgd" and self.keep > 0 and active is None
+
+    def take(self, name: str) -> Tensor | None:
+        """A parameter's momentum (K, *shape), to become `keep` times itself plus the gradient.
+
+        Who gets it gives no gradient to `step`; None: the gradient has to go there.
+        """
+        if not self._open:
+            return None
+        self._taken.add(self._places[name])
+        return self._first[self._places[name]]
 
     def step(
         self,
         weights: Parts,
-        gradients: Parts,
+        gradients: Sequence[Tensor | None],
         lr: float,
         trainable: Parts | None = None,
         active: Tensor | None = None,
@@ -51,7 +76,8 @@ class Optimizer:
 
         Args:
             weights: (K, *shape) each.
-            gradients: theirs; not changed, because two may share memory.
+            gradients: theirs, beyond what was added to a momentum taken; None: nothing. Not
+                changed, because two may share memory.
             lr: learning rate.
             trainable: theirs, 0 where a weight must stay bit for bit; None: all move.
             active: (K,) bool: models that are still training; None: all.
@@ -59,11 +85,8 @@ class Optimizer:
         before = None
         if active is not None:
             before = [part.clone() for part in self._all(weights)]  # as _move may replace them
-        if self._weight_decay:
-            gradients = list(torch._foreach_add(gradients, weights, alpha=self._weight_decay))
-        if trainable is not None:
-            gradients = list(torch._foreach_mul(gradients, trainable))
-        self._move(weights, gradients, lr)
+        (self._sgd if self._kind == "sgd" else self._adam)(weights, gradients, lr, trainable)
+        self._taken.clear()
         if before is not None and active is not None:
             for now, then in zip(self._all(weights), before, strict=True):
                 now.copy_(torch.where(active.view(-1, *[1] * (now.ndim - 1)), now, then))
@@ -71,15 +94,54 @@ class Optimizer:
     def _all(self, weights: Parts) -> list[Tensor]:
         return [*weights, *self._first, *self._second, *self._steps]
 
-    def _move(self, weights: Parts, gradients: Parts, lr: float) -> None:
-        if self._kind == "sgd":
-            if self._momentum:
-                gradients = list(torch._foreach_add(gradients, self._first, alpha=self._momentum))
-                self._first = gradients
-            torch._foreach_sub_(weights, gradients, alpha=lr)
-            return
+    def _decayed(self, weights: Parts, gradients: Sequence[Tensor | None]) -> Parts:
+        given = [
+            torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True)
+        ]
+        if not self._weight_decay:
+            return given
+        return list(torch._foreach_add(given, weights, alpha=self._weight_decay))
+
+    def _sgd(
+        self,
+        weights: Parts,
+        gradients: Sequence[Tensor | None],
+        lr: float,
+        trainable: Parts | None,
+    ) -> None:
+        rest = [place for place in range(len(weights)) if place not in self._taken]
+        moves = self._decayed([weights[p] for p in rest], [gradients[p] for p in rest])
+        if self.keep:
+            olds = [self._first[p] for p in rest]
+            moves = list(torch._foreach_add(moves, olds, alpha=self.keep)) if rest else []
+        new = dict(zip(rest, moves, strict=True))
+        for place in self._taken:
+            gradient, momentum = gradients[place], self._first[place]
+            if gradient is not None:
+                momentum.add_(gradient)
+            if self._weight_decay:
+                momentum.add_(weights[place], alpha=self._weight_decay)
+            new[place] = momentum
+        moves = [new[place] for place in range(len(weights))]
+        if self.keep:
+            self._first = moves
+        if trainable is None:
+            torch._foreach_sub_(weights, moves, alpha=lr)
+        else:
+            torch._foreach_addcmul_(weights, moves, trainable, value=-lr)
+
+    def _adam(
+        self,
+        weights: Parts,
+        gradients: Sequence[Tensor | None],
+        lr: float,
+        trainable: Parts | None,
+    ) -> None:
+        moves = self._decayed(weights, gradients)
+        if trainable is not None:
+            moves = list(torch._foreach_mul(moves, trainable))
         for weight, gradient, first, second, steps in zip(
-            weights, gradients, self._first, self._second, self._steps, strict=True
+            weights, moves, self._first, self._second, self._steps, strict=True
         ):
             steps += 1
             first.lerp_(gradient, 0.1)

@@ -26,27 +26,29 @@ def pack_weights(name: str, weights: Weighed, model: int) -> Unit:
 
 def unpack_weights(name: str, units: Sequence[Mapping[str, Tensor]]) -> Weighed:
     """The weights of as many models as there are units, on the host."""
+    names = [name if f"{name}:flat" in unit else "last" for unit in units]
 
     def cat(key: str) -> Tensor:
-        return torch.cat([unit[key].cpu() for unit in units])
+        parts = [unit[f"{own}:{key}"] for own, unit in zip(names, units, strict=True)]
+        return torch.cat([part.cpu() for part in parts])
 
     def held(kind: str) -> dict[str, Tensor]:
-        start = f"{name}:{kind}:"
-        return {key.removeprefix(start): cat(key) for key in units[0] if key.startswith(start)}
+        start = f"{names[0]}:{kind}:"
+        found = [key.removeprefix(start) for key in units[0] if key.startswith(start)]
+        return {key: cat(f"{kind}:{key}") for key in found}
 
-    return Weighed(
-        cat(f"{name}:flat"), held("buffer"), cat(f"{name}:second"), held("second_buffer")
-    )
+    return Weighed(cat("flat"), held("buffer"), cat("second"), held("second_buffer"))
 
 
 def pack(trained: Trained, model: int) -> Unit:
-    """What a fit made of one of K models."""
+    """What a fit made of one of K models; its best state only where it is not the last."""
     only = slice(model, model + 1)
-    return (
-        {"history": trained.history[only], "best_epoch": trained.best_epoch[only]}
-        | pack_weights("last", trained.last, model)
-        | pack_weights("best", trained.best, model)
-    )
+    unit = {"history": trained.history[only], "best_epoch": trained.best_epoch[only]}
+    last = pack_weights("last", trained.last, model)
+    best = pack_weights("best", trained.best, model)
+    if all(map(torch.equal, last.values(), best.values())):
+        return unit | last
+    return unit | last | best
 
 
 def unpack(units: Sequence[Mapping[str, Tensor]]) -> Trained:

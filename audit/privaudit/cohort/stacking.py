@@ -16,7 +16,7 @@ from privaudit.training import Training
 # in memory traffic. The CPU's is between a small CNN (16 models win) and ResNet-20 (2 lose).
 _WORK = {"cpu": 2**30, "cuda": 2**36}
 # Weights of a stack up to which they, their momentum and their gradients stay in a cache.
-_WEIGHTS = {"cpu": 2**20, "cuda": 2**30}
+_WEIGHTS = {"cpu": 2**19, "cuda": 2**30}
 _MOST = 64
 
 

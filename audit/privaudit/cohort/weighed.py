@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,6 +60,26 @@ class Weighed:
             change(self.second),
             {n: change(b) for n, b in self.second_buffers.items()},
         )
+
+
+class Stepped(NamedTuple):
+    """What K models' step comes to.
+
+    Attributes:
+        gradients: by parameter, (K, *shape) each; None: nothing, or a momentum has it already.
+        buffers: afterwards.
+        loss: (K,).
+        right: (K,) how many answers were.
+    """
+
+    gradients: list[Tensor | None]
+    buffers: Buffers
+    loss: Tensor
+    right: Tensor
+
+
+# From the weights by name, (K, *shape) each, the same among all that answers depend on, a batch.
+Stepping = Callable[[Mapping[str, Tensor], Weighed, Buffers], Stepped]
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,9 @@ def train(network: nn.Module, x: Tensor, member: Tensor, epochs: int, learning_r
     _initialise(network)
     # The first torch.optim.SGD of a process imports torch's compiler, which takes seconds.
     parameters = list(network.parameters())
-    weights = [p.detach() for p in parameters]
-    sgd = Optimizer(weights, "sgd", momentum=_MOMENTUM, weight_decay=_WEIGHT_DECAY)
+    named = {name: p.detach() for name, p in network.named_parameters()}
+    weights = list(named.values())
+    sgd = Optimizer(named, "sgd", momentum=_MOMENTUM, weight_decay=_WEIGHT_DECAY)
     y = member.long()
     balance = len(y) / (2 * torch.bincount(y, minlength=2).to(x.dtype))
     network.train()
