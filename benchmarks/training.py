@@ -52,7 +52,7 @@ WORKS = {
     "digits_cnn": Work(lambda data: Digits().load(data), CNN(), 64, 898, 5, 64, 4),
     "location30_mlp": Work(
         lambda data: Table(path=data / "location30.csv", standardize=False).load(data),
-        MLP(hidden=(256,)), 64, 2505, 5, 64, 3,
+        MLP(hidden=(256,)), 64, 2505, 15, 64, 2,
     ),
     "resnet20": Work(
         lambda data: ImageFolder(path=data, limit=512).load(data), ResNet20(), 2, 256, 2, 128, 2

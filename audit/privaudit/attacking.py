@@ -35,7 +35,7 @@ def signals_of(
         seed: of the run.
     """
     target = int(split.targets[number])
-    shadows = split.shadows[number].nonzero()[:, 0]
+    shadows = _places(split.shadows[number])
     role = split.role[target]
     return Signals(
         x=examples.x,
@@ -74,6 +74,14 @@ def measured(scores: AttackScores, role: Tensor, audited: Tensor) -> dict[str, o
     decision = None if scores.decision is None else scores.decision[audited].numpy()
     member = (role == Role.MEMBER)[audited].numpy()
     return evaluate(scores.score[audited].detach().numpy(), member, decision)
+
+
+def _places(chosen: Tensor) -> Tensor | slice:
+    """Where a row (M,) bool is true; as a slice if that is one stretch, which copies nothing."""
+    places = chosen.nonzero()[:, 0]
+    if len(places) and int(places[-1] - places[0]) == len(places) - 1:
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
 
 
 def _asked(attack: Attack, outputs: Outputs) -> Outputs:

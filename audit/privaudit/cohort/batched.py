@@ -100,7 +100,7 @@ def cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     scale = 1 / y.shape[1]
     gradient = logs.exp_().mul_(scale)
     index = y[:, None]
-    gradient.scatter_add_(1, index, gradient.new_tensor(-scale).expand(index.shape))
+    gradient.scatter_add_(1, index, gradient.new_full((1, 1, 1), -scale).expand(index.shape))
     return loss, gradient.mT
 
 

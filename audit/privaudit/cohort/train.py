@@ -122,9 +122,9 @@ class _Loop:
         steps, rate = given.steps, self.options.rate(epoch)
         loss = torch.zeros(self.count, device=self.device, dtype=torch.float64)
         right = torch.zeros(self.count, device=self.device, dtype=torch.int64)
+        together = int(steps.min()) if bool(running.all()) else 0  # steps that all of them make
         for s, batch in zip(range(int(steps[running].max())), given.batches, strict=False):
-            active = running & (s < steps)
-            some = None if bool(active.all()) else active.to(self.device)
+            some = None if s < together else (running & (s < steps)).to(self.device)
             step_loss, step_right = self._step(batch, rate, some)
             loss += step_loss if some is None else torch.where(some, step_loss, 0)
             right += step_right if some is None else torch.where(some, step_right, 0)

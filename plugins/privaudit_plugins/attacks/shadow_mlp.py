@@ -57,12 +57,12 @@ class ShadowMLP(privaudit.Attack):
         """
         found, member = shadow_features(self.name, signals)
         held = held_out(member, self.holdout, derive(signals.seed, self.name, "holdout"))
-        mean, std = found[~held].mean(0), found[~held].std(0, correction=0)
+        std, mean = torch.std_mean(found[~held], 0, correction=0)
         scale = torch.where(std > 0, std, 1)
-        train_x, held_x, target_x = (
-            ((x - mean) / scale).float()
-            for x in (found[~held], found[held], target_features(signals))
+        found, target_x = (
+            x.sub_(mean).div_(scale).float() for x in (found, target_features(signals))
         )
+        train_x, held_x = found[~held], found[held]
         perceptrons = self._learn(train_x, member[~held], signals.seed)
         accuracy = balanced_accuracy(perceptrons.logits(held_x) > 0, member[held])
         names = [
