@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from privaudit.channels import compact
 from privaudit.checkpoint import Program
@@ -103,38 +105,78 @@ def multiply_adds(network: nn.Module, x: Tensor) -> int:
         network: in evaluation mode.
         x: (1, ...) one normalised example.
     """
-    from torch.utils.flop_counter import FlopCounterMode  # imports torch's compiler: seconds
-
     layers = {name: layer for name, layer in network.named_modules() if _weights(layer)}
     places = dict.fromkeys(layers, 0)
+    flops: dict[str | None, int] = defaultdict(int)  # by layer; None: outside of them
+
+    def entering(name: str) -> Callable[[nn.Module, Any], None]:
+        def enter(layer: nn.Module, inputs: Any) -> None:
+            counter.layer = name
+
+        return enter
 
     def counting(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+            counter.layer = None
             convolves = hasattr(layer, "kernel_size")
             places[name] += prod(output.shape[2:] if convolves else output.shape[1:-1])
 
         return count
 
-    hooks = [layer.register_forward_hook(counting(name)) for name, layer in layers.items()]
+    counter = _Counter(flops)
+    hooks = [layer.register_forward_pre_hook(entering(name)) for name, layer in layers.items()]
+    hooks += [layer.register_forward_hook(counting(name)) for name, layer in layers.items()]
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), counter:
             network(x)
     finally:
         for hook in hooks:
             hook.remove()
-    flops = {name: int(sum(each.values())) for name, each in counter.get_flop_counts().items()}
-    root = type(network).__name__  # what the counter puts before every name
-    total = flops.get("Global", 0) // 2
+    total = sum(flops.values()) // 2
     for name, layer in layers.items():
         weights = _weights(layer)
         nonzero = sum(int((weight != 0).sum()) for weight in weights)
-        computed = flops.get(f"{root}.{name}" if name else root, 0) // 2
+        computed = flops[name] // 2
         total -= computed
         if any(layer.children()):
             total += places[name] * nonzero
         else:
             total += computed * nonzero // sum(weight.numel() for weight in weights)
     return total
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Floating-point operations by torch's own formulas, added up for the layer that is called.
+
+    `torch.utils.flop_counter.FlopCounterMode` does the same, but starts torch's compiler, which
+    takes longer than a small network's training.
+    """
+
+    def __init__(self, flops: dict[str | None, int]) -> None:
+        from torch.utils.flop_counter import flop_registry  # imports triton, where there is one
+
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._formulas = flop_registry
+        self.layer: str | None = None
+        self._flops = flops
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # it is what starts the compiler
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count one operation, or those that it is made of."""
+        kwargs = kwargs or {}
+        formula = self._formulas.get(func._overloadpacket)
+        if formula is None:
+            with self:
+                made_of = func.decompose(*args, **kwargs)
+            if made_of is not NotImplemented:
+                return made_of
+        result = func(*args, **kwargs)
+        if formula is not None:
+            self._flops[self.layer] += int(formula(*args, **kwargs, out_val=result))
+        return result
 
 
 def seconds_per_example(network: nn.Module, x: Tensor, work: int) -> float:

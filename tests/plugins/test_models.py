@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.functional import conv2d, cross_entropy
 
-from privaudit import Model, PrivauditError
+from privaudit import Model, PrivauditError, Sparsifier
 from privaudit_plugins.models._residual import ResidualNetwork
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.densenet40 import DenseNet40
@@ -17,6 +17,8 @@ from privaudit_plugins.models.resnet18 import ResNet18
 from privaudit_plugins.models.resnet20 import ResNet20
 from privaudit_plugins.models.vgg16_bn import VGG16
 from privaudit_plugins.models.vit_tiny import ViTTiny
+from privaudit_plugins.sparsifiers.block_circulant import BlockCirculant
+from privaudit_plugins.sparsifiers.butterfly import Butterfly
 
 SHAPES = [
     pytest.param(MLP(hidden=(7, 5), activation="gelu"), (4,), id="mlp on features"),
@@ -190,3 +192,29 @@ def test_image_models_refuse_flat_examples(model: Model) -> None:
 def test_cnn_refuses_images_that_pooling_would_empty() -> None:
     with pytest.raises(PrivauditError, match="at least 4×4 pixels, but this dataset's have 3×8"):
         CNN().build((1, 3, 8), 2)
+
+
+SUBSTITUTED = [
+    (MLP(hidden=(16, 8)), (1, 8, 8)),
+    (CNN(width=4), (4, 8, 8)),
+    (ResNet20(), (3, 4, 4)),
+    (ResNet18(width=8), (3, 16, 16)),
+    (VGG16(width=4), (3, 16, 16)),
+    (DenseNet40(growth=4, depth=10), (3, 8, 8)),
+    (ViTTiny(width=12, depth=2), (3, 8, 12)),
+]
+
+
+@pytest.mark.parametrize("sparsifier", [Butterfly(), BlockCirculant(block=2)], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    ("model", "shape"), SUBSTITUTED, ids=lambda value: getattr(value, "name", None)
+)
+def test_every_network_answers_with_substituted_layers(
+    model: Model, shape: tuple[int, ...], sparsifier: Sparsifier
+) -> None:
+    before = model.build(shape, 10)
+    network = sparsifier.prepare(model.build(shape, 10))
+    assert parameters(network) < parameters(before)
+    logits = network(torch.randn(2, *shape))
+    assert logits.shape == (2, 10)
+    logits.sum().backward()

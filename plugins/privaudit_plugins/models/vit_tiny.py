@@ -19,17 +19,16 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.size = heads, width // heads
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """From tokens (B, T, width) to (B, T, width)."""
-        size = self.proj.in_features // self.heads
-        parts = self.qkv(x).view(x.size(0), x.size(1), 3, self.heads, size)
+        parts = self.qkv(x).view(x.size(0), x.size(1), 3, self.heads, self.size)
         query, key, value = parts.transpose(1, 3).unbind(2)  # (B, heads, T, size)
         # not scaled_dot_product_attention, whose fused kernels have no rule for stacked models
-        weight = (query @ key.transpose(-2, -1) / size**0.5).softmax(-1)
+        weight = (query @ key.transpose(-2, -1) / self.size**0.5).softmax(-1)
         return cast(Tensor, self.proj((weight @ value).transpose(1, 2).flatten(2)))
 
 
@@ -72,7 +71,7 @@ class VisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, across = shape
-        self.patch = patch
+        self.patch, self.width = patch, width
         self.embed = nn.Linear(channels * patch * patch, width)
         # of one axis, because what has two and more is pruned as a layer's matrix
         self.token = nn.Parameter(torch.zeros(width))
@@ -102,7 +101,7 @@ class VisionTransformer(nn.Module):
         cut = x.reshape(x.size(0), x.size(1), x.size(2) // size, size, x.size(3) // size, size)
         patches = cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (B, T, C·patch²)
         tokens = torch.cat([self.token.expand(x.size(0), 1, -1), self.embed(patches)], dim=1)
-        x = self.blocks(self.dropout(tokens + self.position.view(-1, self.output.in_features)))
+        x = self.blocks(self.dropout(tokens + self.position.view(-1, self.width)))
         return cast(Tensor, self.output(self.norm(x[:, 0])))
 
 
