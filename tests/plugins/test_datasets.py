@@ -28,6 +28,16 @@ def test_digits_are_the_1797_of_scikit_learn(tmp_path: Path) -> None:
     assert digits.augmentation is None
 
 
+def test_digits_are_the_same_wherever_scikit_learn_has_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = Digits().load(tmp_path)
+    monkeypatch.setattr("privaudit_plugins.datasets.digits.find_spec", lambda name: None)
+    asked = Digits().load(tmp_path)
+    assert torch.equal(near.x, asked.x)
+    assert torch.equal(near.y, asked.y)
+
+
 def test_digits_are_normalised_between_minus_one_and_one(tmp_path: Path) -> None:
     digits = Digits(crop=1).load(tmp_path)
     normalised = (digits.x - digits.mean) / digits.std

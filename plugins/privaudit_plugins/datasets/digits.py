@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 
 import privaudit
@@ -22,17 +25,33 @@ class Digits(privaudit.Dataset):
 
     def load(self, root: Path) -> privaudit.Examples:
         """Images (1797, 1, 8, 8) with pixels 0 to 16, normalised to -1 to 1 whatever the data."""
-        from sklearn.datasets import load_digits  # slow to import: not before it is needed
-
-        data = load_digits()
+        images, labels = _digits()
         return privaudit.Examples(
-            x=torch.from_numpy(data.images).to(torch.uint8).unsqueeze(1),
-            y=torch.from_numpy(data.target).to(torch.int64),
-            classes=tuple(str(digit) for digit in data.target_names),
+            x=torch.from_numpy(images).to(torch.uint8).view(-1, 1, 8, 8),
+            y=torch.from_numpy(labels).to(torch.int64),
+            classes=tuple(str(digit) for digit in range(10)),
             mean=torch.tensor(8.0),
             std=torch.tensor(8.0),
             augmentation=privaudit.Augmentation(crop=self.crop) if self.crop else None,
         )
+
+
+def _digits() -> tuple[NDArray[Any], NDArray[Any]]:
+    """Pixels (1797, 64) and labels (1797,).
+
+    Read from scikit-learn's file, because importing scikit-learn takes longer than training a
+    small network; where the file is elsewhere, scikit-learn is asked.
+    """
+    spec = find_spec("sklearn")  # which does not import it
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            table = np.loadtxt(file, delimiter=",")
+            return table[:, :-1], table[:, -1]
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return data.data, data.target
 
 
 @privaudit.hookimpl

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -59,6 +58,8 @@ class Mixup(privaudit.Defense):
     @cached_property
     def _quantiles(self) -> NDArray[np.float64]:
         """(_CELLS + 1,) from 0 to 1; weights between two of them are equally likely."""
+        from scipy.special import betaincinv  # slow to import: not before it is needed
+
         shares = np.arange(_CELLS + 1) / _CELLS
         return np.asarray(betaincinv(self.alpha, self.alpha, shares))
 
