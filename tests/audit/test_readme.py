@@ -176,7 +176,7 @@ def test_every_note_of_a_built_in_plugin_is_explained() -> None:
 def test_every_shipped_recipe_is_in_the_table_with_its_cost(path: Path) -> None:
     table = [line.split("|") for line in section("First audit").splitlines() if line[:1] == "|"]
     (cells,) = [cells for cells in table if f"`{path.stem}`" in cells[1]]
-    cost = re.search(r"\((?:about )?(\w+ minutes?) on 2 CPU cores", path.read_text())
+    cost = re.search(r"\(([\w ]+ (?:seconds|minutes?)) on 2 CPU cores", path.read_text())
     assert cells[3].strip() == (f"{cost[1]} on 2 cores" if cost else "one GPU")
 
 
