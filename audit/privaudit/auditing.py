@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from privaudit.attacking import checked, measured, signals_of
+from privaudit.attacking import checked, measured
 from privaudit.cost import costs
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.levels import Level, Workplace, levels
@@ -20,6 +20,7 @@ from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 from privaudit.result import AuditResult
 from privaudit.sensitivity import first_order_sensitivity
+from privaudit.turns import Turn, scores_of
 from privaudit.values import AttackScores, Outputs, Role
 
 Scores = dict[str, NDArray[Any]]
@@ -50,19 +51,23 @@ class Auditor:
             matched: of a dense control, the label of the subject it is as accurate as.
         """
         facts = self._facts(subject, level, matched)
-        for number, entry in enumerate(self.place.recipe.attacks):
-            shadows = self._shadows(subject, entry, level)
-            found = []
-            for s, split in enumerate(self.place.ensemble.splits):
-                models = self.place.ensemble.models(s)
-                for turn in range(len(split.targets)):
-                    place = int(models[split.targets[turn]])
-                    if number == 0:
-                        self._keep_answers(level.outputs[place], split.role[split.targets[turn]])
-                    believed = shadows.outputs[_run_of(models)]
-                    found.append(self._attack(entry, level, believed, s, turn, facts[s][turn]))
-            auc = float(np.mean([audit.metrics["auc"]["value"] for audit in found]))
-            self.place.on_event(AttackDone(entry.title, level.label, auc))
+        splits = self.place.ensemble.splits
+        targets = [
+            (s, turn) for s, split in enumerate(splits) for turn in range(len(split.targets))
+        ]
+        entries = self.place.recipe.attacks
+        shadows = [self._shadows(subject, entry, level) for entry in entries]
+        turns = [Turn(entry.plugin, *target) for entry in entries for target in targets]
+        believed = [each for each in shadows for _ in targets]
+        for number, scores in enumerate(scores_of(self.place, level, believed, turns)):
+            turn, entry = turns[number], entries[number // len(targets)]
+            if number < len(targets):
+                self._keep_answers(level, turn)
+            self._judge(entry.title, turn, scores, facts[turn.seed][turn.target])
+            if (number + 1) % len(targets) == 0:
+                found = self.audits[-len(targets) :]
+                auc = float(np.mean([audit.metrics["auc"]["value"] for audit in found]))
+                self.place.on_event(AttackDone(entry.title, level.label, auc))
 
     def _facts(self, subject: Subject, level: Level, matched: str) -> list[list[dict[str, Any]]]:
         """For each seed and target, what an `AuditResult` says whatever the attack."""
@@ -99,40 +104,20 @@ class Auditor:
             "notes": {name: _finite(float(v[place])) for name, v in level.notes.items()},
         }
 
-    def _attack(
-        self,
-        entry: Entry[Attack],
-        level: Level,
-        shadows: Outputs,
-        s: int,
-        turn: int,
-        facts: Mapping[str, Any],
-    ) -> AuditResult:
-        """One attack on the `turn`-th target of the `s`-th seed."""
-        split = self.place.ensemble.splits[s]
-        role = split.role[split.targets[turn]]
-        signals = signals_of(
-            entry.plugin,
-            self.place.examples,
-            split,
-            level.outputs[_run_of(self.place.ensemble.models(s))],
-            shadows,
-            turn,
-            self.place.recipe.seeds[s],
-        )
-        scores = checked(entry.plugin, entry.plugin.score(signals), signals.audited)
+    def _judge(
+        self, title: str, turn: Turn, scores: AttackScores, facts: Mapping[str, Any]
+    ) -> None:
+        """What an attack's scores of a target are worth."""
+        split = self.place.ensemble.splits[turn.seed]
+        role = split.role[split.targets[turn.target]]
+        audited = (role == Role.MEMBER) | (role == Role.NON_MEMBER)
+        checked(turn.attack, scores, audited)
         variants = {
-            name: measured(variant, role, signals.audited)
-            for name, variant in scores.variants.items()
+            name: measured(variant, role, audited) for name, variant in scores.variants.items()
         }
-        metrics = measured(scores, role, signals.audited)
-        audit = AuditResult(**facts, attack=entry.title, metrics=metrics, variants=variants)
-        return self._recorded(scores, signals.audited, audit)
-
-    def _recorded(self, scores: AttackScores, audited: Tensor, audit: AuditResult) -> AuditResult:
+        metrics = measured(scores, role, audited)
         self.scores[f"score_{len(self.audits)}"] = scores.score[audited].detach().numpy()
-        self.audits.append(audit)
-        return audit
+        self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
 
     def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
         """What the shadows answer: the level itself, or that of what the attacker believes.
@@ -155,9 +140,12 @@ class Auditor:
         known = self._believed[key]
         return next((each for each in known if each.label == level.label), known[-1])
 
-    def _keep_answers(self, outputs: Outputs, role: Tensor) -> None:
+    def _keep_answers(self, level: Level, turn: Turn) -> None:
         """The target's confidence in the labels and its sensitivity, for audits to come."""
         number = len(self.audits)
+        split, models = self.place.ensemble.splits[turn.seed], self.place.ensemble.models(turn.seed)
+        target = split.targets[turn.target]
+        outputs, role = level.outputs[int(models[target])], split.role[target]
         rows = _rows(role)
         y = self.place.examples.y[rows]
         p = outputs.logits[0, rows].double().softmax(-1)
@@ -176,11 +164,6 @@ def test_accuracy(place: Workplace, outputs: Outputs) -> Tensor:
 
 def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
-
-
-def _run_of(models: Tensor) -> slice:
-    """The places of one seed's models, which follow each other: what is cut out is no copy."""
-    return slice(int(models[0]), int(models[-1]) + 1)
 
 
 def _rows(role: Tensor) -> Tensor:

@@ -253,6 +253,9 @@ class Defense(Plugin):
 class Attack(Plugin):
     """Tells members from non-members.
 
+    On a CPU several targets are attacked at once, each in a process of one thread; a class that
+    such a process cannot import stays in this one.
+
     Attributes:
         queries: how many augmented versions of each example are asked; 1 is the example itself.
         noise: how many noisy copies of each example are asked.

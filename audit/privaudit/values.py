@@ -126,6 +126,12 @@ class Outputs:
     gradient_norm: Tensor | None = None
     noise_scale: float = 1e-3
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        tensors = (self.logits, self.noisy, self.gradient_norm)
+        return sum(t.numel() * t.element_size() for t in tensors if t is not None)
+
     def __getitem__(self, models: int | slice | Tensor) -> Outputs:
         """The outputs of one model (no M axis), or of several; a slice of them is no copy."""
         return Outputs(

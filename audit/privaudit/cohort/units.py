@@ -16,6 +16,7 @@ from privaudit.cohort.game import Game
 from privaudit.cohort.journal import Journal, digest
 from privaudit.cohort.network import Network
 from privaudit.cohort.packing import Unit, last_epochs, pack, pack_weights, unpack, unpack_weights
+from privaudit.cohort.remote import made_there
 from privaudit.cohort.stacking import models_at_once, step_work
 from privaudit.cohort.weighed import Trained, Weighed
 from privaudit.cohort.workers import Workers
@@ -157,8 +158,9 @@ class Units:
             for group, (part, own) in zip(groups, parts, strict=True):
                 yield group, self._made_here(part, own)
             return
-        told = self._teller(parts[0][0])
-        for number, units in helpers.made(parts, self.data, self.source, told):
+        told, where = self._teller(parts[0][0]), helpers.share(self.data.examples)
+        calls = [(made_there, (where, self.data.dtype, *part)) for part in parts]
+        for number, units in helpers.run(calls, lambda e: told(e[0], torch.tensor(e[1]))):
             yield groups[number], units
 
     def _made_here(self, fit: Fit, match: Match | None) -> list[Unit]:

@@ -1,4 +1,4 @@
-"""Processes of one thread each, among which the models of a fit are shared out."""
+"""Processes of one thread each, among which a fit's models and a level's attacks are shared out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import multiprocessing
 import signal
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -17,11 +18,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
-from privaudit.cohort.batches import Batches
-from privaudit.cohort.fit import Fit, Match, Told, made
-from privaudit.cohort.packing import Unit
 from privaudit.cohort.parcel import unwrapped, wrapped
 from privaudit.errors import PrivauditError
 from privaudit.memory import keep_freed_memory
@@ -29,18 +26,20 @@ from privaudit.values import Augmentation, Examples
 
 logger = logging.getLogger(__name__)
 
-Part = tuple[Fit, Match | None]
+Tell = Callable[[Any], None]
+# A function of a module, and its arguments after the first, which is a `Tell`.
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 _KILLED = (
-    "a process that trains was killed, perhaps for lack of memory: use fewer --processes or a "
-    "smaller training.stack; what is finished is kept"
+    "a process that works for this one was killed, perhaps for lack of memory: use fewer "
+    "--processes or a smaller training.stack; what is finished is kept"
 )
 
 
 class Workers:
-    """A few processes that train, started at once and fed until the end.
+    """A few processes that work, started at once and fed until the end.
 
-    Weights go to and fro as bytes of safetensors and the examples lie in one file that all
+    Tensors go to and fro as bytes of safetensors and the examples lie in one file that all
     processes map into memory. A model has the same weights wherever it is trained.
 
     Args:
@@ -51,7 +50,7 @@ class Workers:
         # Forking after OpenMP has run would hang.
         context = multiprocessing.get_context("spawn")
         self._folder = tempfile.TemporaryDirectory(prefix="privaudit-")
-        self._files: dict[str, Path] = {}
+        self._shared: list[tuple[Examples, Shared]] = []
         self._connections: list[Connection] = []
         self._processes = []
         for _ in range(count):
@@ -87,31 +86,37 @@ class Workers:
         self._connections, self._processes = [], []
         self._folder.cleanup()
 
-    def accept(self, part: Part) -> bool:
-        """Whether a fit can be sent: whether its plugins can be found by their names."""
+    def accept(self, value: object) -> bool:
+        """Whether a value can be sent: whether its plugins can be found by their names."""
         try:
-            wrapped(part)
+            wrapped(value)
         except Exception as error:  # pickle raises whatever a class's own code raises
-            logger.info("training stays in this process: %s", error)
+            logger.info("work stays in this process: %s", error)
             return False
         return True
 
-    def made(
-        self, parts: Sequence[Part], data: Batches, source: str, told: Told
-    ) -> Iterator[tuple[int, list[Unit]]]:
-        """The units of each part as soon as they are done, with the part's number.
+    def share(self, examples: Examples) -> Shared:
+        """Examples, as processes are to be given them."""
+        for known, shared in self._shared:
+            if known is examples:
+                return shared
+        path = Path(self._folder.name) / f"{len(self._shared)}.safetensors"
+        tensors = {n: getattr(examples, n).contiguous() for n in ("x", "y", "mean", "std")}
+        safetensors.torch.save_file(tensors, path)
+        self._shared.append((examples, Shared(path, examples.classes, examples.augmentation)))
+        return self._shared[-1][1]
+
+    def run(self, calls: Iterable[Call], heard: Tell) -> Iterator[tuple[int, Any]]:
+        """The result of each call as soon as it is there, with the call's number.
 
         Args:
-            parts: fits of some models each.
-            data: their examples.
-            source: tells these examples from others.
-            told: about every epoch of every part.
+            calls: looked at one by one, when a process is free for the next.
+            heard: told what a call tells.
 
         Raises:
             PrivauditError: what went wrong in a process, or that it was killed.
         """
-        where = self._shared(data, source)
-        todo = iter(enumerate(parts))
+        todo = iter(enumerate(calls))
         busy: dict[Connection, int] = {}
         idle = list(self._connections)
         finished = False
@@ -120,14 +125,20 @@ class Workers:
                 while idle and (following := next(todo, None)) is not None:
                     connection = idle.pop()
                     busy[connection] = following[0]
-                    _send(connection, wrapped((where, following[1])))
+                    _send(connection, wrapped(following[1]))
                 if not busy:
                     break
                 for ready in wait(list(busy)):
                     assert isinstance(ready, Connection)
                     kind, content = _received(ready)
-                    if kind == "epoch":
-                        told(content[0], torch.tensor(content[1]))
+                    if kind == "told":
+                        heard(content)
+                    elif kind == "warning":
+                        message, category = content
+                        warnings.warn(message, category, stacklevel=2)
+                    elif kind == "log":
+                        name, level, message = content
+                        logging.getLogger(name).log(level, "%s", message)
                     elif kind == "failed":
                         raise content
                     else:
@@ -138,54 +149,55 @@ class Workers:
             if not finished:  # a process may be in the middle of something
                 self.close()
 
-    def _shared(self, data: Batches, source: str) -> _Source:
-        """Where processes find the examples."""
-        examples = data.examples
-        if source not in self._files:
-            path = Path(self._folder.name) / f"{len(self._files)}.safetensors"
-            tensors = {n: getattr(examples, n).contiguous() for n in ("x", "y", "mean", "std")}
-            safetensors.torch.save_file(tensors, path)
-            self._files[source] = path
-        path = self._files[source]
-        return _Source(path, examples.classes, examples.augmentation, data.dtype)
-
 
 @dataclass(frozen=True)
-class _Source:
+class Shared:
     """Examples in a file that processes share."""
 
     path: Path
     classes: tuple[str, ...]
     augmentation: Augmentation | None
-    dtype: torch.dtype
 
-    def load(self) -> Batches:
+    def load(self) -> Examples:
         """The examples, mapped into memory where they need not be changed."""
         with safetensors.safe_open(self.path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        examples = Examples(**tensors, classes=self.classes, augmentation=self.augmentation)
-        return Batches(examples, torch.device("cpu"), self.dtype)
+        return Examples(**tensors, classes=self.classes, augmentation=self.augmentation)
+
+
+class _Sender(logging.Handler):
+    """Passes on what a process has to say."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send name, level and message."""
+        self._connection.send(("log", (record.name, record.levelno, record.getMessage())))
 
 
 def _serve(connection: Connection) -> None:
-    """Train what is asked for until the other end hangs up."""
+    """Do what is asked for until the other end hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
     torch.set_num_threads(1)
     keep_freed_memory()
-    source: _Source | None = None
-    data: Batches | None = None
+    ours = logging.getLogger("privaudit")
+    ours.setLevel(logging.INFO)
+    logging.getLogger().addHandler(_Sender(connection))
 
-    def told(epoch: int, history: Tensor) -> None:
-        connection.send(("epoch", (epoch, history.tolist())))
+    def warned(message: Warning | str, category: type[Warning], *place: object) -> None:
+        connection.send(("warning", (str(message), category)))
+
+    warnings.showwarning = warned  # type: ignore[assignment]
 
     with suppress(EOFError, BrokenPipeError):
         while True:
             described, body = connection.recv()
             try:
-                where, (fit, match) = unwrapped(described, body)
-                if data is None or where != source:
-                    source, data = where, where.load()
-                answer: tuple[str, object] = "done", wrapped(made(fit, match, data, told))
+                function, arguments = unwrapped(described, body)
+                result = function(lambda content: connection.send(("told", content)), *arguments)
+                answer: tuple[str, object] = "done", wrapped(result)
             except (EOFError, BrokenPipeError):
                 raise
             except PrivauditError as error:
