@@ -34,7 +34,9 @@ attacks: [loss]
 """
 
 
-def privaudit_run(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+def privaudit_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str, code: int = 0
+) -> None:
     (folder / "small.yaml").write_text(RECIPE)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "80")
@@ -43,7 +45,19 @@ def privaudit_run(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) ->
     monkeypatch.setattr("privaudit.cli.run._attach_logging", lambda console: None)
     with pytest.raises(SystemExit) as stop:
         main()
-    assert stop.value.code == 0
+    assert stop.value.code == code
+
+
+def test_who_interrupts_a_run_is_told_that_nothing_finished_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*given: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("privaudit.running.run", interrupted)
+    privaudit_run(tmp_path, monkeypatch, code=130)
+    told = " ".join(capsys.readouterr().err.split())
+    assert told == "stopped: trainings that are finished are kept, and the same command goes on"
 
 
 def test_a_plan_then_a_run_then_nothing_left_to_do(

@@ -89,17 +89,21 @@ def run(
     from privaudit.report import print_table
     from privaudit.running import run as run_recipe
 
-    with Progress(errors) as progress:
-        result = run_recipe(
-            loaded,
-            output,
-            device=device,
-            cache=cache,
-            plugins=plugins,
-            on_event=progress,
-            processes=processes or get_num_threads(),
-            memory=None if memory is None else int(memory * 2**30),
-        )
+    try:
+        with Progress(errors) as progress:
+            result = run_recipe(
+                loaded,
+                output,
+                device=device,
+                cache=cache,
+                plugins=plugins,
+                on_event=progress,
+                processes=processes or get_num_threads(),
+                memory=None if memory is None else int(memory * 2**30),
+            )
+    except KeyboardInterrupt:
+        errors.print("stopped: trainings that are finished are kept, and the same command goes on")
+        raise typer.Exit(130) from None
     print_table([result], Console())
     errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)
 
