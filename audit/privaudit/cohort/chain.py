@@ -29,7 +29,7 @@ def chain(module: nn.Module, shape: tuple[int, ...]) -> Layers | None:
         shape: an example's.
     """
     listed = _listed(module)
-    if listed is None or len({layer for _, layer in listed}) < len(listed):
+    if not listed or len({layer for _, layer in listed}) < len(listed):
         return None  # the second use of a layer has no name of its own
     if len(shape) not in (1, 3):
         return None

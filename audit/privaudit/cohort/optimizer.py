@@ -111,9 +111,11 @@ class Optimizer:
     ) -> None:
         rest = [place for place in range(len(weights)) if place not in self._taken]
         moves = self._decayed([weights[p] for p in rest], [gradients[p] for p in rest])
-        if self.keep:
+        if trainable is not None and rest:
+            moves = list(torch._foreach_mul(moves, [trainable[p] for p in rest]))
+        if self.keep and rest:
             olds = [self._first[p] for p in rest]
-            moves = list(torch._foreach_add(moves, olds, alpha=self.keep)) if rest else []
+            moves = list(torch._foreach_add(moves, olds, alpha=self.keep))
         new = dict(zip(rest, moves, strict=True))
         for place in self._taken:
             gradient, momentum = gradients[place], self._first[place]
@@ -121,14 +123,13 @@ class Optimizer:
                 momentum.add_(gradient)
             if self._weight_decay:
                 momentum.add_(weights[place], alpha=self._weight_decay)
+            if trainable is not None:
+                momentum.mul_(trainable[place])
             new[place] = momentum
         moves = [new[place] for place in range(len(weights))]
         if self.keep:
             self._first = moves
-        if trainable is None:
-            torch._foreach_sub_(weights, moves, alpha=lr)
-        else:
-            torch._foreach_addcmul_(weights, moves, trainable, value=-lr)
+        torch._foreach_sub_(weights, moves, alpha=lr)
 
     def _adam(
         self,
