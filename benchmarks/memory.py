@@ -1,7 +1,10 @@
 """Peak memory of a whole run with 256 shadow models, in the parent and in its workers.
 
-    python -m benchmarks.memory                          (recipe digits: some minutes)
+    python -m benchmarks.memory --set seeds=1 --set \
+        'attacks=[{name: shadow_mlp, epochs: 1}, logistic_regression, loss]'   (two minutes)
     python -m benchmarks.memory --shadows 64 --processes 1
+
+Without these changes it takes most of an hour: the discriminators learn from all shadows.
 
 Runs `privaudit run` as a child, with an empty cache, and looks at Linux's own count of each
 process's peak (VmHWM) a few times a second. Pages that processes share are in each one's count.

@@ -11,7 +11,7 @@ from privaudit.errors import PluginError
 from privaudit.keys import derive
 from privaudit.metrics import evaluate
 from privaudit.plugin import Attack
-from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split
+from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split, audited
 
 
 def signals_of(
@@ -40,7 +40,7 @@ def signals_of(
     return Signals(
         x=examples.x,
         y=examples.y,
-        audited=(role == Role.MEMBER) | (role == Role.NON_MEMBER),
+        audited=audited(role),
         target=_asked(attack, outputs)[target],
         shadows=_asked(attack, believed)[shadows],
         shadow_role=split.role[shadows],

@@ -21,7 +21,7 @@ from privaudit.recipe.knowledge import shadow_subject
 from privaudit.result import AuditResult
 from privaudit.sensitivity import first_order_sensitivity
 from privaudit.turns import Turn, scores_of
-from privaudit.values import AttackScores, Outputs, Role
+from privaudit.values import AttackScores, Outputs, Role, audited
 
 Scores = dict[str, NDArray[Any]]
 
@@ -110,13 +110,13 @@ class Auditor:
         """What an attack's scores of a target are worth."""
         split = self.place.ensemble.splits[turn.seed]
         role = split.role[split.targets[turn.target]]
-        audited = (role == Role.MEMBER) | (role == Role.NON_MEMBER)
-        checked(turn.attack, scores, audited)
+        rows = audited(role)
+        checked(turn.attack, scores, rows)
         variants = {
-            name: measured(variant, role, audited) for name, variant in scores.variants.items()
+            name: measured(variant, role, rows) for name, variant in scores.variants.items()
         }
-        metrics = measured(scores, role, audited)
-        self.scores[f"score_{len(self.audits)}"] = scores.score[audited].detach().numpy()
+        metrics = measured(scores, role, rows)
+        self.scores[f"score_{len(self.audits)}"] = scores.score[rows].detach().numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
 
     def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
@@ -167,7 +167,7 @@ def _finite(number: float) -> float | None:
 
 
 def _rows(role: Tensor) -> Tensor:
-    return ((role == Role.MEMBER) | (role == Role.NON_MEMBER)).nonzero()[:, 0]
+    return audited(role).nonzero()[:, 0]
 
 
 def _examples(place: Workplace) -> Scores:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from privaudit.recipe import Recipe
 from privaudit.split import given_split, make_split
-from privaudit.values import Role, Split
+from privaudit.values import Split, audited
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Ensemble:
     @property
     def audited(self) -> Tensor:
         """(M, N) bool: each model's members and non-members."""
-        return (self.role == Role.MEMBER) | (self.role == Role.NON_MEMBER)
+        return audited(self.role)
 
     def models(self, number: int) -> Tensor:
         """The places (k,) of the models of the `number`-th seed."""

@@ -17,7 +17,7 @@ from privaudit.attacking import signals_of
 from privaudit.cohort.workers import Call, Shared, Tell
 from privaudit.levels import Level, Workplace
 from privaudit.plugin import Attack
-from privaudit.values import AttackScores, Outputs, Signals, Split
+from privaudit.values import AttackScores, Examples, Outputs, Split
 
 logger = logging.getLogger(__name__)
 
@@ -82,38 +82,34 @@ class Turn:
     target: int
 
 
-def scored_there(
-    tell: Tell,
-    where: Shared,
-    answers: Lent,
-    believed: Lent,
-    models: slice,
-    split: Split,
-    turn: Turn,
-    seed: int,
-) -> AttackScores:
-    """What an attack makes of a target, in another process.
+@dataclass(frozen=True)
+class Seat:
+    """Where a turn is played: what does not depend on whose answers are at hand.
 
-    Args:
-        tell: not needed.
-        where: the examples.
-        answers: of the models under attack.
-        believed: of the shadows.
-        models: of the split, among those that answer.
-        split: the target's.
+    Attributes:
         turn: the attack and the target.
+        split: the target's.
+        models: the split's, among those that answer, which follow each other.
         seed: of the run.
     """
-    signals = signals_of(
-        turn.attack,
-        where.load(),
-        split,
-        answers.load()[models],
-        believed.load()[models],
-        turn.target,
-        seed,
-    )
-    return turn.attack.score(signals)
+
+    turn: Turn
+    split: Split
+    models: slice
+    seed: int
+
+    def score(self, examples: Examples, answers: Outputs, believed: Outputs) -> AttackScores:
+        """The attack's scores, from what all models answer and what shadows are believed to."""
+        own = answers[self.models], believed[self.models]
+        attack, target = self.turn.attack, self.turn.target
+        return attack.score(signals_of(attack, examples, self.split, *own, target, self.seed))
+
+
+def scored_there(
+    tell: Tell, where: Shared, answers: Lent, believed: Lent, seat: Seat
+) -> AttackScores:
+    """The same in another process, which has nothing to tell before."""
+    return seat.score(where.load(), answers.load(), believed.load())
 
 
 def scores_of(
@@ -127,25 +123,22 @@ def scores_of(
         believed: for each turn, what the shadows answer.
         turns: the attacks and their targets.
     """
+    seats = [_seat(place, turn) for turn in turns]
     with ExitStack() as stack:
         workers = place.workers
         files = _lent(place, {id(each): each.outputs for each in (level, *believed)}, turns, stack)
         if workers is None or files is None:
-            for turn, shadows in zip(turns, believed, strict=True):
-                yield turn.attack.score(_signals(place, level, shadows, turn))
+            for seat, shadows in zip(seats, believed, strict=True):
+                yield seat.score(place.examples, level.outputs, shadows.outputs)
             return
-
-        def calls() -> Iterator[Call]:
-            where = workers.share(place.examples)
-            for turn, shadows in zip(turns, believed, strict=True):
-                models = _models(place, turn)
-                outputs = files[id(level)], files[id(shadows)]
-                split, seed = place.ensemble.splits[turn.seed], place.recipe.seeds[turn.seed]
-                yield scored_there, (where, *outputs, models, split, turn, seed)
-
+        where, answers = workers.share(place.examples), files[id(level)]
+        calls: list[Call] = [
+            (scored_there, (where, answers, files[id(shadows)], seat))
+            for seat, shadows in zip(seats, believed, strict=True)
+        ]
         early: dict[int, AttackScores] = {}
         done = 0
-        for number, scores in workers.run(calls(), lambda told: None):
+        for number, scores in workers.run(calls, lambda told: None):
             early[number] = scores
             while done in early:
                 yield early.pop(done)
@@ -166,20 +159,7 @@ def _lent(
         return None
 
 
-def _signals(place: Workplace, level: Level, shadows: Level, turn: Turn) -> Signals:
-    models = _models(place, turn)
-    return signals_of(
-        turn.attack,
-        place.examples,
-        place.ensemble.splits[turn.seed],
-        level.outputs[models],
-        shadows.outputs[models],
-        turn.target,
-        place.recipe.seeds[turn.seed],
-    )
-
-
-def _models(place: Workplace, turn: Turn) -> slice:
-    """Where one seed's models are, which follow each other: what is cut out is no copy."""
+def _seat(place: Workplace, turn: Turn) -> Seat:
     models = place.ensemble.models(turn.seed)
-    return slice(int(models[0]), int(models[-1]) + 1)
+    together = slice(int(models[0]), int(models[-1]) + 1)  # a slice copies nothing
+    return Seat(turn, place.ensemble.splits[turn.seed], together, place.recipe.seeds[turn.seed])

@@ -89,6 +89,11 @@ class Role(IntEnum):
     REFERENCE = 4
 
 
+def audited(role: Tensor) -> Tensor:
+    """Members and non-members, bool, from roles of any shape."""
+    return (role == Role.MEMBER) | (role == Role.NON_MEMBER)
+
+
 @dataclass(frozen=True)
 class Split:
     """Who was in whose training data.

@@ -118,6 +118,11 @@ CASES: dict[str, dict[str, Any]] = {
     "a loss of its own": {"model": MLP(hidden=(16,)), "defense": RelaxLoss(alpha=0.5)},
     "convolutions": {"model": CNN(width=4), "augment": True},
     "batchnorm and dropout of images": {"model": Images(), "momentum": 0.9, "patience": 1},
+    "a penalty beside momentum": {
+        "model": MLP(hidden=(16,)),
+        "sparsifier": Ridge(),
+        "momentum": 0.9,
+    },
     "a penalty": {"model": MLP(hidden=(16,)), "sparsifier": Ridge(), "optimizer": "adam"},
 }
 

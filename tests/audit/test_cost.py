@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,3 +168,13 @@ def test_a_network_trained_elsewhere_costs_what_its_weights_cost(tmp_path: Path)
     (audit,) = result.audits
     assert audit.multiply_adds == 16 * 60 + 160
     assert audit.seconds
+
+
+def test_counting_starts_no_compiler() -> None:
+    script = (
+        "import sys, torch\n"
+        "from privaudit.cost import multiply_adds\n"
+        "assert multiply_adds(torch.nn.Linear(3, 2).eval(), torch.ones(1, 3)) == 6\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -16,11 +17,11 @@ import torch
 import privaudit
 from privaudit import Attack, AttackScores, Outputs, PrivauditError, Signals, load_recipe, turns
 from privaudit.auditing import Auditor
-from privaudit.cohort.workers import Workers
+from privaudit.cohort.workers import Call, Tell, Workers
 from privaudit.events import AttackDone, Event
 from privaudit.levels import levels
 from privaudit.running import workplace
-from privaudit.turns import Lent, lent
+from privaudit.turns import Lent, lent, scored_there
 
 RECIPE = {
     "name": "elsewhere",
@@ -65,7 +66,15 @@ class Where(Attack):
         return AttackScores(torch.arange(len(signals.y)).double())
 
 
-def test_processes_score_as_this_one_does(tmp_path: Path) -> None:
+def test_processes_score_as_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Call] = []
+    plain = Workers.run
+
+    def noted(workers: Workers, calls: list[Call], heard: Tell) -> Iterator[tuple[int, object]]:
+        called.extend(calls)
+        return plain(workers, calls, heard)
+
+    monkeypatch.setattr(Workers, "run", noted)
     recipe = load_recipe(RECIPE)
     events: dict[int, list[Event]] = {1: [], 2: []}
     one, two = (
@@ -80,6 +89,7 @@ def test_processes_score_as_this_one_does(tmp_path: Path) -> None:
         for n in (1, 2)
     )
     assert len(one.audits) == 4 * 2 * 6
+    assert sum(function is scored_there for function, _ in called) == len(two.audits)
     assert one.audits == two.audits
     told = [[e for e in events[n] if isinstance(e, AttackDone)] for n in (1, 2)]
     assert told[0] == told[1]

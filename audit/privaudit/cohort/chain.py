@@ -7,7 +7,6 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from privaudit.cohort import layers
-from privaudit.cohort.game import DROPOUT
 from privaudit.cohort.layers import Pass
 from privaudit.cohort.network import KeyedDropout
 from privaudit.cohort.sparse import SparseRows
@@ -117,7 +116,7 @@ def forth(listed: Layers, now: Pass, x: Tensor | SparseRows) -> Tensor:
         elif isinstance(layer, nn.MaxPool2d):
             answer = layers.pool(now, answer)
         elif isinstance(layer, KeyedDropout):
-            answer = layers.dropout(now, layer, answer, DROPOUT)
+            answer = layers.dropout(now, layer, answer)
         else:
             answer = layers.activation(now, layer, answer)
     return answer

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from privaudit.cohort.game import DROPOUT
 from privaudit.cohort.network import Buffers, KeyedDropout
 from privaudit.cohort.optimizer import Optimizer
 from privaudit.cohort.sparse import SparseRows
@@ -187,9 +188,9 @@ def flatten(now: Pass, x: Tensor) -> Tensor:
     return torch.unflatten(x, 1, (now.models, -1)).transpose(0, 1).flatten(2)
 
 
-def dropout(now: Pass, layer: KeyedDropout, x: Tensor, purpose: int) -> Tensor:
+def dropout(now: Pass, layer: KeyedDropout, x: Tensor) -> Tensor:
     """Some numbers of each model zero, by its own key."""
-    key = fold(fold(now.key, purpose), now.dropouts)
+    key = fold(fold(now.key, DROPOUT), now.dropouts)
     now.dropouts += 1
     if layer.p == 0:
         return x

@@ -84,7 +84,7 @@ class Optimizer:
         """
         before = None
         if active is not None:
-            before = [part.clone() for part in self._all(weights)]  # as _move may replace them
+            before = [part.clone() for part in self._all(weights)]  # the step may replace them
         (self._sgd if self._kind == "sgd" else self._adam)(weights, gradients, lr, trainable)
         self._taken.clear()
         if before is not None and active is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
 from privaudit.cohort.batches import Batches
 from privaudit.cohort.fit import Fit, Match, made
 from privaudit.cohort.packing import Unit
 from privaudit.cohort.workers import Shared, Tell
-
-_held: tuple[Shared, torch.dtype, Batches] | None = None  # by this process, for the next call
 
 
 def made_there(
@@ -24,8 +24,6 @@ def made_there(
     )
 
 
+@lru_cache(maxsize=1)  # for the next call
 def _batches(where: Shared, dtype: torch.dtype) -> Batches:
-    global _held
-    if _held is None or _held[:2] != (where, dtype):
-        _held = where, dtype, Batches(where.load(), torch.device("cpu"), dtype)
-    return _held[2]
+    return Batches(where.load(), torch.device("cpu"), dtype)

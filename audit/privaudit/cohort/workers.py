@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -158,8 +159,9 @@ class Shared:
     classes: tuple[str, ...]
     augmentation: Augmentation | None
 
+    @lru_cache(maxsize=1)  # noqa: B019 - a few paths, for as long as the process lives
     def load(self) -> Examples:
-        """The examples, mapped into memory where they need not be changed."""
+        """The examples, mapped into memory where they need not be changed; read once."""
         with safetensors.safe_open(self.path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return Examples(**tensors, classes=self.classes, augmentation=self.augmentation)
