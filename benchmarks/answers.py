@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from privaudit import Cohort, Defense, Examples, Role, Sparsifier, Training
 from privaudit.cohort.answers import answers
-from privaudit.memory import keep_freed_memory
+from privaudit.jobs.memory import keep_freed_memory
 from privaudit_plugins.datasets.digits import Digits
 from privaudit_plugins.models.mlp import MLP
 

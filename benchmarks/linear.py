@@ -27,7 +27,7 @@ def trained(models: int, epochs: int) -> dict[str, float]:
     import torch
 
     from privaudit import Cohort, Defense, Role, Sparsifier, Training
-    from privaudit.memory import keep_freed_memory
+    from privaudit.jobs.memory import keep_freed_memory
     from privaudit_plugins.datasets.digits import Digits
     from privaudit_plugins.models.mlp import MLP
 

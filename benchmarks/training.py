@@ -24,8 +24,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from privaudit import Cohort, Defense, Examples, Model, Role, Sparsifier, Training
-from privaudit.cohort.workers import Workers
-from privaudit.memory import keep_freed_memory
+from privaudit.jobs.local import Workers
+from privaudit.jobs.memory import keep_freed_memory
 from privaudit_plugins.datasets.digits import Digits
 from privaudit_plugins.datasets.image_folder import ImageFolder
 from privaudit_plugins.datasets.table import Table

@@ -12,30 +12,32 @@ from typing import TYPE_CHECKING
 from privaudit.version import __version__
 
 if TYPE_CHECKING:
+    from privaudit.api.hooks import hookimpl as hookimpl
+    from privaudit.api.host import load_plugins as load_plugins
+    from privaudit.api.plugin import Attack as Attack
+    from privaudit.api.plugin import Dataset as Dataset
+    from privaudit.api.plugin import Defense as Defense
+    from privaudit.api.plugin import Model as Model
+    from privaudit.api.plugin import Plugin as Plugin
+    from privaudit.api.plugin import Sparsifier as Sparsifier
+    from privaudit.api.plugin import Step as Step
+    from privaudit.api.plugin import Weights as Weights
+    from privaudit.api.plugin import overrides as overrides
     from privaudit.cohort import Cohort as Cohort
     from privaudit.errors import DataError as DataError
     from privaudit.errors import PluginError as PluginError
     from privaudit.errors import PrivauditError as PrivauditError
     from privaudit.errors import RecipeError as RecipeError
     from privaudit.errors import StoreError as StoreError
-    from privaudit.hooks import hookimpl as hookimpl
-    from privaudit.host import load_plugins as load_plugins
+    from privaudit.experiment.running import run as run
     from privaudit.outputs import OutputAudit as OutputAudit
     from privaudit.outputs import audit_outputs as audit_outputs
-    from privaudit.plugin import Attack as Attack
-    from privaudit.plugin import Dataset as Dataset
-    from privaudit.plugin import Defense as Defense
-    from privaudit.plugin import Model as Model
-    from privaudit.plugin import Plugin as Plugin
-    from privaudit.plugin import Sparsifier as Sparsifier
-    from privaudit.plugin import Step as Step
-    from privaudit.plugin import Weights as Weights
     from privaudit.recipe import Recipe as Recipe
     from privaudit.recipe import SplitOptions as SplitOptions
     from privaudit.recipe import load_recipe as load_recipe
-    from privaudit.result import RunResult as RunResult
-    from privaudit.result import load_run as load_run
-    from privaudit.running import run as run
+    from privaudit.statistics import metrics as metrics
+    from privaudit.store.result import RunResult as RunResult
+    from privaudit.store.result import load_run as load_run
     from privaudit.training import Training as Training
     from privaudit.values import AttackScores as AttackScores
     from privaudit.values import Augmentation as Augmentation
@@ -48,26 +50,33 @@ if TYPE_CHECKING:
 _HOME = {
     "cohort": ["Cohort"],
     "errors": ["DataError", "PluginError", "PrivauditError", "RecipeError", "StoreError"],
-    "hooks": ["hookimpl"],
-    "host": ["load_plugins"],
+    "api.hooks": ["hookimpl"],
+    "api.host": ["load_plugins"],
     "outputs": ["OutputAudit", "audit_outputs"],
-    "plugin": ["Attack", "Dataset", "Defense", "Model", "Plugin", "Sparsifier", "Step", "Weights"],
+    "api.plugin": [
+        "Attack", "Dataset", "Defense", "Model", "Plugin", "Sparsifier", "Step", "Weights",
+        "overrides",
+    ],
     "recipe": ["Recipe", "SplitOptions", "load_recipe"],
-    "result": ["RunResult", "load_run"],
-    "running": ["run"],
+    "store.result": ["RunResult", "load_run"],
+    "experiment.running": ["run"],
     "training": ["Training"],
     "values": [
         "AttackScores", "Augmentation", "Examples", "Outputs", "Role", "Signals", "Split",
     ],
 }  # fmt: skip
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
+_SUBMODULES = {"metrics": "statistics.metrics"}
 
-__all__ = ["__version__", *sorted(_MODULE)]
+__all__ = ["__version__", *sorted([*_MODULE, *_SUBMODULES])]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULE:
+    if name in _SUBMODULES:
+        value: object = import_module(f"privaudit.{_SUBMODULES[name]}")
+    elif name in _MODULE:
+        value = getattr(import_module(f"privaudit.{_MODULE[name]}"), name)
+    else:
         raise AttributeError(f"module 'privaudit' has no attribute {name!r}")
-    value = getattr(import_module(f"privaudit.{_MODULE[name]}"), name)
     globals()[name] = value
     return value

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from privaudit.errors import RecipeError
-from privaudit.metrics import RATES, defense
+from privaudit.statistics.metrics import RATES, defense
 
 _UPPER = ("auc", "balanced_accuracy", *(f"tpr@{rate}" for rate in RATES))
 METRICS = (*_UPPER, "defense")
@@ -114,7 +114,7 @@ def judge(gate: Gate, metrics: Mapping[str, Mapping[str, Any]]) -> Verdict:
 
     Args:
         gate: the limit.
-        metrics: by the attack's label, as `privaudit.metrics.evaluate` makes them.
+        metrics: by the attack's label, as `privaudit.statistics.metrics.evaluate` makes them.
     """
     reached = {label: _reached(gate, found) for label, found in metrics.items()}
     unknown = tuple(label for label, value in reached.items() if value is None)

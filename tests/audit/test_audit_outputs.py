@@ -9,8 +9,8 @@ from scipy.special import logsumexp
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from privaudit import Attack, AttackScores, Role, Signals, audit_outputs
+from privaudit.api.host import Plugins, load_plugins
 from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError
-from privaudit.host import Plugins, load_plugins
 
 N, C, K = 60, 4, 6
 

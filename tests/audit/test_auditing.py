@@ -14,7 +14,6 @@ from torch import Tensor
 
 import privaudit
 from privaudit import Cohort, Defense, Examples, Sparsifier, Step
-from privaudit.auditing import Auditor
 from privaudit.cohort import Journal
 from privaudit.events import (
     AttackDone,
@@ -23,10 +22,11 @@ from privaudit.events import (
     Event,
     LevelReached,
 )
-from privaudit.levels import levels
+from privaudit.experiment.auditing import Auditor
+from privaudit.experiment.levels import levels
+from privaudit.experiment.running import run_context
 from privaudit.recipe import load_recipe
-from privaudit.result import AuditResult
-from privaudit.running import workplace
+from privaudit.store.result import AuditResult
 
 RECIPE = {
     "name": "believing",
@@ -169,7 +169,7 @@ class Promising(Defense):
 @pytest.mark.parametrize("kept", [True, False])
 def test_notes_and_promises_arrive_with_their_level(kept: bool, tmp_path: Path) -> None:
     recipe = load_recipe({**RECIPE, "matched": False, "attacks": ["loss"]})
-    place = workplace(recipe, device="cpu", cache=tmp_path)
+    place = run_context(recipe, device="cpu", cache=tmp_path)
     subject = replace(recipe.subjects()[0], sparsifier=Noting(), defense=Promising(kept=kept))
     auditor = Auditor(place)
     for level in levels(place, subject):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import privaudit
-from privaudit.plugin import Weights
+from privaudit.api.plugin import Weights
 from privaudit.testing import check_plugin
 
 COUNTER = itertools.count()

@@ -9,9 +9,9 @@ import pytest
 from pydantic import BaseModel, Field
 
 import privaudit
-from privaudit import host
+from privaudit.api import host
+from privaudit.api.describe import describe, type_words
 from privaudit.cli import main
-from privaudit.describe import describe, type_words
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "third_party"
 

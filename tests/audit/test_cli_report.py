@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from privaudit.cli import main
-from privaudit.metrics import evaluate
-from privaudit.result import AuditResult, RunResult, save_run
+from privaudit.statistics.metrics import evaluate
+from privaudit.store.result import AuditResult, RunResult, save_run
 
 
 @pytest.fixture(scope="module")

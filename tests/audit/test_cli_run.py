@@ -54,7 +54,7 @@ def test_who_interrupts_a_run_is_told_that_nothing_finished_is_lost(
     def interrupted(*given: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("privaudit.running.run", interrupted)
+    monkeypatch.setattr("privaudit.experiment.running.run", interrupted)
     privaudit_run(tmp_path, monkeypatch, code=130)
     told = " ".join(capsys.readouterr().err.split())
     assert told == "stopped: trainings that are finished are kept, and the same command goes on"

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy, logsigmoid
 
 from privaudit import Cohort, Defense, Examples, PluginError, Step, Training
 from privaudit.cohort.answers import answers
-from privaudit.cohort.batches import epoch_order, poisson_order
 from privaudit.keys import derive, uniform
+from privaudit.train.dataset import epoch_order, poisson_order
 
 Make = Callable[..., Cohort]
 MEMBERS = [20, 33, 48]

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy, logsigmoid
 
 from privaudit import Cohort, Defense, Examples, Model, PluginError, Sparsifier, Step, Weights
 from privaudit.cohort.answers import answers
-from privaudit.cohort.batches import epoch_order
 from privaudit.keys import derive, normal
+from privaudit.train.dataset import epoch_order
 
 Make = Callable[..., Cohort]
 MEMBERS = [20, 33, 48]  # two and three batches of 16

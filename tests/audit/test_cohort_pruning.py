@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from privaudit import Cohort, Model, PluginError
-from privaudit.cohort.masks import keep_largest
+from privaudit.cohort.models import keep_largest
 
 Make = Callable[..., Cohort]
 PRUNABLE = ["1.weight", "4.weight"]  # of the perceptron

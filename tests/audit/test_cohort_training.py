@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout
 
 from privaudit import Cohort, Defense, Examples, Model, PluginError, Sparsifier, Step
-from privaudit.cohort.batches import Batches, epoch_order
-from privaudit.cohort.weighed import Weighed
 from privaudit.keys import derive
+from privaudit.networks.state import State
+from privaudit.train.dataset import DeviceDataset, epoch_order
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.sparsifiers.butterfly import Butterfly
@@ -43,12 +43,12 @@ class Script(Sparsifier):
         yield "sparse"
 
 
-def run_script(cohort: Cohort) -> list[Weighed]:
+def run_script(cohort: Cohort) -> list[State]:
     """Weights, buffers and all of each model at each level."""
     return [one for _ in Script().sparsify(cohort) for one in cohort.each()]
 
 
-def assert_same(one: Weighed, other: Weighed, tolerance: float = 1e-12) -> None:
+def assert_same(one: State, other: State, tolerance: float = 1e-12) -> None:
     assert (one.flat - other.flat).abs().max() <= tolerance
     for name, buffer in one.buffers.items():
         assert (buffer - other.buffers[name]).abs().max() <= tolerance, name
@@ -93,14 +93,14 @@ def case(request: pytest.FixtureRequest, options_of: Callable[[str], dict[str, A
 
 
 @pytest.fixture(scope="module")
-def alone(make_cohort: Make, case: dict[str, Any]) -> list[list[Weighed]]:
+def alone(make_cohort: Make, case: dict[str, Any]) -> list[list[State]]:
     """Each of eight models trained in a cohort of its own."""
     return [run_script(make_cohort(MEMBERS, models=[m], **case)) for m in range(8)]
 
 
 @pytest.mark.parametrize(("size", "stack"), [(2, 8), (3, 1), (3, 3), (8, 3), (8, 8)])
 def test_a_model_has_the_weights_it_would_have_alone(
-    make_cohort: Make, case: dict[str, Any], alone: list[list[Weighed]], size: int, stack: int
+    make_cohort: Make, case: dict[str, Any], alone: list[list[State]], size: int, stack: int
 ) -> None:
     chosen = list(range(8 - size, 8))  # not from 0, so that a model's place is not its number
     together = run_script(make_cohort(MEMBERS, models=chosen, stack=stack, **case))
@@ -267,7 +267,7 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 
 
 def test_augmented_images_are_shifted_and_mirrored_copies(digits: Examples) -> None:
-    data = Batches(digits, torch.device("cpu"), torch.float64)
+    data = DeviceDataset(digits, torch.device("cpu"), torch.float64)
     rows = torch.arange(300).view(3, 100)
     keys = torch.tensor([5, 6, 7])
     made = data.augmented(rows, keys)

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from privaudit import Cohort, Examples, Model, PrivauditError, Sparsifier, Weights
-from privaudit.cohort import derivatives, units
-from privaudit.cohort.batched import batched_layers
-from privaudit.cohort.fit import Fit, made
-from privaudit.cohort.layers import Pass, pool
-from privaudit.cohort.optimizer import Optimizer
-from privaudit.cohort.packing import Unit
+from privaudit.cohort import fits
+from privaudit.store.units import Unit
+from privaudit.train import gradients
+from privaudit.train.fit import Fit, train_units
+from privaudit.train.optimizer import Optimizer
+from privaudit.train.ways.chain_step import batched_layers
+from privaudit.train.ways.layers import Pass, pool
 from privaudit_plugins.defenses.mixup import Mixup
 from privaudit_plugins.defenses.relaxloss import RelaxLoss
 from privaudit_plugins.models.cnn import CNN
@@ -135,7 +136,7 @@ def test_batched_products_give_the_weights_of_vmap(
     cohorts = []
     for batched in (True, False):
         if not batched:
-            monkeypatch.setattr(derivatives, "batched_gradients", lambda *given: None)
+            monkeypatch.setattr(gradients, "batched_gradients", lambda *given: None)
         cohort = make_cohort(MEMBERS, **{"epochs": 3, "stack": stack, "lr": 0.05} | options)
         assert _is_batched(cohort)
         cohort.prune(keep=0.7)
@@ -178,7 +179,7 @@ def test_pooling_gives_the_gradient_of_pytorch_s_where_pixels_are_equal() -> Non
 
 def _is_batched(cohort: Cohort) -> bool:
     fit = cohort._fit(False, None, {})
-    return batched_layers(fit.game, cohort._data, fit.options) is not None
+    return batched_layers(fit.objective, cohort._data, fit.options) is not None
 
 
 def test_a_stack_too_large_for_the_memory_is_halved(
@@ -190,9 +191,9 @@ def test_a_stack_too_large_for_the_memory_is_halved(
     def short_of_memory(fit: Fit, *others: Any) -> list[Unit]:
         if len(fit.rows) > 1:
             raise torch.OutOfMemoryError
-        return made(fit, *others)
+        return train_units(fit, *others)
 
-    monkeypatch.setattr(units, "made", short_of_memory)
+    monkeypatch.setattr(fits, "train_units", short_of_memory)
     halved = make_cohort(MEMBERS, epochs=2)
     halved.fit()
     for one, other in zip(whole.each(), halved.each(), strict=True):
@@ -202,7 +203,7 @@ def test_a_stack_too_large_for_the_memory_is_halved(
     def nothing_fits(fit: Fit, *others: Any) -> list[Unit]:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(units, "made", nothing_fits)
+    monkeypatch.setattr(fits, "train_units", nothing_fits)
     with pytest.raises(PrivauditError, match=r"not enough memory.*batch_size"):
         make_cohort([20], epochs=2).fit()
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from privaudit.api.host import Provided, load_plugins
 from privaudit.errors import DataError
-from privaudit.host import Provided, load_plugins
 from privaudit.testing import check_plugin
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from privaudit.correlation import pearson, spearman
 from privaudit.errors import PrivauditError
-from privaudit.intervals import Estimate
+from privaudit.statistics.correlation import pearson, spearman
+from privaudit.statistics.intervals import Estimate
 
 Correlate = Callable[..., Estimate | None]
 

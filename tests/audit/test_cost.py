@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import privaudit
 from privaudit import Cohort, Model
-from privaudit.cost import filled, multiply_adds, seconds_per_example
+from privaudit.experiment.cost import filled, multiply_adds, seconds_per_example
 from privaudit.recipe import load_recipe
 from privaudit_plugins.models.resnet20 import ResNet20
 from privaudit_plugins.models.vit_tiny import ViTTiny
@@ -173,7 +173,7 @@ def test_a_network_trained_elsewhere_costs_what_its_weights_cost(tmp_path: Path)
 def test_counting_starts_no_compiler() -> None:
     script = (
         "import sys, torch\n"
-        "from privaudit.cost import multiply_adds\n"
+        "from privaudit.experiment.cost import multiply_adds\n"
         "assert multiply_adds(torch.nn.Linear(3, 2).eval(), torch.ones(1, 3)) == 6\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )

@@ -16,7 +16,7 @@ from privaudit.explain import Explanation, explain
 from privaudit.explain.disentangle import Disentangled
 from privaudit.explain.text import explanation_lines
 from privaudit.report.columns import ASCII, TERMINAL
-from privaudit.result import AuditResult, RunResult
+from privaudit.store.result import AuditResult, RunResult
 
 
 def _metrics(defense: float | None, auc: float) -> dict[str, Any]:

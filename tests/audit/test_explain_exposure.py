@@ -19,8 +19,8 @@ from privaudit.explain.classes import exposed_classes, welch
 from privaudit.explain.examples import exposed_examples
 from privaudit.explain.scores import Audited, LevelScores, level_scores
 from privaudit.explain.text import print_explanation
-from privaudit.metrics import evaluate, roc_auc
-from privaudit.result import AuditResult, RunResult, load_run, save_run
+from privaudit.statistics.metrics import evaluate, roc_auc
+from privaudit.store.result import AuditResult, RunResult, load_run, save_run
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 import privaudit
 from privaudit.cli import main
-from privaudit.export import export
+from privaudit.experiment.export import export
 from privaudit.recipe import load_recipe
 
 RECIPE: dict[str, Any] = {
@@ -145,7 +145,7 @@ def test_onnx_takes_examples_as_they_are(run: Path, subject: str, tmp_path: Path
 def test_without_onnx_one_line_says_what_to_install(
     run: Path, call: Callable[..., tuple[Any, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("privaudit.onnx.find_spec", lambda name: None)
+    monkeypatch.setattr("privaudit.experiment.onnx.find_spec", lambda name: None)
     code, out, err = call(run, "--subject", "butterfly", "--format", "onnx")
     assert (code, out) == (2, "")
     assert err == "--format onnx needs onnx and onnxscript: pip install 'privaudit[onnx]'\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from privaudit.errors import StoreError
-from privaudit.files import TEMPORARY, private_folder, write_many, write_whole
+from privaudit.store.files import TEMPORARY, private_folder, write_many, write_whole
 
 
 def test_a_file_is_written_readable_by_its_owner_alone(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_process_killed_while_writing_leaves_whole_files(tmp_path: Path) -> No
     path = tmp_path / "unit"
     contents = {bytes([letter]) * 1_000_000 for letter in b"ab"}
     script = (
-        "import sys; from pathlib import Path; from privaudit.files import write_whole\n"
+        "import sys; from pathlib import Path; from privaudit.store.files import write_whole\n"
         "while True:\n"
         "    for letter in b'ab': write_whole(Path(sys.argv[1]), bytes([letter]) * 1_000_000)\n"
     )

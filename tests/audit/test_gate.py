@@ -6,7 +6,7 @@ import pytest
 
 from privaudit.errors import RecipeError
 from privaudit.gate import judge, parse_gate
-from privaudit.metrics import evaluate
+from privaudit.statistics.metrics import evaluate
 
 
 def _metrics(**changes: Any) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from privaudit import Attack, Dataset, Examples, Recipe, Role, Signals, Split
-from privaudit.attacking import checked, measured, signals_of
-from privaudit.levels import Level, levels
+from privaudit.experiment.attacking import checked, measured, signals_of
+from privaudit.experiment.level import Level
+from privaudit.experiment.levels import levels
+from privaudit.experiment.running import run_context
 from privaudit.recipe import Entry, SplitOptions
-from privaudit.running import workplace
 from privaudit.training import Training
 from privaudit_plugins.attacks.logistic_regression import LogisticRegression
 from privaudit_plugins.attacks.loss import Loss
@@ -67,7 +68,7 @@ def trained(
     recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Examples, Split, Level]:
     """A target and a shadow that know their members by heart."""
-    place = workplace(recipe, device="cpu", cache=tmp_path_factory.mktemp("cache"))
+    place = run_context(recipe, device="cpu", cache=tmp_path_factory.mktemp("cache"))
     (level,) = levels(place, recipe.subjects()[0])
     return place.examples, place.ensemble.splits[0], level
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from privaudit.api.host import Plugins, load_plugins
+from privaudit.api.source import source_digest
 from privaudit.errors import PluginError
-from privaudit.host import Plugins, load_plugins
-from privaudit.source import source_digest
 
 ATTACK = '''
 from typing import Literal

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from privaudit import Cohort, Defense, Model, Sparsifier, Step
-from privaudit.cohort.journal import Journal, _source, digest
+from privaudit.store.journal import Journal, _source, digest
 from privaudit_plugins.sparsifiers.dense import Dense
 from privaudit_plugins.sparsifiers.imp import IterativeMagnitudePruning as Imp
 

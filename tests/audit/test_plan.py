@@ -8,8 +8,8 @@ import pytest
 
 from privaudit import Recipe, load_recipe, run
 from privaudit.events import Event, FitStarted
-from privaudit.plan import plan
-from privaudit.running import workplace
+from privaudit.experiment.plan import plan
+from privaudit.experiment.running import run_context
 
 RECIPE = {
     "name": "planned",
@@ -66,13 +66,13 @@ def test_what_is_trained_beside_the_subjects_has_rows_of_its_own(
     tmp_path: Path, changes: list[str], rows: list[tuple[str, int, int]]
 ) -> None:
     recipe = load_recipe(RECIPE, changes)
-    fresh = plan(workplace(recipe, device="cpu", cache=tmp_path / "cache"))
+    fresh = plan(run_context(recipe, device="cpu", cache=tmp_path / "cache"))
     assert [(row.subject, row.levels, row.trainings) for row in fresh] == rows
     assert all(row.found == 0 for row in fresh)
     assert all(row.steps > 0 and row.seconds > 0 for row in fresh)
     asked, _ = trained(recipe, tmp_path)
     assert asked == sum(row.trainings for row in fresh)
-    done = plan(workplace(recipe, device="cpu", cache=tmp_path / "cache"))
+    done = plan(run_context(recipe, device="cpu", cache=tmp_path / "cache"))
     assert [(row.trainings, row.found, row.steps) for row in done] == [
         (trainings, trainings, 0) for _, _, trainings in rows
     ]

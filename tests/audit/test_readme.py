@@ -18,9 +18,9 @@ import pytest
 import typer.main
 
 import privaudit
+from privaudit.api.host import load_plugins
+from privaudit.api.plugin import KINDS, Plugin
 from privaudit.cli import app
-from privaudit.host import load_plugins
-from privaudit.plugin import KINDS, Plugin
 from privaudit.recipe import Recipe, SplitOptions, load_recipe
 from privaudit.testing import check_plugin
 from privaudit.training import Training

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from privaudit.api.host import Plugins, load_plugins
+from privaudit.api.plugin import KINDS
 from privaudit.errors import RecipeError
-from privaudit.host import Plugins, load_plugins
-from privaudit.plugin import KINDS
 from privaudit.recipe import Recipe, load_recipe, recipe_schema, shipped_recipes
 from privaudit.recipe.document import parse
 from privaudit.training import Training

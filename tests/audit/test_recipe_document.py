@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from privaudit.api.host import Plugins
 from privaudit.errors import RecipeError
-from privaudit.host import Plugins
 from privaudit.recipe import load_recipe
 from privaudit.recipe.document import dump, parse
 

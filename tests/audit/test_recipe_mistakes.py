@@ -9,9 +9,9 @@ import pytest
 from pydantic import Field
 from torch import Tensor
 
+from privaudit.api.host import LoadError, Plugins, Provided
+from privaudit.api.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.errors import RecipeError
-from privaudit.host import LoadError, Plugins, Provided
-from privaudit.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.recipe import load_recipe
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from privaudit.api.host import Plugins, load_plugins
 from privaudit.errors import RecipeError
-from privaudit.host import Plugins, load_plugins
 from privaudit.recipe import load_recipe, recipe_schema
 
 TEXT = """\

@@ -9,7 +9,7 @@ import pytest
 from privaudit.errors import RecipeError
 from privaudit.report import compare, render
 from privaudit.report.aggregate import summarise
-from privaudit.result import AuditResult, RunResult
+from privaudit.store.result import AuditResult, RunResult
 
 
 def _metrics(defense: float | None, auc: float = 0.6, tpr: float | None = 0.03) -> dict[str, Any]:

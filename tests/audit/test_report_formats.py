@@ -13,7 +13,7 @@ from rich.console import Console
 
 from privaudit.errors import RecipeError
 from privaudit.report import Format, print_table, render
-from privaudit.result import AuditResult, RunResult
+from privaudit.store.result import AuditResult, RunResult
 
 ATTACKS = ("shadow_mlp", "logistic_regression", "loss")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from privaudit.errors import StoreError
-from privaudit.metrics import evaluate
-from privaudit.result import AuditResult, RunResult, load_run, model_path, save_run
+from privaudit.statistics.metrics import evaluate
+from privaudit.store.result import AuditResult, RunResult, load_run, model_path, save_run
 
 # The example of the format's specification, word for word but for the two that print "…".
 DOCUMENTED = """
@@ -106,7 +106,7 @@ def test_a_result_appears_only_when_the_rest_is_written(
 ) -> None:
     written: list[str] = []
     monkeypatch.setattr(
-        "privaudit.result.write_whole", lambda path, data: written.append(path.name)
+        "privaudit.store.result.write_whole", lambda path, data: written.append(path.name)
     )
     _save(tmp_path, _result())
     assert written[-1] == "result.json"

@@ -36,8 +36,6 @@ from privaudit import (
     load_run,
     run,
 )
-from privaudit.attacking import checked, signals_of
-from privaudit.cohort.packing import last_epochs
 from privaudit.events import (
     AttackDone,
     EpochDone,
@@ -47,10 +45,14 @@ from privaudit.events import (
     LevelReached,
     SubjectStarted,
 )
-from privaudit.levels import Level, Workplace, levels
-from privaudit.plan import plan
+from privaudit.experiment.attacking import checked, signals_of
+from privaudit.experiment.context import RunContext
+from privaudit.experiment.level import Level
+from privaudit.experiment.levels import levels
+from privaudit.experiment.plan import plan
+from privaudit.experiment.running import run_context
 from privaudit.recipe import Subject
-from privaudit.running import workplace
+from privaudit.store.units import last_epochs
 from privaudit_plugins.attacks.loss import Loss
 
 RECIPE = """\
@@ -181,7 +183,7 @@ def test_membership_on_disk_is_that_of_the_split(
 ) -> None:
     assert first[0].folder is not None
     scores = np.load(first[0].folder / "scores.npz", allow_pickle=False)
-    place = workplace(recipe, device="cpu", cache=home / "cache")
+    place = run_context(recipe, device="cpu", cache=home / "cache")
     for seed, split in zip(recipe.seeds, place.ensemble.splits, strict=True):
         rows, member = scores[f"example_{seed}_0"], scores[f"member_{seed}_0"]
         assert set(rows[member]) == set((split.role[0] == Role.MEMBER).nonzero()[:, 0].tolist())
@@ -196,7 +198,7 @@ def test_the_models_on_disk_are_those_audited(
     result, _ = first
     assert result.folder is not None
     scores = np.load(result.folder / "scores.npz", allow_pickle=False)
-    examples = workplace(recipe, device="cpu", cache=home / "cache").examples
+    examples = run_context(recipe, device="cpu", cache=home / "cache").examples
     for number, audit in enumerate(result.audits):
         stem = "-".join(filter(None, [audit.subject, audit.level.replace(" ", "-")]))
         (path,) = (result.folder / "models").glob(f"{stem}-seed-{audit.seed}-target-0-*")
@@ -404,7 +406,7 @@ def test_a_plan_counts_what_a_run_would_train(
     first: tuple[RunResult, list[Event]], home: Path, recipe: Recipe
 ) -> None:
     steps = 6 * 3 * 4  # models, epochs, batches of 16 among 60
-    fresh = plan(workplace(recipe, device="cpu", cache=home / "empty"))
+    fresh = plan(run_context(recipe, device="cpu", cache=home / "empty"))
     assert [(p.subject, p.levels, p.trainings, p.found) for p in fresh] == [
         ("dense", 1, 6, 0),
         ("imp", 2, 12, 0),
@@ -414,7 +416,7 @@ def test_a_plan_counts_what_a_run_would_train(
     assert [p.parameters for p in fresh] == [1210, 1210]
     assert all(p.stack == 2 and 0 < p.seconds < 60 for p in fresh)
     assert not (home / "empty" / "units").exists()
-    done = plan(workplace(recipe, device="cpu", cache=home / "cache"))
+    done = plan(run_context(recipe, device="cpu", cache=home / "cache"))
     assert [(p.trainings, p.found, p.steps) for p in done] == [(6, 6, 0), (12, 12, 0)]
 
 
@@ -422,13 +424,13 @@ def test_a_plan_counts_what_a_run_would_train(
 
 
 @pytest.fixture
-def place(home: Path, tmp_path: Path) -> Workplace:
+def place(home: Path, tmp_path: Path) -> RunContext:
     exact = load_recipe(home / "tiny.yaml", ["training.precision=fp64", "training.epochs=1"])
-    return workplace(exact, device="cpu", cache=tmp_path)
+    return run_context(exact, device="cpu", cache=tmp_path)
 
 
 @pytest.fixture
-def subject(place: Workplace) -> Callable[..., Subject]:
+def subject(place: RunContext) -> Callable[..., Subject]:
     def make(sparsifier: Sparsifier | None = None, defense: Defense | None = None) -> Subject:
         imp = place.recipe.subjects()[1]
         return replace(imp, sparsifier=sparsifier or imp.sparsifier, defense=defense or imp.defense)
@@ -437,7 +439,7 @@ def subject(place: Workplace) -> Callable[..., Subject]:
 
 
 def test_cohorts_cut_for_lack_of_memory_give_the_same_outputs(
-    place: Workplace, subject: Callable[..., Subject]
+    place: RunContext, subject: Callable[..., Subject]
 ) -> None:
     weights = 8 * 8 * 1210  # bytes: eight copies of a model in float64
     whole, *cut = (
@@ -496,7 +498,7 @@ class Fickle(Sparsifier):
     ],
 )
 def test_a_script_that_breaks_the_contract_is_named(
-    place: Workplace, subject: Callable[..., Subject], sparsifier: Sparsifier, message: str
+    place: RunContext, subject: Callable[..., Subject], sparsifier: Sparsifier, message: str
 ) -> None:
     with pytest.raises(PluginError, match=message):
         list(levels(replace(place, memory=1), subject(sparsifier)))
@@ -515,7 +517,7 @@ class Finishing(Defense):
 
 
 def test_finishing_changes_what_is_audited_and_not_the_script(
-    place: Workplace, subject: Callable[..., Subject]
+    place: RunContext, subject: Callable[..., Subject]
 ) -> None:
     plain = list(levels(place, subject()))
     events: list[Event] = []
@@ -543,7 +545,7 @@ class Answering(Defense):
 
 
 def test_an_attacker_gets_responses_and_no_more_than_it_asks_for(
-    place: Workplace, subject: Callable[..., Subject]
+    place: RunContext, subject: Callable[..., Subject]
 ) -> None:
     level = next(levels(place, subject(defense=Answering())))
     split = place.ensemble.splits[1]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from privaudit import Outputs, RecipeError, levels, load_recipe, run
-from privaudit.cohort import units
-from privaudit.memory import free_memory, keep_freed_memory
-from privaudit.running import workplace
+from privaudit import Outputs, RecipeError, load_recipe, run
+from privaudit.cohort import fits
+from privaudit.experiment import levels
+from privaudit.experiment.running import run_context
+from privaudit.jobs.memory import free_memory, keep_freed_memory
 
 RECIPE = {
     "name": "machine",
@@ -28,7 +30,7 @@ RECIPE = {
 def test_a_run_in_processes_finds_what_a_run_in_one_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "_WORTH", 0)
+    monkeypatch.setattr(fits, "_WORTH", 0)
     recipe = load_recipe(RECIPE)
     one, two = (
         run(recipe, tmp_path / str(n), device="cpu", cache=tmp_path / f"cache{n}", processes=n)
@@ -48,11 +50,11 @@ def test_answers_that_do_not_fit_the_memory_are_refused_before_training(tmp_path
 def test_little_memory_makes_several_cohorts(tmp_path: Path) -> None:
     recipe = load_recipe(RECIPE)
     needed = 4 * 3 * 1797 * 10
-    place = workplace(recipe, device="cpu", cache=tmp_path, memory=needed)
+    place = run_context(recipe, device="cpu", cache=tmp_path, memory=needed)
     weights = 64 * 8 + 8 + 8 * 10 + 10
-    place = workplace(recipe, device="cpu", cache=tmp_path, memory=max(needed, 2 * 64 * weights))
+    place = run_context(recipe, device="cpu", cache=tmp_path, memory=max(needed, 2 * 64 * weights))
     assert sum(len(group) for group in place.groups(recipe.subjects()[0])) == 3
-    assert workplace(recipe, device="cpu", cache=tmp_path).memory > 10 * needed
+    assert run_context(recipe, device="cpu", cache=tmp_path).memory > 10 * needed
 
 
 def test_two_levels_answers_are_never_held_at_once(
@@ -66,8 +68,8 @@ def test_two_levels_answers_are_never_held_at_once(
         answered.append(weakref.ref(outputs))
         return outputs
 
-    answers = levels._asked
-    monkeypatch.setattr(levels, "_asked", asked)
+    answers: Callable[..., Outputs] = vars(levels)["asked"]
+    monkeypatch.setattr(levels, "asked", asked)
     recipe = load_recipe(RECIPE | {"sparsifiers": [{"name": "imp", "rounds": 2}]})
     run(recipe, tmp_path / "run", device="cpu", cache=tmp_path / "cache")
     assert len(answered) == 3

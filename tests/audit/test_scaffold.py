@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from privaudit.api.host import load_plugins
 from privaudit.cli import main
 from privaudit.errors import PluginError
-from privaudit.host import load_plugins
 from privaudit.scaffold import KINDS, write_plugin
 
 

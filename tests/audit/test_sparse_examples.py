@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from privaudit import Cohort, Examples, Model, Sparsifier, Weights
-from privaudit.cohort.batched import sparse_layer
-from privaudit.cohort.batches import Batches
-from privaudit.cohort.sparse import SparseTable
+from privaudit.train.dataset import DeviceDataset
+from privaudit.train.sparse import SparseTable
+from privaudit.train.ways.chain_step import sparse_layer
 from privaudit_plugins.defenses.relaxloss import RelaxLoss
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
@@ -76,7 +76,7 @@ def test_sparse_examples_give_the_weights_of_dense_ones(
     cohorts = []
     for sparse in (True, False):
         if not sparse:
-            monkeypatch.setattr(Batches, "sparse", None)
+            monkeypatch.setattr(DeviceDataset, "sparse", None)
         given = {"epochs": 3, "stack": stack, "examples": table} | options
         cohort = make_cohort(MEMBERS, **given)
         assert bool(_sparse_layer(cohort)) == sparse
@@ -101,7 +101,7 @@ def test_models_stopped_at_an_accuracy_are_the_same(
     rows[:, :100] = True
     for sparse in (True, False):
         if not sparse:
-            monkeypatch.setattr(Batches, "sparse", None)
+            monkeypatch.setattr(DeviceDataset, "sparse", None)
         cohort = make_cohort(MEMBERS, examples=table, epochs=5, model=MLP(hidden=(16,)))
         (control,) = cohort.match(rows, torch.full((3, 1), 0.5, dtype=torch.float64))
         states.append(control.each())
@@ -130,7 +130,7 @@ def test_batches_hold_the_examples_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
     rows = torch.randint(0, 50, (2, 5, 4), generator=generator)
     rows[0, 2] = 3  # a batch of nothing
     for at_once in (1, 60, 2**20):
-        monkeypatch.setattr("privaudit.cohort.sparse._NUMBERS", at_once)
+        monkeypatch.setattr("privaudit.train.sparse._NUMBERS", at_once)
         steps = list(SparseTable(x).batches(rows))
         assert len(steps) == 5
         for s, step in enumerate(steps):
@@ -142,4 +142,4 @@ def test_batches_hold_the_examples_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def _sparse_layer(cohort: Cohort) -> str | None:
     fit = cohort._fit(False, None, {})
-    return sparse_layer(fit.game, cohort._data, fit.options)
+    return sparse_layer(fit.objective, cohort._data, fit.options)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from privaudit import RecipeError, Role
+from privaudit.experiment.split import make_split
 from privaudit.recipe import SplitOptions
-from privaudit.split import make_split
 
 shares = st.one_of(st.integers(0, 20), st.floats(0, 0.4, allow_nan=False))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from privaudit import Attack, AttackScores, Outputs, PrivauditError, Role, Signals
 from privaudit.keys import derive
-from privaudit.sensitivity import first_order_sensitivity as sensitivity
+from privaudit.statistics.sensitivity import first_order_sensitivity as sensitivity
 from privaudit_plugins.attacks._features import shadow_features, target_features
 from privaudit_plugins.attacks._perceptrons import Perceptrons
 from privaudit_plugins.attacks._thresholds import best_threshold

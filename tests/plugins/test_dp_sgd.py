@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from privaudit import Cohort, Examples, Model, PluginError
-from privaudit.cohort.batches import poisson_order
 from privaudit.keys import derive
 from privaudit.testing import check_plugin
+from privaudit.train.dataset import poisson_order
 from privaudit_plugins.defenses.dp_sgd import DPSGD
 from privaudit_plugins.models.cnn import CNN
 

@@ -15,7 +15,7 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
 from privaudit import Outputs, PrivauditError, Role, Signals
-from privaudit.metrics import roc_auc
+from privaudit.statistics.metrics import roc_auc
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
 from privaudit_plugins.attacks._phi import log_odds

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from privaudit import Cohort, Examples, Model, PluginError, Step
-from privaudit.cohort.batches import epoch_order
 from privaudit.keys import derive
 from privaudit.testing import check_plugin
+from privaudit.train.dataset import epoch_order
 from privaudit_plugins.defenses.min_max import InferenceNetwork, MinMax
 
 Make = Callable[..., Cohort]

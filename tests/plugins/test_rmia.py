@@ -17,7 +17,7 @@ from scipy.stats import binom
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from privaudit import Outputs, PrivauditError, Role, Signals
-from privaudit.metrics import roc_auc
+from privaudit.statistics.metrics import roc_auc
 from privaudit_plugins.attacks._in_turn import others
 from privaudit_plugins.attacks._rmia import log_from_outside, log_mean, share_dominated
 from privaudit_plugins.attacks.rmia import RMIA

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from privaudit import Attack, Outputs, PrivauditError, Role, Signals, Sparsifier
 from privaudit.cohort.answers import answers
-from privaudit.metrics import balanced_accuracy, roc_auc
+from privaudit.statistics.metrics import balanced_accuracy, roc_auc
 from privaudit.testing import tiny_cohort
 from privaudit.testing.material import TinyModel, build, tiny_examples
 from privaudit_plugins.attacks.gradient_norm import GradientNorm

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from privaudit.cohort.network import KeyedDropout
+from privaudit.networks.network import KeyedDropout
 
 Sources = frozenset[int]  # units
 

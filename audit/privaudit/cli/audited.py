@@ -10,11 +10,11 @@ from rich.console import Console
 
 from privaudit.errors import RecipeError
 from privaudit.gate import Verdict
-from privaudit.metrics import RATES
 from privaudit.recipe.messages import plain, unknown
 from privaudit.recipe.overrides import apply
 from privaudit.report.columns import ASCII, TERMINAL, UNRESOLVABLE, Column, Style
 from privaudit.report.table import table_lines
+from privaudit.statistics.metrics import RATES
 
 Metrics = Mapping[str, Mapping[str, Any]]
 

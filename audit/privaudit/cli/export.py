@@ -43,7 +43,7 @@ def export(
     cache: _Cache = None,
 ) -> None:
     """Write an audited network to a file, without the channels that are zero."""
-    from privaudit.export import export as exported
+    from privaudit.experiment.export import export as exported
     from privaudit.report.escape import plain
 
     done = exported(

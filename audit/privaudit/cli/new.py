@@ -18,8 +18,8 @@ def new(
     output: Path | None = _OUTPUT,
 ) -> None:
     """Write a new plugin's distribution: class, entry point, test and README."""
+    from privaudit.api.host import load_plugins
     from privaudit.errors import PluginError
-    from privaudit.host import load_plugins
     from privaudit.scaffold import check_request, distribution_name, write_plugin
 
     check_request(kind, name)

@@ -8,13 +8,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from privaudit.levels import Workplace
-from privaudit.plan import SubjectPlan
+from privaudit.experiment.context import RunContext
+from privaudit.experiment.plan import SubjectPlan
 from privaudit.recipe import Recipe
 from privaudit.report.escape import plain
 
 
-def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], place: Workplace) -> Group:
+def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], context: RunContext) -> Group:
     """What there is to do, subject by subject, and in all."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("subject")
@@ -30,12 +30,12 @@ def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], place: Workplace) -
             f"{each.examples:,}",
             duration(each.seconds) if each.steps else "-",
         )
-    models, seeds = len(place.trained), len(recipe.seeds)
+    models, seeds = len(context.trained), len(recipe.seeds)
     remaining = sum(p.trainings - p.found for p in plans)
     seconds = sum(p.seconds for p in plans)
     lines = [
-        f"{recipe.name}: {len(place.examples):,} examples, {models} networks "
-        f"({seeds} seed{'' if seeds == 1 else 's'} x {models // seeds}) on {place.device}, "
+        f"{recipe.name}: {len(context.examples):,} examples, {models} networks "
+        f"({seeds} seed{'' if seeds == 1 else 's'} x {models // seeds}) on {context.device}, "
         f"{len(recipe.attacks)} attacks",
         f"{remaining:,} trainings remain, about {duration(seconds)} on this machine; "
         "a training that two subjects share is counted for both; attacks come on top",

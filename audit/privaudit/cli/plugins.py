@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from privaudit.host import Provided
+    from privaudit.api.host import Provided
 
 app = typer.Typer(help="List the installed plugins, or show the options of one.")
 
@@ -25,7 +25,7 @@ def plugins(context: typer.Context, as_json: bool = _JSON) -> None:
     """List the installed plugins, or show the options of one."""
     if context.invoked_subcommand is not None:
         return
-    from privaudit.host import load_plugins
+    from privaudit.api.host import load_plugins
 
     found = load_plugins()
     if as_json:
@@ -47,8 +47,8 @@ def show(
     name: str = typer.Argument(help="What recipes call the plugin."), as_json: bool = _JSON
 ) -> None:
     """Show a plugin's options: type, default and meaning, and the paper it comes from."""
-    from privaudit.describe import describe
-    from privaudit.host import load_plugins
+    from privaudit.api.describe import describe
+    from privaudit.api.host import load_plugins
 
     found = load_plugins().named(name)
     if as_json:
@@ -64,7 +64,7 @@ def show(
 def _show(each: Provided) -> None:
     from rich.text import Text
 
-    from privaudit.describe import describe
+    from privaudit.api.describe import describe
 
     description = describe(each.cls)
     needs = ", ".join(

@@ -83,7 +83,7 @@ def report(
 
     from privaudit.errors import RecipeError
     from privaudit.report import print_table, render
-    from privaudit.result import load_run
+    from privaudit.store.result import load_run
 
     if explain and format not in ("table", "json"):
         raise RecipeError(f"--explain is for --format table or json, not {format}")

@@ -69,8 +69,8 @@ def run(
     """Train, make sparse, attack, and compare; what was done before is not done again."""
     from rich.console import Console
 
-    from privaudit.host import load_plugins
-    from privaudit.memory import keep_freed_memory
+    from privaudit.api.host import load_plugins
+    from privaudit.jobs.memory import keep_freed_memory
     from privaudit.recipe import load_recipe
 
     keep_freed_memory()
@@ -86,8 +86,8 @@ def run(
     from torch import get_num_threads
 
     from privaudit.cli.progress import Progress
+    from privaudit.experiment.running import run as run_recipe
     from privaudit.report import print_table
-    from privaudit.running import run as run_recipe
 
     try:
         with Progress(errors) as progress:
@@ -110,11 +110,11 @@ def run(
 
 def _plan(recipe: Recipe, device: str, cache: Path | None) -> Group:
     from privaudit.cli.planned import plan_table
-    from privaudit.plan import plan
-    from privaudit.running import workplace
+    from privaudit.experiment.plan import plan
+    from privaudit.experiment.running import run_context
 
-    place = workplace(recipe, device=device, cache=cache)
-    return plan_table(recipe, plan(place), place)
+    context = run_context(recipe, device=device, cache=cache)
+    return plan_table(recipe, plan(context), context)
 
 
 def _attach_logging(console: Console) -> None:

@@ -9,7 +9,7 @@ import typer
 
 def schema() -> None:
     """Print the JSON Schema of recipes, with all installed plugins, for editors."""
-    from privaudit.host import load_plugins
+    from privaudit.api.host import load_plugins
     from privaudit.recipe import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(load_plugins()), indent=2))

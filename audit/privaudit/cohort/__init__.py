@@ -1,4 +1,4 @@
 """Cohorts: many models of one architecture, trained together."""
 
-from privaudit.cohort.cohort import Cohort as Cohort
-from privaudit.cohort.journal import Journal as Journal
+from privaudit.cohort.trainable import Cohort as Cohort
+from privaudit.store.journal import Journal as Journal

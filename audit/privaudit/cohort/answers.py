@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn.functional import cross_entropy
 
-from privaudit.cohort.asking import Asker
-from privaudit.cohort.cohort import Cohort
-from privaudit.cohort.weighed import Weighed
+from privaudit.api.plugin import overrides
+from privaudit.cohort.trainable import Cohort
 from privaudit.keys import derive
-from privaudit.plugin import overrides
+from privaudit.networks.network import Network
+from privaudit.networks.state import State
 from privaudit.values import Outputs
 
 _BLOCK = 1000  # examples answered at once; noise is drawn block by block, so it must not change
@@ -101,7 +101,7 @@ def _responded(cohort: Cohort, logits: Tensor) -> Tensor:
     return torch.where(logits.isnan(), logits, answered)
 
 
-def _norms(cohort: Cohort, model: Weighed, kept: Tensor) -> Tensor:
+def _norms(cohort: Cohort, model: State, kept: Tensor) -> Tensor:
     """(N,) norm of the gradient of the cross-entropy of each example, dropout off.
 
     What is pruned is no part of the network, so only the weights kept, (P,) bool, count.
@@ -131,3 +131,36 @@ def _exact() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = flags
+
+
+class Asker:
+    """Calls a network's module with one model's weights after another's, in evaluation.
+
+    What `Network.forward` answers, but the places of the weights are looked up once and not on
+    every call, which takes as long as a small network's answers to a thousand examples.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._module = network.module.eval()
+        first: dict[int, str] = {}  # a tensor that several layers share has one name
+        self._places: list[tuple[dict[str, Tensor], str, str]] = []
+        for prefix, layer in self._module.named_modules():
+            for held in (layer._parameters, layer._buffers):
+                for own, tensor in held.items():
+                    if tensor is not None:
+                        name = first.setdefault(id(tensor), f"{prefix}.{own}" if prefix else own)
+                        self._places.append((held, own, name))
+
+    def __call__(self, flat: Tensor, buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Logits (B, C) of the model with weights (P,) and its buffers, by name; not changed."""
+        named = self._network.views(flat) | {n: b.clone() for n, b in buffers.items()}
+        before = [held[own] for held, own, _ in self._places]
+        try:
+            for held, own, name in self._places:
+                held[own] = named[name]
+            logits: Tensor = self._module(x)
+        finally:
+            for (held, own, _), tensor in zip(self._places, before, strict=True):
+                held[own] = tensor
+        return logits

@@ -9,25 +9,24 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from privaudit.cohort.masks import keep_largest
-from privaudit.cohort.network import Network
-from privaudit.cohort.weighed import Weighed
 from privaudit.errors import PluginError
+from privaudit.networks.network import Network
+from privaudit.networks.state import State
 
 Named = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class State:
+class Snapshot:
     """Where the models are: weights on the host, masks, and how many fits led here."""
 
-    weights: Weighed
+    weights: State
     kept: Tensor  # (M, P) bool: not pruned
     frozen: Tensor  # (M, P) bool
     fits: int = 0
 
 
-class Models:
+class StackedModels:
     """M models of one architecture, each with its own weights and mask.
 
     Args:
@@ -36,11 +35,11 @@ class Models:
         dense: parameters of the network before anything was made sparse.
     """
 
-    def __init__(self, network: Network, weights: Weighed, dense: int) -> None:
+    def __init__(self, network: Network, weights: State, dense: int) -> None:
         everything = torch.ones_like(weights.flat, dtype=torch.bool)
         self._network, self._dense = network, dense
         self._initial = weights
-        self._state = State(weights, everything, ~everything)
+        self._state = Snapshot(weights, everything, ~everything)
         self._notes: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
@@ -165,12 +164,12 @@ class Models:
         """The structure the models share."""
         return self._network
 
-    def each(self) -> list[Weighed]:
+    def each(self) -> list[State]:
         """Every model on its own (K = 1), on the device."""
         weights = self._state.weights
         return [weights[torch.tensor([m])].to(self._network.device) for m in range(len(self))]
 
-    def _move(self, weights: Weighed, fits: int | None = None) -> None:
+    def _move(self, weights: State, fits: int | None = None) -> None:
         """Take new weights, zero where pruned."""
         kept = self._state.kept
         flat = weights.flat if bool(kept.all()) else weights.flat * kept
@@ -198,3 +197,23 @@ class Models:
                     f"weight {name!r} has shape {(len(self), *shapes[name])}, "
                     f"got {tuple(tensor.shape)}"
                 )
+
+
+def keep_largest(scores: Tensor, kept: Tensor, keep: Tensor) -> Tensor:
+    """The mask after pruning the smallest scores of what is not yet pruned.
+
+    Exactly round(keep x remaining) stay in each row; of equal scores the first stay.
+
+    Args:
+        scores: (M, Q).
+        kept: (M, Q) bool: not yet pruned.
+        keep: (M,) share of the remaining ones that stays.
+    """
+    stays = (keep.double() * kept.sum(1)).round().long()
+    ranked = scores.argsort(dim=1, descending=True, stable=True)
+    first = kept.gather(1, ranked).int().argsort(dim=1, descending=True, stable=True)
+    ranked = ranked.gather(1, first)  # what is pruned comes last, even after scores of -inf
+    rank = torch.empty_like(ranked).scatter_(
+        1, ranked, torch.arange(scores.shape[1]).expand_as(ranked)
+    )
+    return kept & (rank < stays[:, None])

@@ -13,7 +13,7 @@ from privaudit.explain.scores import level_scores, strongest_level
 from privaudit.report.aggregate import compare, run_names
 from privaudit.report.choose import pick_baselines
 from privaudit.report.rows import Row
-from privaudit.result import RunResult
+from privaudit.store.result import RunResult
 
 __all__ = ["Explanation", "Exposure", "explain"]
 

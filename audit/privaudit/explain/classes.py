@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from privaudit.explain.scores import Audited, LevelScores
-from privaudit.intervals import Estimate
-from privaudit.metrics import roc_auc
 from privaudit.report.aggregate import mean_estimate, summarise
 from privaudit.report.rows import Summary
+from privaudit.statistics.intervals import Estimate
+from privaudit.statistics.metrics import roc_auc
 
 
 @dataclass(frozen=True)

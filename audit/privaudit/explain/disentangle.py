@@ -13,11 +13,11 @@ from statistics import mean
 
 from scipy.special import stdtrit
 
-from privaudit.correlation import pearson, spearman
 from privaudit.explain.points import Cloud, Measure, Point, clusters, levels
-from privaudit.intervals import Estimate
-from privaudit.metrics import mean_std
 from privaudit.report.rows import Summary
+from privaudit.statistics.correlation import pearson, spearman
+from privaudit.statistics.intervals import Estimate
+from privaudit.statistics.metrics import mean_std
 
 
 @dataclass(frozen=True)

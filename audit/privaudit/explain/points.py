@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any, Literal
 
-from privaudit.metrics import defense
 from privaudit.report.aggregate import run_names
-from privaudit.result import AuditResult, RunResult
+from privaudit.statistics.metrics import defense
+from privaudit.store.result import AuditResult, RunResult
 
 Measure = Literal["defense", "auc"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import StoreError
-from privaudit.result import AuditResult, RunResult
+from privaudit.store.result import AuditResult, RunResult
 
 
 @dataclass(frozen=True)

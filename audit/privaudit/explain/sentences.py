@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from privaudit.explain.disentangle import Disentangled
-from privaudit.intervals import Estimate
 from privaudit.report.columns import Style
 from privaudit.report.rows import Summary
+from privaudit.statistics.intervals import Estimate
 
 _UNEQUAL = 0.01  # test accuracies further apart than this are called unequal
 

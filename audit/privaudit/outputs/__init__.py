@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from privaudit.attacking import checked
+from privaudit.api.host import Plugins, load_plugins
+from privaudit.api.plugin import Attack
 from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError
-from privaudit.host import Plugins, load_plugins
+from privaudit.experiment.attacking import checked
 from privaudit.keys import derive
-from privaudit.metrics import evaluate
 from privaudit.outputs.arrays import Answers, read_answers
 from privaudit.outputs.doubts import voice_doubts
 from privaudit.outputs.entries import attack_entries, check_needs
-from privaudit.plugin import Attack
 from privaudit.recipe.messages import show
+from privaudit.statistics.metrics import evaluate
 from privaudit.values import AttackScores, Outputs, Role, Signals
 
 __all__ = ["OutputAudit", "audit_outputs"]
@@ -31,7 +31,7 @@ class OutputAudit:
 
     Attributes:
         scores: (A,) float64, higher = likelier a member.
-        metrics: as `privaudit.metrics.evaluate` makes them.
+        metrics: as `privaudit.statistics.metrics.evaluate` makes them.
         decision: (A,) bool, the attacker's own verdict, or None where it gives none.
     """
 

@@ -6,8 +6,8 @@ import logging
 
 import torch
 
-from privaudit.metrics import roc_auc
 from privaudit.outputs.arrays import Answers
+from privaudit.statistics.metrics import roc_auc
 
 logger = logging.getLogger(__name__)
 

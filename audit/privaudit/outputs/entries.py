@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from privaudit.contract import RESERVED
+from privaudit.api.contract import RESERVED
+from privaudit.api.host import Plugins
+from privaudit.api.plugin import Attack
 from privaudit.errors import RecipeError
-from privaudit.host import Plugins
 from privaudit.outputs.arrays import Answers
-from privaudit.plugin import Attack
 from privaudit.recipe.build import Builder
 from privaudit.recipe.messages import Mistake, plain, spell
 from privaudit.training import Training

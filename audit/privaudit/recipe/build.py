@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from privaudit.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
+from privaudit.api.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.recipe.checks import PAIRS, cross_check
 from privaudit.recipe.messages import Mistake, Place, mistakes_of, parts_of, show, spell, unknown
 from privaudit.recipe.model import Entry, Recipe, combined
@@ -19,7 +19,7 @@ from privaudit.recipe.target import TargetOptions
 from privaudit.training import Training
 
 if TYPE_CHECKING:
-    from privaudit.host import Plugins
+    from privaudit.api.host import Plugins
 
 P = TypeVar("P", bound=Plugin)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from privaudit.plugin import Attack, Defense, Sparsifier
+from privaudit.api.plugin import Attack, Defense, Sparsifier
 from privaudit.recipe.model import Entry, Recipe, Subject, combined
 
 P = TypeVar("P", Sparsifier, Defense)

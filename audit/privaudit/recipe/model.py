@@ -20,10 +20,10 @@ from pydantic import (
     model_serializer,
 )
 
-from privaudit.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier, overrides
+from privaudit.api.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier, overrides
+from privaudit.api.split_options import SplitOptions
 from privaudit.recipe.document import dump
 from privaudit.recipe.messages import show
-from privaudit.recipe.split import SplitOptions
 from privaudit.recipe.target import TargetOptions
 from privaudit.training import SPEED, Training
 
@@ -223,11 +223,11 @@ class Recipe(BaseModel):
 
     def digest(self) -> str:
         """A hash (64 hex digits) of everything but what changes speed, not results."""
-        data = essence(self.model_dump(mode="json", serialize_as_any=True))
+        data = without_speed_options(self.model_dump(mode="json", serialize_as_any=True))
         return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def essence(dumped: Mapping[str, Any]) -> dict[str, Any]:
+def without_speed_options(dumped: Mapping[str, Any]) -> dict[str, Any]:
     """A dumped recipe without `stack` and `compile`, which change speed, not results."""
     data = deepcopy(dict(dumped))
     for holder in (data, *data.get("sparsifiers", ()), *data.get("defenses", ())):

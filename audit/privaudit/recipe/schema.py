@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from privaudit.plugin import KINDS, Plugin
+from privaudit.api.plugin import KINDS, Plugin
 from privaudit.recipe.build import BELIEFS, BESIDE, DEFAULTS, LISTS
 from privaudit.recipe.model import Entry, Recipe
 from privaudit.training import Training
 
 if TYPE_CHECKING:
-    from privaudit.host import Plugins
+    from privaudit.api.host import Plugins
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _LABEL = {"type": "string", "minLength": 1, "maxLength": 80, "description": "what reports call it"}

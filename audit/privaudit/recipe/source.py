@@ -16,7 +16,7 @@ from privaudit.recipe.messages import Mistake, Place, plain, show, spell, unknow
 from privaudit.recipe.model import Recipe
 
 if TYPE_CHECKING:
-    from privaudit.host import Plugins
+    from privaudit.api.host import Plugins
 
 MAX_BYTES = 1 << 20
 _NEEDS = "a recipe is a mapping with name, dataset, model and attacks"
@@ -46,7 +46,7 @@ def load_recipe(
         label = str(path)
         document = _read(path)
     if plugins is None:
-        from privaudit.host import load_plugins
+        from privaudit.api.host import load_plugins
 
         plugins = load_plugins()
     places, problems = changes.apply(document.value, overrides)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
 
-from privaudit.plugin import Dataset
+from privaudit.api.plugin import Dataset
 from privaudit.recipe.messages import show
 
 WEIGHTS = ".safetensors"

@@ -19,7 +19,7 @@ from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
 from privaudit.report.rows import METRICS, Row
 from privaudit.report.table import table_lines
-from privaudit.result import RunResult
+from privaudit.store.result import RunResult
 
 if TYPE_CHECKING:
     from rich.console import Console

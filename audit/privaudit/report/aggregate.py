@@ -8,10 +8,10 @@ from math import hypot
 from statistics import fmean
 from typing import Any
 
-from privaudit.metrics import Estimate, bootstrap_mean, disjoint, mean_std
 from privaudit.report.choose import ordered, pick_attacks, pick_baselines
 from privaudit.report.rows import METRICS, AttackSummary, Change, Row, Summary
-from privaudit.result import AuditResult, RunResult
+from privaudit.statistics.metrics import Estimate, bootstrap_mean, disjoint, mean_std
+from privaudit.store.result import AuditResult, RunResult
 
 
 def compare(

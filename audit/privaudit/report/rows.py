@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from privaudit.metrics import RATES
+from privaudit.statistics.metrics import RATES
 
 Change = Literal["better", "worse"]
 

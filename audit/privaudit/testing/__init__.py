@@ -14,7 +14,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from privaudit.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier
+from privaudit.api.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.testing.attack import check_attack
 from privaudit.testing.dataset import check_dataset
 from privaudit.testing.defense import check_defense

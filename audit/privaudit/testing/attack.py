@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from privaudit.plugin import Attack
+from privaudit.api.plugin import Attack
 from privaudit.testing.material import N, tiny_signals
 from privaudit.testing.require import require, same
 from privaudit.values import AttackScores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from privaudit.plugin import Dataset
+from privaudit.api.plugin import Dataset
 from privaudit.testing.require import require, same
 from privaudit.values import Examples
 

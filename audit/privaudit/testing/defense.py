@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from privaudit.plugin import Defense, Sparsifier, Step, overrides
+from privaudit.api.plugin import Defense, Sparsifier, Step, overrides
 from privaudit.testing.material import C, N, generator, tiny_cohort, tiny_step
 from privaudit.testing.require import require
 

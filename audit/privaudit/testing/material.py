@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from privaudit.api.plugin import Attack, Defense, Model, Sparsifier, Step
 from privaudit.cohort import Cohort
-from privaudit.plugin import Attack, Defense, Model, Sparsifier, Step
 from privaudit.training import Training
 from privaudit.values import Examples, Outputs, Role, Signals
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
 
+from privaudit.api.plugin import Model
 from privaudit.errors import PrivauditError
-from privaudit.plugin import Model
 from privaudit.testing.material import C, build, generator
 from privaudit.testing.require import require
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from privaudit.contract import check_class
+from privaudit.api.contract import check_class
+from privaudit.api.plugin import Plugin
 from privaudit.errors import PluginError
-from privaudit.plugin import Plugin
 from privaudit.testing.require import require
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.func import grad
 
+from privaudit.api.plugin import Sparsifier, Weights, overrides
 from privaudit.errors import PrivauditError
-from privaudit.plugin import Sparsifier, Weights, overrides
 from privaudit.testing.material import C, TinyModel, build, tiny_cohort, tiny_examples
 from privaudit.testing.require import require
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from privaudit import Outputs, Signals
-from privaudit.sensitivity import first_order_sensitivity
+from privaudit.statistics.sensitivity import first_order_sensitivity
 from privaudit_plugins.attacks._pool import Measure, finite, needed, on_shadows, on_target
 
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from privaudit import AttackScores, Outputs, Signals
-from privaudit.cohort.build import seeded
-from privaudit.cohort.optimizer import Optimizer
 from privaudit.keys import derive
+from privaudit.networks.build import seeded
+from privaudit.train.optimizer import Optimizer
 from privaudit_plugins.attacks._pool import finite, needed, on_shadows, on_target, spread
 
 Features = Callable[[Outputs, Tensor], Tensor]

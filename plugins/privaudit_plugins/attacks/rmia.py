@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 import privaudit
-from privaudit.metrics import roc_auc
+from privaudit.statistics.metrics import roc_auc
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
 from privaudit_plugins.attacks._phi import log_probability
 from privaudit_plugins.attacks._pool import finite, spread

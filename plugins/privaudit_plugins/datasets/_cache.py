@@ -12,7 +12,7 @@ import safetensors.torch
 from torch import Tensor
 
 from privaudit import StoreError
-from privaudit.files import private_folder, write_whole
+from privaudit.store.files import private_folder, write_whole
 
 _log = logging.getLogger(__name__)
 

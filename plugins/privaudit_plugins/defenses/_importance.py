@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import privaudit
-from privaudit.cohort.masks import keep_largest
+from privaudit.cohort.models import keep_largest
 
 
 class Importances(NamedTuple):

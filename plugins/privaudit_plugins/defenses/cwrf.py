@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, SerializeAsAny
 from torch import Tensor
 
 import privaudit
+from privaudit.api.plugin import overrides
 from privaudit.keys import derive, uniform
-from privaudit.plugin import overrides
 from privaudit_plugins.defenses._importance import correlation, importances, largest
 from privaudit_plugins.defenses.none import NoDefense
 

@@ -1,0 +1,1 @@
+"""What the authors of plugins see, and the boundary through which their code is called."""

@@ -1,0 +1,72 @@
+"""What a class must be before it may serve as a plugin."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Literal, get_args, get_origin
+
+from pydantic.errors import PydanticUserError
+
+from privaudit.api.plugin import KINDS, Plugin
+from privaudit.errors import PluginError
+
+RESERVED = frozenset({"label", "training", "shadow_sparsifier", "shadow_defense"})
+"""Keys of a recipe's entry that stand beside a plugin's options."""
+
+
+def check_class(cls: object) -> type[Plugin]:
+    """The class itself, once it is known to be a plugin of exactly one kind.
+
+    Raises:
+        PluginError: it is not; the message says what to change.
+    """
+    if not isinstance(cls, type):
+        raise PluginError(f"provides {cls!r}, which is not a class: return the class itself")
+    where = f"class {cls.__qualname__}"
+    kinds = [kind.__name__ for kind in KINDS if issubclass(cls, kind)]
+    if len(kinds) != 1 or not issubclass(cls, Plugin):
+        what = f"is {' and '.join(kinds)} at once" if kinds else "is of no known kind"
+        known = ", ".join(f"privaudit.{kind.__name__}" for kind in KINDS)
+        raise PluginError(f"{where} {what}: derive it from one of {known}")
+    if inspect.isabstract(cls):
+        raise PluginError(f"{where} is abstract: write its abstract methods")
+    _check_options(cls, where)
+    return cls
+
+
+def kind_of(cls: type[Plugin]) -> type[Plugin]:
+    """The kind a plugin class is of, one of `KINDS`."""
+    return next(kind for kind in KINDS if issubclass(cls, kind))
+
+
+def name_of(cls: object) -> str | None:
+    """The name a plugin class gives itself: the default of its one-valued `Literal`, or None."""
+    if not (isinstance(cls, type) and issubclass(cls, Plugin)):
+        return None
+    field = cls.model_fields["name"]
+    values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    named = len(values) == 1 and isinstance(values[0], str) and field.default == values[0]
+    return field.default if named else None
+
+
+def _check_options(cls: type[Plugin], where: str) -> None:
+    try:
+        cls.model_rebuild()
+    except (NameError, PydanticUserError) as error:
+        raise PluginError(
+            f"{where} has an option whose type cannot be used ({error}): "
+            "import it outside `if TYPE_CHECKING`"
+        ) from error
+    if name_of(cls) is None:
+        raise PluginError(
+            f'{where} has no fixed name: give it `name: Literal["..."] = "..."`, the same twice'
+        )
+    if taken := sorted(RESERVED & set(cls.model_fields)):
+        raise PluginError(
+            f"{where} has the option {taken[0]!r}, which recipes use for themselves: rename it"
+        )
+    if needs := sorted(set(kind_of(cls).__class_vars__) & set(cls.model_fields)):
+        raise PluginError(
+            f"{where} has {needs[0]!r} as an option, but it is for the engine: "
+            f"write `{needs[0]}: ClassVar[...]`"
+        )

@@ -1,0 +1,159 @@
+"""A plugin's options in words, as its own types and fields tell them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from privaudit.api.contract import kind_of
+from privaudit.api.plugin import Plugin
+
+_WORDS = {int: "int", float: "float", str: "text", bool: "true or false", Path: "path"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a plugin, each attribute as recipes write or people say it.
+
+    Attributes:
+        name: its key in a recipe.
+        type: what values it takes.
+        bounds: between which limits; empty where there are none.
+        default: its value when a recipe leaves it out, or "required".
+        meaning: the description of its field.
+    """
+
+    name: str
+    type: str
+    bounds: str
+    default: str
+    meaning: str
+
+    @property
+    def values(self) -> str:
+        """Type and bounds together.
+
+        >>> Option("limit", "int or null", ">= 2", "null", "").values
+        'int >= 2 or null'
+        """
+        kind, null, _ = self.type.partition(" or null")
+        return f"{kind} {self.bounds}".strip() + null
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a plugin tells about itself.
+
+    Attributes:
+        paper: where the method was published; empty where it has no paper.
+        needs: what it asks of the engine: its kind's class attributes.
+        usual: what a plugin of its kind asks that says nothing.
+        options: in the order they are written.
+    """
+
+    paper: str
+    needs: dict[str, str]
+    usual: dict[str, str]
+    options: tuple[Option, ...]
+
+
+def describe(cls: type[Plugin]) -> Description:
+    """Describe a plugin class."""
+    kind = kind_of(cls)
+    asks = [a for a in inspect.get_annotations(kind) if a in cls.__class_vars__ and a != "kind"]
+    needs, usual = ({a: _value(getattr(one, a)) for a in asks} for one in (cls, kind))
+    options = tuple(
+        _option(name, field) for name, field in cls.model_fields.items() if name != "name"
+    )
+    return Description(cls.paper, needs, usual, options)
+
+
+def type_words(annotation: object) -> str:
+    """A type in the words of a recipe.
+
+    >>> type_words(int | None), type_words(tuple[Literal["best", "last"], ...])
+    ('int or null', 'list of best or last')
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is NoneType:
+        return "null"
+    if origin is Annotated:
+        limits = _bounds(arguments[1:])
+        return f"{type_words(arguments[0])} {limits}".strip()
+    if origin is Literal:
+        return " or ".join(map(_value, arguments))
+    if origin in (Union, UnionType):
+        return " or ".join(map(type_words, arguments))
+    if origin is dict:
+        return f"mapping of {' to '.join(map(type_words, arguments))}"
+    if origin is not None:
+        items = [type_words(each) for each in arguments if each is not Ellipsis]
+        return f"list of {', '.join(items)}"
+    if isinstance(annotation, type) and issubclass(annotation, Plugin):
+        return f"a {annotation.kind}" if annotation.kind else "a plugin"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        inner = (f"{key}: {type_words(f.annotation)}" for key, f in annotation.model_fields.items())
+        return f"{{{', '.join(inner)}}}"
+    if isinstance(annotation, type):
+        return _WORDS.get(annotation, annotation.__name__)
+    return str(annotation)
+
+
+def _option(name: str, field: FieldInfo) -> Option:
+    required = field.is_required()
+    return Option(
+        name=name,
+        type=type_words(field.annotation),
+        bounds=_bounds(tuple(field.metadata)),
+        default="required" if required else _value(field.get_default(call_default_factory=True)),
+        meaning=field.description or "",
+    )
+
+
+def _bounds(metadata: tuple[object, ...]) -> str:
+    """Limits in words.
+
+    >>> _bounds((annotated_types.Ge(0), annotated_types.Lt(1)))
+    '>= 0, < 1'
+    """
+    words = []
+    for each in metadata:
+        match each:
+            case annotated_types.Ge(ge=limit):
+                words.append(f">= {limit}")
+            case annotated_types.Gt(gt=limit):
+                words.append(f"> {limit}")
+            case annotated_types.Le(le=limit):
+                words.append(f"<= {limit}")
+            case annotated_types.Lt(lt=limit):
+                words.append(f"< {limit}")
+            case annotated_types.MultipleOf(multiple_of=step):
+                words.append(f"a multiple of {step}")
+            case annotated_types.MinLen(min_length=count):
+                words.append(f"at least {count} long")
+            case annotated_types.MaxLen(max_length=count):
+                words.append(f"at most {count} long")
+            case FieldInfo(metadata=inner):
+                words.append(_bounds(tuple(inner)))
+    return ", ".join(filter(None, words))
+
+
+def _value(value: object) -> str:
+    """A value as a recipe writes it.
+
+    >>> _value("best"), _value(None), _value((128, 64)), _value(frozenset({"gradient_norm"}))
+    ('best', 'null', '[128, 64]', '[gradient_norm]')
+    """
+    plain = to_jsonable_python(sorted(value) if isinstance(value, frozenset) else value)
+    if isinstance(plain, list):
+        return f"[{', '.join(map(_value, plain))}]"
+    return plain if isinstance(plain, str) and plain else json.dumps(plain)

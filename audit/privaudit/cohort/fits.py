@@ -1,0 +1,288 @@
+"""Runs fits: looks each model's unit up, trains what is missing, keeps what was trained."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from privaudit.api.plugin import Defense, Model, Sparsifier, overrides
+from privaudit.errors import PrivauditError
+from privaudit.events import EpochDone, Event, FitDone, FitStarted
+from privaudit.jobs.local import Workers
+from privaudit.networks.network import Network
+from privaudit.networks.state import State, Trained
+from privaudit.store.journal import Journal, digest
+from privaudit.store.units import Unit, last_epochs, pack, pack_weights, unpack, unpack_weights
+from privaudit.train.dataset import DeviceDataset
+from privaudit.train.device_rules import models_at_once, step_work
+from privaudit.train.fit import Fit, Match, train_units, train_units_remotely
+from privaudit.train.objective import Objective
+from privaudit.training import SPEED
+
+logger = logging.getLogger(__name__)
+
+_CALIBRATION_STEPS = (1, 3)  # the first warms up
+_TRAINS = (
+    "loss", "inputs", "companion", "companion_loss", "companion_schedule",
+    "example_gradient", "batch_gradient",
+)  # fmt: skip
+# Below these a fit is over sooner than its parts are sent out; multiply-adds, and steps.
+_WORTH, _MANY_STEPS = 2**35, 2000
+_SHAPES = ("penalty", "project")
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """What a fit had to do.
+
+    Attributes:
+        models: how many models it was for.
+        found: how many of them were in the journal.
+        epochs: of the schedule.
+        steps: training steps of all models that were not found.
+        stack: models that shared a step.
+        rate: chance of a member to be in a batch of the model with the fewest.
+        defended: steps of that model that its cohort's own defense had a say in, whether they
+            were found or not; 0 where it had none.
+    """
+
+    models: int
+    found: int
+    epochs: int
+    steps: int
+    stack: int
+    rate: float
+    defended: int
+
+
+class Fits:
+    """The journal's side of a cohort.
+
+    Args:
+        network: the structure the models share.
+        data: the examples.
+        journal: where finished units are kept.
+        model: the plugin that built the structure.
+        plan: train nothing; a missing unit leaves its model where it was.
+        on_event: told about progress.
+        workers: processes to share the models of long fits out to.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        data: DeviceDataset,
+        journal: Journal,
+        model: Model,
+        plan: bool,
+        on_event: Callable[[Event], None] | None,
+        workers: Workers | None = None,
+    ) -> None:
+        self.network, self.data, self.journal = network, data, journal
+        self.plan = plan
+        self.workers = workers
+        self.records: list[FitRecord] = []
+        self._waiting: Fit | None = None  # a fit that a plan found work in
+        self._tell = on_event or (lambda event: None)
+        examples = data.examples
+        self.source = digest(
+            examples.x, examples.y, examples.mean, examples.std, str(examples.augmentation), model
+        )
+
+    def run(self, fit: Fit) -> Trained:
+        """The state of all M models after a fit."""
+
+        def stay(model: int) -> Unit:
+            here = fit.start[torch.tensor([model])]
+            nothing = torch.zeros(1, 0, 3, dtype=torch.float64)
+            return pack(Trained(here, here, nothing, torch.zeros(1, dtype=torch.int64)), 0)
+
+        return unpack(self._collect(fit, None, self._keys(fit), stay))
+
+    def matched(self, fit: Fit, rows: list[Tensor], wanted: Tensor) -> list[State]:
+        """The state of all M models at the epochs where they come nearest to accuracies.
+
+        Args:
+            fit: the training they go through.
+            rows: M models' examples, (n,) int64 each, on which accuracy is measured.
+            wanted: (M, L) float64.
+
+        Returns:
+            L states.
+        """
+        levels = range(wanted.shape[1])
+        keys = [digest(key, "matched", rows[m], wanted[m]) for m, key in enumerate(self._keys(fit))]
+
+        def stay(model: int) -> Unit:
+            return {n: t for j in levels for n, t in pack_weights(str(j), fit.start, model).items()}
+
+        units = self._collect(fit, Match(rows, wanted), keys, stay)
+        return [unpack_weights(str(j), units) for j in levels]
+
+    def _collect(
+        self, fit: Fit, match: Match | None, keys: list[str], stay: Callable[[int], Unit]
+    ) -> list[Unit]:
+        """Every model's unit: from the journal, or made, as many at once as the rule says."""
+        units = {m: unit for m, key in enumerate(keys) if (unit := self.journal.find(key))}
+        missing = [m for m in range(len(keys)) if m not in units]
+        helpers = self._helpers(fit, match, missing)
+        at_once = self._at_once(fit, len(missing), helpers)
+        self._record(fit, missing, at_once)
+        if self.plan and missing:
+            self._waiting = self._waiting or fit
+            units |= {m: stay(m) for m in missing}
+            missing = []
+        groups = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
+        started = time.monotonic()
+        for group, new in self._made(fit, match, groups, helpers):
+            self.journal.keep({keys[m]: unit for m, unit in zip(group, new, strict=True)})
+            units |= dict(zip(group, new, strict=True))
+        if missing:
+            ends = last_epochs([units[m] for m in missing])
+            self._tell(FitDone(len(missing), fit.epochs, time.monotonic() - started, *ends))
+        return [units[m] for m in range(len(keys))]
+
+    def _made(
+        self, fit: Fit, match: Match | None, groups: list[list[int]], helpers: Workers | None
+    ) -> Iterator[tuple[list[int], list[Unit]]]:
+        """The units of each group of models, as soon as they are there."""
+        chosen = [torch.tensor(group) for group in groups]
+        parts = [(fit[some], None if match is None else match[some]) for some in chosen]
+        if helpers is None:
+            for group, (part, own) in zip(groups, parts, strict=True):
+                yield group, self._made_here(part, own)
+            return
+        told, where = self._teller(parts[0][0]), helpers.share(self.data.examples)
+        calls = [(train_units_remotely, (where, self.data.dtype, *part)) for part in parts]
+        for number, units in helpers.run(calls, lambda e: told(e[0], torch.tensor(e[1]))):
+            yield groups[number], units
+
+    def _made_here(self, fit: Fit, match: Match | None) -> list[Unit]:
+        """The units of models that share their steps; fewer at once where memory is short."""
+        count = len(fit.rows)
+        try:
+            return train_units(fit, match, self.data, self._teller(fit))
+        except torch.OutOfMemoryError as error:
+            if count == 1:
+                raise PrivauditError(
+                    "the device has not enough memory to train one network: lower "
+                    "training.batch_size, or use a smaller model"
+                ) from error
+        torch.cuda.empty_cache()
+        logger.warning(
+            "%d models are too many for the device's memory: going on with half as many; "
+            "training.stack: %d starts so",
+            count,
+            count // 2,
+        )
+        halves = torch.split(torch.arange(count), -(-count // 2))
+        parts = [(fit[half], None if match is None else match[half]) for half in halves]
+        return [unit for part in parts for unit in self._made_here(*part)]
+
+    def _helpers(self, fit: Fit, match: Match | None, missing: list[int]) -> Workers | None:
+        """The processes to train in, where they are quicker than this one."""
+        if self.plan or not self.workers or len(missing) < 2:
+            return None
+        each = fit.steps
+        steps = [each[m] for m in missing]
+        first = torch.tensor(missing[:1])
+        worth = sum(steps) * step_work(self.network, self.data, fit.objective, fit.options)
+        if worth < _WORTH and sum(steps) < _MANY_STEPS:
+            return None
+        part = fit[first], None if match is None else match[first]
+        return self.workers if self.workers.accept(part) else None
+
+    def _at_once(self, fit: Fit, models: int, helpers: Workers | None) -> int:
+        most = models_at_once(self.network, self.data, fit.objective, fit.options)
+        if helpers:
+            most = min(most, -(-models // len(helpers)))
+        return fit.options.stack or most
+
+    @property
+    def waits(self) -> bool:
+        """Whether a plan has found something to train, so that later weights are not known."""
+        return self._waiting is not None
+
+    def seconds_per_step(self) -> float:
+        """Seconds that a step of one model takes in the first fit a plan found work in.
+
+        Measured on a few real steps of as many models as would share them; 0 without work.
+        """
+        fit = self._waiting
+        if fit is None:
+            return 0.0
+        models = torch.arange(min(self._at_once(fit, len(fit.rows), None), len(fit.rows)))
+        size = fit.options.batch_size
+        each = 0.0
+        for count in _CALIBRATION_STEPS:
+            rows = [
+                replace(r, member=r.member[: size * count], validation=r.validation[:0])
+                for r in (fit.rows[int(m)] for m in models)
+            ]
+            short = replace(
+                fit[models], rows=rows, options=fit.options.model_copy(update={"epochs": 1})
+            )
+            started = time.perf_counter()
+            short.run(self.data, None)
+            steps = max(-(-len(r.member) // size) for r in rows)
+            each = (time.perf_counter() - started) / (steps * len(models))
+        return each
+
+    def _record(self, fit: Fit, missing: list[int], at_once: int) -> None:
+        steps, found = fit.steps, len(fit.rows) - len(missing)
+        record = FitRecord(
+            models=len(fit.rows),
+            found=found,
+            epochs=fit.epochs,
+            steps=sum(steps[m] for m in missing),
+            stack=at_once,
+            rate=fit.epochs / max(1, min(steps)),
+            defended=min(steps) if fit.defended else 0,
+        )
+        self.records.append(record)
+        self._tell(FitStarted(record.models, record.found, record.epochs))
+
+    def _teller(self, part: Fit) -> Callable[[int, Tensor], None]:
+        def told(epoch: int, history: Tensor) -> None:
+            loss, accuracy, validation = history.nanmean(0).tolist()
+            done = EpochDone(len(history), epoch + 1, part.epochs, loss, accuracy, validation)
+            self._tell(done)
+
+        return told
+
+    def _keys(self, fit: Fit) -> list[str]:
+        options = fit.options.model_dump(mode="json", exclude=set(SPEED))
+        common = digest(self.source, options, fit.until, fit.number, *_hooks(fit.objective))
+        start = fit.start
+        return [
+            digest(
+                common,
+                fit.seeds[m],
+                start.flat[m],
+                {n: b[m] for n, b in start.buffers.items()},
+                start.second[m],
+                {n: b[m] for n, b in start.second_buffers.items()},
+                None if fit.trainable is None else fit.trainable[m],
+                rows.member,
+                rows.validation,
+                rows.reference if fit.objective.defense.reference else None,
+            )
+            for m, rows in enumerate(fit.rows)
+        ]
+
+
+def _hooks(objective: Objective) -> list[Sparsifier | Defense | str]:
+    """The plugins that have a say in this fit; others must not change its key."""
+    hooks: list[Sparsifier | Defense | str] = ["sparsifier", "defense"]
+    if objective.defense.per_example or any(overrides(objective.defense, name) for name in _TRAINS):
+        hooks.append(objective.defense)
+    if overrides(objective.sparsifier, "prepare") or (
+        objective.shapes and any(overrides(objective.sparsifier, name) for name in _SHAPES)
+    ):
+        hooks.insert(1, objective.sparsifier)
+    return hooks

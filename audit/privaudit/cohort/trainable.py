@@ -1,0 +1,296 @@
+"""What a sparsifier sees: M models of one architecture that train, prune and rewind together."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from privaudit.api.plugin import Defense, Model, Sparsifier, overrides
+from privaudit.cohort.fits import FitRecord, Fits
+from privaudit.cohort.importance import mean_gradients
+from privaudit.cohort.models import Named, Snapshot, StackedModels
+from privaudit.errors import PluginError
+from privaudit.events import Event
+from privaudit.jobs.local import Workers
+from privaudit.networks.build import build_companions, build_networks
+from privaudit.networks.network import Network
+from privaudit.networks.state import Rows, State
+from privaudit.store.journal import Journal
+from privaudit.train.dataset import DeviceDataset
+from privaudit.train.device_rules import resolved
+from privaudit.train.fit import Fit
+from privaudit.train.loop import answer
+from privaudit.train.objective import Objective
+from privaudit.training import Training
+from privaudit.values import Examples, Role
+
+
+class Cohort(StackedModels):
+    """M models of one architecture, each with its own seed, examples and mask.
+
+    A sparsifier's script and a defense's `finish` work on it; they are written once and run for
+    every model at the same time. Tensors by name are stacked on a leading axis M.
+
+    Args:
+        examples: the dataset.
+        role: (M, N) uint8, a `Role` for each model and example.
+        seeds: (M,) each model's own.
+        model: the architecture.
+        sparsifier: whose `prepare`, `penalty` and `project` are in force.
+        defense: whose training hooks are in force, in fine-tuning only if it says so.
+        training: the schedule.
+        device: where training happens.
+        journal: finished units; one that keeps nothing if not given.
+        plan: run scripts without training, to see what there is to do.
+        on_event: told about progress.
+        workers: processes to share the models of long fits out to.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        role: Tensor,
+        seeds: Tensor,
+        *,
+        model: Model,
+        sparsifier: Sparsifier,
+        defense: Defense,
+        training: Training,
+        device: torch.device | str = "cpu",
+        journal: Journal | None = None,
+        plan: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+        workers: Workers | None = None,
+    ) -> None:
+        device = torch.device(device)
+        training = resolved(training, device)
+        dtype = torch.float64 if training.precision == "fp64" else torch.float32
+        self.seeds = tuple(int(s) for s in seeds)
+        self.sparsifier, self.defense, self.training = sparsifier, defense, training
+        self._rows = [_rows(r) for r in role]
+        network, flat, buffers, dense = build_networks(
+            model, sparsifier, examples.shape, len(examples.classes), self.seeds, device, dtype
+        )
+        self._companion, second, second_buffers = build_companions(
+            defense, len(examples.classes), self.seeds, device, dtype
+        )
+        weights = State(flat, buffers, second, second_buffers)
+        super().__init__(network, weights, dense)
+        self._data = DeviceDataset(examples, device, dtype)
+        journal = journal or Journal(None)
+        self._units = Fits(network, self._data, journal, model, plan, on_event, workers)
+        self._best = weights
+        self._saved: dict[str, Snapshot] = {}
+        self._first: Fit | None = None
+
+    def fit(
+        self,
+        epochs: int | None = None,
+        *,
+        tune: bool = False,
+        defense: Defense | None = None,
+        **training: object,
+    ) -> None:
+        """Train every model from where it is, with a fresh optimiser and schedule.
+
+        Each model ends at its last epoch; the state of its best validation epoch (the last
+        where there is no validation) is kept for `rewind("best")`.
+
+        Args:
+            epochs: instead of the recipe's.
+            tune: this is fine-tuning: a defense that acts in fine-tuning only is in force.
+            defense: in force instead of the recipe's; it must not bring a companion.
+            training: other options of the recipe's `training` to override.
+        """
+        changes = training | ({} if epochs is None else {"epochs": epochs})
+        fit = self._fit(tune, defense, changes)
+        self._first = self._first or fit
+        trained = self._units.run(fit)
+        self._best = trained.best
+        self._move(trained.last, fits=self._state.fits + 1)
+
+    def match(self, rows: Tensor, accuracy: Tensor) -> list[Cohort]:
+        """Train, and stop each model where it is as accurate as another: controls for audits.
+
+        Args:
+            rows: (M, N) bool: each model's examples on which accuracy is measured.
+            accuracy: (M, L) float64 wanted.
+
+        Returns:
+            L cohorts, each model at the epoch whose accuracy comes nearest, the first of equals.
+        """
+        chosen = [r.nonzero()[:, 0] for r in rows]
+        states = self._units.matched(self._fit(False, None, {}), chosen, accuracy)
+        controls = [self.fork() for _ in states]
+        for control, weights in zip(controls, states, strict=True):
+            control._move(weights, fits=self._state.fits + 1)
+        return controls
+
+    def rewind(self, to: str | int = "best", where: Named | None = None) -> None:
+        """Put weights back to an earlier state; masks stay, unless `to` is a saved name.
+
+        Args:
+            to: "best" (of the last fit), "initial", a name given to `save`, or the number of
+                epochs of the first fit after which to take the weights.
+            where: (M, *shape) bool by name: only these weights go back.
+
+        Raises:
+            PluginError: there is no such state.
+        """
+        if isinstance(to, str) and to in self._saved and where is None:
+            self._state = self._saved[to]
+            return
+        earlier = self._earlier(to)
+        if where is not None:
+            chosen = self._flat_mask(where)
+            flat = torch.where(chosen, earlier.flat, self._state.weights.flat)
+            earlier = replace(self._state.weights, flat=flat)
+        self._move(earlier)
+
+    def save(self, name: str) -> None:
+        """Keep weights and masks under a name, to rewind to.
+
+        Raises:
+            PluginError: the name means something else to `rewind`.
+        """
+        if name in ("best", "initial"):
+            raise PluginError(f"a state cannot be saved as {name!r}, which rewind() defines")
+        self._saved[name] = self._state
+
+    def fork(self) -> Cohort:
+        """A cohort that starts here and leaves this one undisturbed."""
+        other = copy.copy(self)
+        other._saved, other._notes = dict(self._saved), dict(self._notes)
+        return other
+
+    def gradients(
+        self, loss: Callable[[Tensor, Tensor], Tensor], rows: str = "member"
+    ) -> dict[str, Tensor]:
+        """Gradients (M, *shape) by name of `loss(logits, y)`, a mean over examples.
+
+        Args:
+            loss: of logits (B, C) and labels (B,), differentiable, a mean over its batch.
+            rows: "member", "validation" or "reference": over which of each model's examples.
+        """
+        chosen = self.rows(rows)
+        owner = (self.sparsifier, self.defense)
+        flat = mean_gradients(self._units, self._state.weights, loss, chosen, owner)
+        return self._network.views(flat)
+
+    def logits(self, x: Tensor | None = None) -> Tensor:
+        """Answers (M, N, C) of all models to all examples, or to x (n, ...) in their units.
+
+        Zeros in a plan that lacks a training.
+        """
+        if self._units.waits:
+            count = len(self._data.y) if x is None else len(x)
+            return torch.zeros(len(self), count, len(self._data.examples.classes))
+        data = self._data if x is None else self._data.on(x)
+        rows = torch.arange(len(data.y), device=self._network.device)
+        return torch.stack(
+            [
+                answer(
+                    self._network, w.flat[0], {n: b[0] for n, b in w.buffers.items()}, data, rows
+                )
+                for w in self.each()
+            ]
+        ).cpu()
+
+    def rows(self, role: str) -> list[Tensor]:
+        """Each model's examples (n,) int64 of a role: "member", "validation" or "reference"."""
+        return [getattr(rows, role) for rows in self._rows]
+
+    def companions(self) -> list[Callable[..., Tensor] | None]:
+        """Each model's trained second player, called as `companion(logits, y)` on the host."""
+        network, weights = self._companion, self._state.weights
+        if network is None:
+            return [None] * len(self)
+
+        def of(model: int) -> Callable[..., Tensor]:
+            flat = weights.second[model].to(network.device)
+            buffers = {n: b[model].to(network.device) for n, b in weights.second_buffers.items()}
+
+            def play(*inputs: Tensor) -> Tensor:
+                moved = [i.to(network.device) for i in inputs]
+                return network.forward(flat, buffers, *moved)[0].cpu()
+
+            return play
+
+        return [of(model) for model in range(len(self))]
+
+    @property
+    def data(self) -> DeviceDataset:
+        """The examples, on the device."""
+        return self._data
+
+    @property
+    def records(self) -> list[FitRecord]:
+        """What each fit had to do, in order."""
+        return self._units.records
+
+    def seconds_per_step(self) -> float:
+        """Measured time of one model's training step, where a plan found work to do."""
+        return self._units.seconds_per_step()
+
+    def _fit(self, tune: bool, defense: Defense | None, changes: Mapping[str, object]) -> Fit:
+        in_force, companion = self._in_force(tune, defense)
+        fit = Fit(
+            objective=Objective(self._network, self.sparsifier, in_force, companion, tune),
+            options=in_force.schedule(self._options(changes)),
+            start=self._state.weights,
+            trainable=self._trainable(),
+            rows=self._rows,
+            seeds=self.seeds,
+            number=self._state.fits,
+            defended=in_force is self.defense,
+        )
+        if in_force.reference and not all(len(r.reference) for r in self._rows):
+            raise PluginError(
+                f"defense {in_force.name!r} trains with reference examples, and a model "
+                "has none: raise the recipe's split.reference"
+            )
+        return fit
+
+    def _options(self, changes: Mapping[str, object]) -> Training:
+        try:
+            asked = Training.model_validate(self.training.model_dump() | dict(changes))
+        except ValidationError as error:
+            found = error.errors()[0]
+            place = ".".join(map(str, found["loc"])) or "training"
+            raise PluginError(f"fit({place}=...): {found['msg']}") from error
+        return resolved(asked, self._network.device)
+
+    def _in_force(self, tune: bool, defense: Defense | None) -> tuple[Defense, Network | None]:
+        if defense is not None:
+            if overrides(defense, "companion"):
+                raise PluginError(f"fit(defense={defense.name!r}) cannot bring a second network")
+            return defense, None
+        if self.defense.during == "all" or tune:
+            return self.defense, self._companion
+        return Defense(name=""), None
+
+    def _earlier(self, to: str | int) -> State:
+        if to == "best":
+            return self._best
+        if to == "initial":
+            return self._initial
+        if isinstance(to, str):
+            if to not in self._saved:
+                known = ", ".join(["best", "initial", *self._saved])
+                raise PluginError(f"rewind({to!r}): no such state; there are {known}")
+            return self._saved[to].weights
+        if self._first is None or not 0 <= to <= self._first.options.epochs:
+            raise PluginError(f"rewind({to}): the first fit has no such epoch")
+        return self._units.run(replace(self._first, until=to)).last if to else self._initial
+
+
+def _rows(role: Tensor) -> Rows:
+    def of(what: Role) -> Tensor:
+        return (role == what).nonzero()[:, 0]
+
+    return Rows(of(Role.MEMBER), of(Role.VALIDATION), of(Role.REFERENCE))

@@ -1,0 +1,97 @@
+"""Lets an attack loose on the targets of a level, and measures how well it does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from privaudit.api.plugin import Attack
+from privaudit.errors import PluginError
+from privaudit.keys import derive
+from privaudit.statistics.metrics import evaluate
+from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split, audited
+
+
+def signals_of(
+    attack: Attack,
+    examples: Examples,
+    split: Split,
+    outputs: Outputs,
+    believed: Outputs,
+    number: int,
+    seed: int,
+) -> Signals:
+    """What an attacker of one target has, and no more than the attack asks for.
+
+    Args:
+        attack: says how many queries and noisy copies it uses.
+        examples: the dataset.
+        split: of one seed.
+        outputs: of that seed's M models.
+        believed: of the same models as the attacker would make them, for the shadows.
+        number: which of the split's targets, from 0.
+        seed: of the run.
+    """
+    target = int(split.targets[number])
+    shadows = _places(split.shadows[number])
+    role = split.role[target]
+    return Signals(
+        x=examples.x,
+        y=examples.y,
+        audited=audited(role),
+        target=_asked(attack, outputs)[target],
+        shadows=_asked(attack, believed)[shadows],
+        shadow_role=split.role[shadows],
+        seed=derive(seed, "attack", target),
+    )
+
+
+def checked(attack: Attack, scores: AttackScores, audited: Tensor) -> AttackScores:
+    """The scores, if they are what the contract asks for.
+
+    Raises:
+        PluginError: naming the attack and what is wrong.
+    """
+    who = f"attack {attack.name!r}"
+    if scores.score.shape != audited.shape:
+        raise PluginError(
+            f"{who} must score all {len(audited)} examples, got shape {tuple(scores.score.shape)}"
+        )
+    if bool(scores.score[audited].isnan().any()):
+        raise PluginError(f"{who} scores an audited example as NaN")
+    decision = scores.decision
+    if decision is not None and (decision.shape != audited.shape or decision.dtype != torch.bool):
+        raise PluginError(f"{who} must decide yes or no (bool) for all {len(audited)} examples")
+    for variant in scores.variants.values():
+        checked(attack, variant, audited)
+    return scores
+
+
+def measured(scores: AttackScores, role: Tensor, audited: Tensor) -> dict[str, object]:
+    """The metrics of an attack on a target whose roles are (N,)."""
+    decision = None if scores.decision is None else scores.decision[audited].numpy()
+    member = (role == Role.MEMBER)[audited].numpy()
+    return evaluate(scores.score[audited].detach().numpy(), member, decision)
+
+
+def _places(chosen: Tensor) -> Tensor | slice:
+    """Where a row (M,) bool is true; as a slice if that is one stretch, which copies nothing."""
+    places = chosen.nonzero()[:, 0]
+    if len(places) and int(places[-1] - places[0]) == len(places) - 1:
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
+
+
+def _asked(attack: Attack, outputs: Outputs) -> Outputs:
+    """Only what the attack asks for, so that its neighbours do not change its answer."""
+    noisy = None
+    if attack.noise and outputs.noisy is not None:
+        noisy = outputs.noisy[:, : attack.noise]
+    return replace(
+        outputs,
+        logits=outputs.logits[:, : attack.queries],
+        noisy=noisy,
+        gradient_norm=outputs.gradient_norm if "gradient_norm" in attack.signals else None,
+    )

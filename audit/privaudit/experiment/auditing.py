@@ -1,0 +1,185 @@
+"""Audits level after level: every attack on every target, with what the attacker believes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from privaudit.api.plugin import Attack
+from privaudit.events import AttackDone, BelievedDone, BelievedStarted
+from privaudit.experiment.attack_jobs import AttackJob, attack_job, scores_of
+from privaudit.experiment.attacking import checked, measured
+from privaudit.experiment.context import RunContext
+from privaudit.experiment.cost import costs
+from privaudit.experiment.level import Level
+from privaudit.experiment.levels import levels
+from privaudit.recipe import Entry, Subject
+from privaudit.recipe.knowledge import shadow_subject
+from privaudit.statistics.sensitivity import first_order_sensitivity
+from privaudit.store.result import AuditResult
+from privaudit.values import AttackScores, Outputs, Role, audited
+
+Scores = dict[str, NDArray[Any]]
+
+
+class Auditor:
+    """Collects the audits of a run, and per-example numbers beside them.
+
+    Attributes:
+        audits: in the order of the report.
+        scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
+            target's audits are about; `score_I` holds those of audit I; `confidence_I` and
+            `sensitivity_I` what the target answers, with I the first audit of its level.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.audits: list[AuditResult] = []
+        self.scores = _examples(context)
+        self._believed: dict[str, list[Level]] = {}
+
+    def audit(self, subject: Subject, level: Level, matched: str = "") -> None:
+        """Attack every target of every seed at one level.
+
+        Args:
+            subject: what is under audit.
+            level: its models and their answers.
+            matched: of a dense control, the label of the subject it is as accurate as.
+        """
+        facts = self._facts(subject, level, matched)
+        splits = self.context.ensemble.splits
+        targets = [(s, t) for s, split in enumerate(splits) for t in range(len(split.targets))]
+        entries = self.context.recipe.attacks
+        shadows = [self._shadows(subject, entry, level) for entry in entries]
+        jobs = [
+            attack_job(self.context, entry.plugin, *target)
+            for entry in entries
+            for target in targets
+        ]
+        believed = [shadow_level for shadow_level in shadows for _ in targets]
+        for number, scores in enumerate(scores_of(self.context, level, believed, jobs)):
+            job, entry = jobs[number], entries[number // len(targets)]
+            if number < len(targets):
+                self._keep_answers(level, job)
+            self._judge(entry.title, job, scores, facts[job.seed_number][job.target_number])
+            if (number + 1) % len(targets) == 0:
+                found = self.audits[-len(targets) :]
+                auc = float(np.mean([audit.metrics["auc"]["value"] for audit in found]))
+                self.context.on_event(AttackDone(entry.title, level.label, auc))
+
+    def _facts(self, subject: Subject, level: Level, matched: str) -> list[list[dict[str, Any]]]:
+        """For each seed and target, what an `AuditResult` says whatever the attack."""
+        labels = {
+            "subject": subject.label,
+            "sparsifier": subject.sparsifier_label,
+            "defense": subject.defense_label,
+            "matched": matched,
+        }
+        found = []
+        for s, each in enumerate(costs(self.context, level)):
+            targets = self.context.ensemble.splits[s].targets.tolist()
+            places = self.context.ensemble.models(s)[targets].tolist()
+            found.append(
+                [
+                    labels | self._about(level, s, target, context) | asdict(cost)
+                    for target, context, cost in zip(targets, places, each, strict=True)
+                ]
+            )
+        return found
+
+    def _about(self, level: Level, s: int, target: int, place: int) -> dict[str, Any]:
+        """What a level says about one of its models."""
+        role = self.context.ensemble.splits[s].role[target]
+        right = level.outputs.logits[place, 0].argmax(-1) == self.context.examples.y
+        return {
+            "level": level.label,
+            "seed": self.context.recipe.seeds[s],
+            "target": target,
+            "density": float(level.density[place]),
+            "parameters": int(level.nonzero[place]),
+            "train_accuracy": float(right[role == Role.MEMBER].double().mean()),
+            "test_accuracy": float(right[role == Role.NON_MEMBER].double().mean()),
+            "notes": {name: _finite(float(v[place])) for name, v in level.notes.items()},
+        }
+
+    def _judge(
+        self, title: str, job: AttackJob, scores: AttackScores, facts: Mapping[str, Any]
+    ) -> None:
+        """What an attack's scores of a target are worth."""
+        role = job.split.role[job.split.targets[job.target_number]]
+        rows = audited(role)
+        checked(job.attack, scores, rows)
+        variants = {
+            name: measured(variant, role, rows) for name, variant in scores.variants.items()
+        }
+        metrics = measured(scores, role, rows)
+        self.scores[f"score_{len(self.audits)}"] = scores.score[rows].detach().numpy()
+        self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
+
+    def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
+        """What the shadows answer: the level itself, or that of what the attacker believes.
+
+        A believed sparsifier's level is the one of the same label, else its last.
+        """
+        believed = shadow_subject(self.context.recipe, subject, entry)
+        if believed is subject:
+            return level
+        key = "\n".join(
+            part.model_dump_json(serialize_as_any=True)
+            for part in (believed.sparsifier, believed.defense, believed.training)
+        )
+        if key not in self._believed:
+            self.context.on_event(BelievedStarted(believed.label.rpartition(", believed ")[2]))
+            self._believed[key] = [
+                replace(each, weights={}) for each in levels(self.context, believed)
+            ]
+            self.context.on_event(BelievedDone())
+        known = self._believed[key]
+        return next((each for each in known if each.label == level.label), known[-1])
+
+    def _keep_answers(self, level: Level, job: AttackJob) -> None:
+        """The target's confidence in the labels and its sensitivity, for audits to come."""
+        number = len(self.audits)
+        target = int(job.split.targets[job.target_number])
+        outputs, role = level.outputs[job.models.start + target], job.split.role[target]
+        rows = _rows(role)
+        y = self.context.examples.y[rows]
+        p = outputs.logits[0, rows].double().softmax(-1)
+        self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
+        if outputs.noisy is not None:
+            sensitivity = first_order_sensitivity(outputs, rows)
+            self.scores[f"sensitivity_{number}"] = sensitivity.float().numpy()
+
+
+def test_accuracy(context: RunContext, outputs: Outputs) -> Tensor:
+    """(M,) float64: accuracy of each model on its non-members."""
+    right = outputs.logits[:, 0].argmax(-1) == context.examples.y
+    tests = context.ensemble.role == Role.NON_MEMBER
+    return (right & tests).sum(1).double() / tests.sum(1)
+
+
+def _finite(number: float) -> float | None:
+    return number if isfinite(number) else None
+
+
+def _rows(role: Tensor) -> Tensor:
+    return audited(role).nonzero()[:, 0]
+
+
+def _examples(context: RunContext) -> Scores:
+    """Which examples each target's scores are about, who of them is a member, and what they are."""
+    arrays: Scores = {"classes": np.array(context.examples.classes)}
+
+    for seed, split in zip(context.recipe.seeds, context.ensemble.splits, strict=True):
+        for target in split.targets.tolist():
+            rows = _rows(split.role[target])
+            arrays[f"example_{seed}_{target}"] = rows.numpy()
+            arrays[f"member_{seed}_{target}"] = (split.role[target][rows] == Role.MEMBER).numpy()
+            arrays[f"label_{seed}_{target}"] = context.examples.y[rows].numpy()
+    return arrays

@@ -1,0 +1,168 @@
+"""Networks that were trained elsewhere, read from a file: weights alone, or a whole program."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from hashlib import file_digest
+from pathlib import Path
+from typing import Literal, cast
+
+import safetensors.torch
+import torch
+from pydantic import SerializeAsAny
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from privaudit.api.plugin import Model
+from privaudit.errors import DataError
+from privaudit.recipe.target import EXPORTED, WEIGHTS
+
+_FEW = 5  # names listed; more would bury the message
+_SCRIPT_MARKS = ("/constants.pkl",)
+_EXPORT_MARKS = ("archive_format", "serialized_exported_program.json")  # since torch 2.8, before
+
+
+class Checkpoint(Model):
+    """The network that a file holds.
+
+    Weights fill the network that the recipe's model builds, and cannot do any harm. A TorchScript
+    or torch.export file is a program and comes with its weights: it can do whatever its author
+    wished, so it must be trusted.
+    """
+
+    name: Literal["checkpoint"] = "checkpoint"
+    path: str
+    model: SerializeAsAny[Model]
+    device: str
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """The network as it is in the file; nothing about it is drawn.
+
+        Raises:
+            DataError: the file is missing, damaged, or does not fit the model.
+        """
+        path = existing(self.path)
+        if path.suffix == WEIGHTS:
+            network = self.model.build(shape, classes)
+            _fill(network, path, self.model.name)
+            return network
+        if path.suffix == EXPORTED:
+            return Program(_loaded(path, "torch.export", _EXPORT_MARKS, self._exported))
+        return Program(_loaded(path, "TorchScript", _SCRIPT_MARKS, self._scripted))
+
+    def _exported(self, path: Path) -> nn.Module:
+        from torch.export.passes import move_to_device_pass
+
+        return move_to_device_pass(torch.export.load(path), self.device).module()
+
+    def _scripted(self, path: Path) -> nn.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still what people have
+            load = cast("Callable[..., nn.Module]", torch.jit.load)
+            return load(str(path), map_location=self.device).eval()
+
+
+class Program(nn.Module):
+    """A network whose weights the engine neither sees nor changes.
+
+    Attributes:
+        parameters_in_all: how many it has.
+        nonzero: how many of them are not zero.
+    """
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        own = list(program.parameters())
+        self.parameters_in_all = sum(p.numel() for p in own)
+        self.nonzero = sum(int((p != 0).sum()) for p in own)
+        self._dtype = next((p.dtype for p in own if p.is_floating_point()), torch.float32)
+        self._program = (program,)  # in a tuple, or it would be stacked, moved and trained
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the program answers to examples (B, ...), in the precision it was written for."""
+        logits: Tensor = self._program[0](x.to(self._dtype))
+        return logits.to(x.dtype)
+
+
+def existing(path: str) -> Path:
+    """The file of a checkpoint.
+
+    Raises:
+        DataError: there is none.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise DataError(
+            f"target.checkpoint: {path}: no such file; the path is relative to the current folder"
+        )
+    return file
+
+
+def fingerprint(path: str) -> str:
+    """SHA-256 (hex) of a checkpoint, by which a run knows that it was changed.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    with existing(path).open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _loaded(
+    path: Path, what: str, marks: tuple[str, ...], load: Callable[[Path], nn.Module]
+) -> nn.Module:
+    """A program, after a look at whether the file is one: torch's own complaints fill a screen."""
+    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    if not any(name.endswith(marks) for name in names):
+        raise DataError(
+            f"target.checkpoint: {path} is no {what} file; save a state_dict of tensors as "
+            f"{WEIGHTS}, and name the model it belongs to"
+        )
+    try:
+        return load(path)
+    except Exception as error:  # whatever torch, or the program, raises
+        raise DataError(
+            f"target.checkpoint: {path} cannot be loaded as {what}: {first_line(error)}"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, as far as it fits into a message of one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _fill(network: nn.Module, path: Path, model: str) -> None:
+    """Give a network the weights and buffers of a file, all of them and no others."""
+    try:
+        held = safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"target.checkpoint: {path} cannot be read as safetensors: {first_line(error)}"
+        ) from error
+    known = network.state_dict()  # names a shared weight twice; of the two one is enough
+    own = {n for n, _ in [*network.named_parameters(), *network.named_buffers()]} & known.keys()
+    problems = [
+        *_listed("it lacks", [n for n in known if n in own - held.keys()]),
+        *_listed("it holds, and the network has not,", sorted(held.keys() - known.keys())),
+        *_listed("of another shape", _reshaped(held, known)),
+    ]
+    if problems:
+        raise DataError(
+            f"target.checkpoint: {path} does not fit model {model!r}: {'; '.join(problems)}"
+        )
+    network.load_state_dict(held, strict=False)
+
+
+def _reshaped(held: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> list[str]:
+    return [
+        f"{name} {tuple(held[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in known.items()
+        if name in held and held[name].shape != tensor.shape
+    ]
+
+
+def _listed(what: str, names: list[str]) -> list[str]:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return [f"{what} {', '.join(names[:_FEW])}{more}"] if names else []

@@ -1,0 +1,107 @@
+"""Where and on what an experiment works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from privaudit.cohort import Cohort, Journal
+from privaudit.cohort.answers import answers
+from privaudit.events import Event
+from privaudit.experiment.ensemble import Ensemble
+from privaudit.experiment.target import ExternalTarget
+from privaudit.jobs.local import Workers
+from privaudit.networks.build import build_networks
+from privaudit.recipe import Recipe, Subject
+from privaudit.values import Examples, Outputs
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Where and on what an experiment works.
+
+    Attributes:
+        recipe: the question.
+        examples: the dataset.
+        ensemble: who trains on what.
+        device: where training happens.
+        journal: finished trainings.
+        on_event: told about progress.
+        memory: bytes that may be used; models whose weights need more make several cohorts.
+        given: the target of every seed, where it was trained elsewhere.
+        workers: processes to train in.
+    """
+
+    recipe: Recipe
+    examples: Examples
+    ensemble: Ensemble
+    device: torch.device
+    journal: Journal
+    on_event: Callable[[Event], None]
+    memory: int = 4 * 2**30
+    given: ExternalTarget | None = None
+    workers: Workers | None = None
+
+    @property
+    def trained(self) -> Tensor:
+        """The places (k,) of the models that are trained here: all, but for a given target."""
+        every = torch.arange(len(self.ensemble.seeds))
+        if self.given is None:
+            return every
+        return every[~torch.isin(every, self.ensemble.targets)]
+
+    @cached_property
+    def given_outputs(self) -> Outputs:
+        """What the given target answers, asked once for all levels of all subjects."""
+        assert self.given is not None
+        audited = self.ensemble.audited[self.ensemble.targets[:1]]
+        return asked(self.given.cohort, audited, self.recipe)
+
+    def cohort(self, subject: Subject, models: Tensor, plan: bool = False) -> Cohort:
+        """Some models, (k,) int64, as one cohort under a subject's plugins."""
+        return Cohort(
+            self.examples,
+            self.ensemble.role[models],
+            self.ensemble.seeds[models],
+            model=self.recipe.model,
+            sparsifier=subject.sparsifier,
+            defense=subject.defense,
+            training=subject.training,
+            device=self.device,
+            journal=self.journal,
+            plan=plan,
+            on_event=self.on_event,
+            workers=self.workers,
+        )
+
+    def groups(self, subject: Subject) -> Sequence[Tensor]:
+        """All models to be trained, cut where their weights would take too much memory."""
+        trained = self.trained
+        copies = 8  # now, best, initial, saved, a chunk's own, its momentum, gradient, and some
+        network, *_ = build_networks(
+            self.recipe.model,
+            subject.sparsifier,
+            self.examples.shape,
+            len(self.examples.classes),
+            [0],
+            torch.device("cpu"),
+            torch.float32,
+        )
+        most = max(1, self.memory // (network.size * copies * 8))
+        return torch.split(trained, min(len(trained), most))
+
+
+def asked(cohort: Cohort, audited: Tensor, recipe: Recipe) -> Outputs:
+    """What all attacks together want to know."""
+    attacks = [attack for _, attack in recipe.attack_entries()]
+    return answers(
+        cohort,
+        audited,
+        queries=max(a.queries for a in attacks),
+        noise=max(a.noise for a in attacks),
+        gradient_norm=any("gradient_norm" in a.signals for a in attacks),
+    )

@@ -1,0 +1,64 @@
+"""All models of a run: for every seed a target and its shadows, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from privaudit.experiment.split import given_split, make_split
+from privaudit.recipe import Recipe
+from privaudit.values import Split, audited
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The splits of all seeds, whose models train together.
+
+    Attributes:
+        splits: one for each of the recipe's seeds.
+        role: (M, N) uint8: the splits' roles, one after another.
+        seeds: (M,) int64.
+    """
+
+    splits: tuple[Split, ...]
+    role: Tensor
+    seeds: Tensor
+
+    @property
+    def audited(self) -> Tensor:
+        """(M, N) bool: each model's members and non-members."""
+        return audited(self.role)
+
+    def models(self, number: int) -> Tensor:
+        """The places (k,) of the models of the `number`-th seed."""
+        sizes = [len(split.seeds) for split in self.splits]
+        start = sum(sizes[:number])
+        return torch.arange(start, start + sizes[number])
+
+    @property
+    def targets(self) -> Tensor:
+        """The places (T,) of all seeds' targets."""
+        return torch.cat([self.models(s)[split.targets] for s, split in enumerate(self.splits)])
+
+
+def make_ensemble(recipe: Recipe, count: int, given: tuple[int, int] | None = None) -> Ensemble:
+    """Deal out `count` examples for every seed of a recipe.
+
+    Args:
+        recipe: the question.
+        count: N.
+        given: how many of the examples, the first ones, are the members and the non-members of a
+            given target.
+    """
+    if given is None:
+        splits = tuple(make_split(recipe.split, count, recipe.shadows, s) for s in recipe.seeds)
+    else:
+        pool = count - sum(given)
+        splits = tuple(
+            given_split(recipe.split, *given, pool, recipe.shadows, s) for s in recipe.seeds
+        )
+    return Ensemble(
+        splits, torch.cat([s.role for s in splits]), torch.cat([s.seeds for s in splits])
+    )

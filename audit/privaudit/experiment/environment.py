@@ -1,0 +1,101 @@
+"""Where a run happened: device, versions, the code of every plugin, folders."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+
+from privaudit.api.host import Plugins
+from privaudit.api.plugin import Plugin
+from privaudit.errors import RecipeError
+from privaudit.recipe import Recipe
+from privaudit.version import __version__
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of `--device`: auto, cpu, cuda or cuda:i.
+
+    Raises:
+        RecipeError: no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise RecipeError(f"--device {name}: must be auto, cpu, cuda or cuda:NUMBER")
+    if kind == "cuda":
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= there:
+            raise RecipeError(f"--device {name}: this machine has {there} CUDA devices; try auto")
+    return torch.device(name)
+
+
+def cache_folder(given: Path | None = None) -> Path:
+    """The cache that all runs share: `--cache`, else PRIVAUDIT_CACHE, else the user's own."""
+    if given is not None:
+        return given
+    named = os.environ.get("PRIVAUDIT_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("privaudit")
+
+
+def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:
+    """Kind, name, distribution, version and source hash of each plugin a recipe names."""
+    named: list[Plugin] = [
+        recipe.dataset,
+        recipe.model,
+        *(entry.plugin for entry in recipe.sparsifiers),
+        *(entry.plugin for entry in recipe.defenses),
+        *(entry.plugin for entry in recipe.attacks),
+    ]
+    if recipe.target is not None:
+        named += [recipe.target.members, recipe.target.non_members]
+    beliefs: list[object] = [recipe.shadow_sparsifier, recipe.shadow_defense]
+    for entry in recipe.attacks:
+        beliefs += [entry.shadow_sparsifier, entry.shadow_defense]
+    named += [belief for belief in beliefs if isinstance(belief, Plugin)]
+    found = {}
+    for plugin in named:
+        known = plugins.provider(type(plugin))
+        found[known.kind, known.name] = {
+            "kind": known.kind,
+            "name": known.name,
+            "distribution": known.distribution,
+            "version": known.version,
+            "source": known.source,
+        }
+    return list(found.values())
+
+
+def describe(device: torch.device, plugins: list[dict[str, str]]) -> dict[str, Any]:
+    """What a result says about where it was made."""
+    shown = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    return {
+        "privaudit": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": shown,
+        "threads": torch.get_num_threads(),
+        "git": _commit(Path(__file__).parent),
+        "plugins": plugins,
+    }
+
+
+def _commit(folder: Path) -> str | None:
+    """The commit that privaudit runs from, where it runs from a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,87 @@
+"""The models of a subject at one level, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from privaudit.errors import PluginError
+from privaudit.experiment.context import RunContext
+from privaudit.experiment.target import ExternalTarget
+from privaudit.values import Outputs
+
+DENSE = 0.999  # a network with a smaller share of nonzero parameters is sparse
+
+
+@dataclass(frozen=True)
+class Level:
+    """The M models of a subject at one level, and what they answer.
+
+    Attributes:
+        label: the sparsifier's name for it.
+        outputs: of all models.
+        density: (M,) nonzero parameters over the dense network's.
+        nonzero: (M,) nonzero parameters.
+        weights: (M, ...) by name, all that a state dict holds; empty with a given target.
+        network: the structure that the weights fill; its own weights mean nothing.
+        notes: (M,) by name: what the sparsifier and the defense have noted about the models.
+        stack: how many models shared a step of their training.
+    """
+
+    label: str
+    outputs: Outputs
+    density: Tensor
+    nonzero: Tensor
+    weights: dict[str, Tensor]
+    network: nn.Module
+    notes: dict[str, Tensor] = field(default_factory=dict)
+    stack: int = 1
+
+
+def joined(parts: Sequence[Level]) -> Level:
+    """Of several cohorts that reached one level, the level of all their models.
+
+    Raises:
+        PluginError: they reached different levels.
+    """
+    if len({part.label for part in parts}) > 1:
+        names = ", ".join(repr(part.label) for part in parts)
+        raise PluginError(f"a sparsifier's cohorts reached different levels: {names}")
+
+    def cat(tensors: Sequence[Tensor | None]) -> Tensor | None:
+        given = [t for t in tensors if t is not None]
+        return torch.cat(given) if given else None
+
+    outputs = Outputs(
+        torch.cat([p.outputs.logits for p in parts]),
+        cat([p.outputs.noisy for p in parts]),
+        cat([p.outputs.gradient_norm for p in parts]),
+        parts[0].outputs.noise_scale,
+    )
+    return Level(
+        parts[0].label,
+        outputs,
+        torch.cat([p.density for p in parts]),
+        torch.cat([p.nonzero for p in parts]),
+        {n: torch.cat([p.weights[n] for p in parts]) for n in parts[0].weights},
+        parts[0].network,
+        {n: torch.cat([p.notes[n] for p in parts]) for n in parts[0].notes},
+        max(p.stack for p in parts),
+    )
+
+
+def beside(context: RunContext, given: ExternalTarget, shadows: Level | None) -> Level:
+    """A level of the shadows, completed by the given target: the same for every seed."""
+    density, nonzero = torch.tensor([[given.density], [given.nonzero]], dtype=torch.float64)
+    label = "" if shadows is None else shadows.label
+    network = given.cohort.network.module
+    both = Level(label, context.given_outputs, density, nonzero, {}, network)
+    if shadows is not None:
+        both = joined([both, shadows])
+    order = torch.zeros(len(context.ensemble.seeds), dtype=torch.int64)
+    order[context.trained] = 1 + torch.arange(len(context.trained))
+    density, nonzero = both.density[order], both.nonzero[order]
+    return Level(label, both.outputs[order], density, nonzero, {}, network, stack=both.stack)

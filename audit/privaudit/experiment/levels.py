@@ -1,0 +1,143 @@
+"""Trains a subject and asks its models at every level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from privaudit.api.plugin import Defense, Sparsifier, overrides
+from privaudit.cohort import Cohort
+from privaudit.errors import PluginError
+from privaudit.events import LevelReached
+from privaudit.experiment.context import RunContext, asked
+from privaudit.experiment.level import Level, beside, joined
+from privaudit.recipe import Recipe, Subject
+from privaudit.recipe.model import combined
+from privaudit.values import Role
+
+
+def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
+    """Every level of a subject, as soon as all models have reached it.
+
+    Raises:
+        PluginError: the sparsifier's script is not the same for every cohort, or has no level.
+    """
+
+    def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
+        cohort = context.cohort(subject, models)
+        seen: set[str] = set()
+        for label in subject.sparsifier.sparsify(cohort):
+            if label in seen:
+                raise PluginError(f"sparsifier {subject.sparsifier.name!r} yields {label!r} twice")
+            seen.add(label)
+            yield label, cohort
+        if not seen:
+            raise PluginError(
+                f"sparsifier {subject.sparsifier.name!r} yields no level: there is nothing to audit"
+            )
+
+    yield from _together(context, subject, script)
+
+
+def control_of(recipe: Recipe, subject: Subject) -> Subject:
+    """What a sparse subject is compared with: dense, under the same defense."""
+    defense = next(each for each in recipe.defenses if each.title == subject.defense_label)
+    return replace(
+        subject,
+        label=f"dense matched to {subject.label}",
+        sparsifier=Sparsifier(name="control"),
+        sparsifier_label="dense control",
+        training=combined(recipe.training, defense.training),
+    )
+
+
+def controls(
+    context: RunContext, control: Subject, wanted: Mapping[str, Tensor]
+) -> Iterator[Level]:
+    """A dense control for each level of a sparse subject: as accurate, but not sparse.
+
+    Args:
+        context: where and on what.
+        control: of the sparse subject.
+        wanted: (M,) test accuracies, float64, by level.
+    """
+
+    def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
+        cohort = context.cohort(control, models)
+        tests = (context.ensemble.role == Role.NON_MEMBER)[models]
+        accuracy = torch.stack(list(wanted.values()), 1)[models]
+        yield from zip(wanted, cohort.match(tests, accuracy), strict=True)
+
+    yield from _together(context, control, script)
+
+
+def _together(
+    context: RunContext, subject: Subject, script: Callable[[Tensor], Iterable[tuple[str, Cohort]]]
+) -> Iterator[Level]:
+    """The levels of all models: of those trained here, and of a given target beside them."""
+    trained: Iterable[Level | None] = [None]
+    if len(context.trained):
+        trained = _trained(context, subject, script)
+    for own in trained:
+        level = own if context.given is None else beside(context, context.given, own)
+        assert level is not None  # without a given target every model is trained
+        context.on_event(LevelReached(level.label, float(level.density.mean())))
+        yield level
+        del own, level
+
+
+def _trained(
+    context: RunContext, subject: Subject, script: Callable[[Tensor], Iterable[tuple[str, Cohort]]]
+) -> Iterator[Level]:
+    """The levels of all cohorts that a subject's models are cut into, joined."""
+    groups = context.groups(subject)
+    if len(groups) == 1:
+        yield from _audited(context, subject, groups[0], script)
+        return
+    parts = [list(_audited(context, subject, models, script)) for models in groups]
+    if len({len(part) for part in parts}) > 1:
+        raise PluginError(
+            f"sparsifier {subject.sparsifier.name!r} yields more levels for some models than for "
+            "others: it must not choose by what it finds in the weights"
+        )
+    for part in zip(*parts, strict=True):
+        yield joined(part)
+
+
+def _audited(
+    context: RunContext,
+    subject: Subject,
+    models: Tensor,
+    script: Callable[[Tensor], Iterable[tuple[str, Cohort]]],
+) -> Iterator[Level]:
+    """What one cohort answers each time its script reaches a level."""
+    for label, cohort in script(models):
+        shown = cohort
+        if overrides(subject.defense, "finish"):
+            shown = cohort.fork()
+            subject.defense.finish(shown)
+        outputs = asked(shown, context.ensemble.audited[models], context.recipe)
+        notes = shown.take_notes() | _promised(subject.defense, shown)
+        cohort.take_notes()  # a fork has had its own copy
+        stack = max((record.stack for record in cohort.records), default=1)
+        state, network = shown.weights | shown.buffers, shown.network.module
+        yield Level(label, outputs, shown.density(), shown.nonzero(), state, network, notes, stack)
+        del outputs, state  # before the next level's answers are made: they are large
+
+
+def _promised(defense: Defense, cohort: Cohort) -> dict[str, Tensor]:
+    """The ε of differential privacy of every model, where its defense promises one.
+
+    It covers all trainings so far: a sequence of levels on the same data costs their sum.
+    """
+    defended = [record for record in cohort.records if record.defended]
+    if not overrides(defense, "epsilon") or not defended:
+        return {}
+    rate, steps = max(r.rate for r in defended), sum(r.defended for r in defended)
+    epsilon = defense.epsilon(rate, steps)
+    if epsilon is None:
+        return {}
+    return {"epsilon": torch.full((len(cohort),), epsilon, dtype=torch.float64)}

@@ -1,0 +1,152 @@
+"""What a recipe would do, found out without doing it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from privaudit.api.plugin import overrides
+from privaudit.cohort import Cohort
+from privaudit.cohort.answers import answers
+from privaudit.experiment.auditing import test_accuracy
+from privaudit.experiment.context import RunContext
+from privaudit.experiment.level import DENSE
+from privaudit.experiment.levels import control_of
+from privaudit.recipe import Subject
+from privaudit.recipe.knowledge import shadow_subject
+from privaudit.train.loop import answer
+from privaudit.values import Role
+
+
+@dataclass(frozen=True)
+class SubjectPlan:
+    """The work of one subject.
+
+    Attributes:
+        subject: its label.
+        levels: how many will be audited.
+        parameters: of one network, before pruning.
+        trainings: of single models.
+        found: how many of them are in the cache already.
+        steps: training steps that remain, of single models.
+        examples: example-epochs that remain: steps times batch size.
+        stack: models that share a step.
+        seconds: estimated, for training and asking.
+    """
+
+    subject: str
+    levels: int
+    parameters: int
+    trainings: int
+    found: int
+    steps: int
+    examples: int
+    stack: int
+    seconds: float
+
+
+def plan(context: RunContext) -> list[SubjectPlan]:
+    """Run every subject's script without training, and time a few real steps of each.
+
+    What attackers believe a subject to be, and its dense control, follow it in rows of their own.
+    """
+    if len(context.trained) == 0:
+        return [_untrained(context, subject) for subject in context.recipe.subjects()]
+    rows: list[SubjectPlan] = []
+    believed: list[Subject] = []
+    for subject in context.recipe.subjects():
+        row, sparse = _planned(context, subject)
+        rows.append(row)
+        for other in _beliefs(context, subject):
+            if not any(_made_alike(other, known) for known in believed):
+                believed.append(other)
+                rows.append(_planned(context, other)[0])
+        if context.recipe.matched and sparse:
+            rows.append(_control(context, subject, sparse))
+    return rows
+
+
+def _planned(context: RunContext, subject: Subject) -> tuple[SubjectPlan, list[Tensor]]:
+    """A subject's row, and for each of its sparse levels the (M,) test accuracies."""
+    cohort = context.cohort(subject, context.trained, plan=True)
+    levels = 0
+    sparse = []
+    for _ in subject.sparsifier.sparsify(cohort):
+        levels += 1
+        shown = cohort
+        if overrides(subject.defense, "finish"):
+            shown = cohort.fork()
+            subject.defense.finish(shown)
+        if context.recipe.matched and float(shown.density().mean()) < DENSE:
+            sparse.append(_accuracy(context, shown))
+    return _row(context, subject, cohort, levels), sparse
+
+
+def _control(context: RunContext, subject: Subject, sparse: Sequence[Tensor]) -> SubjectPlan:
+    """The row of a subject's dense control."""
+    control = control_of(context.recipe, subject)
+    cohort = context.cohort(control, context.trained, plan=True)
+    cohort.match(context.ensemble.role == Role.NON_MEMBER, torch.stack(list(sparse), 1))
+    return _row(context, control, cohort, len(sparse))
+
+
+def _accuracy(context: RunContext, cohort: Cohort) -> Tensor:
+    """(M,) test accuracies where all is trained, so that its control is found; else NaN."""
+    if any(record.found < record.models for record in cohort.records):
+        return torch.full((len(cohort),), torch.nan, dtype=torch.float64)
+    return test_accuracy(context, answers(cohort, context.ensemble.audited))
+
+
+def _beliefs(context: RunContext, subject: Subject) -> list[Subject]:
+    """What attackers believe a subject to be, where it is something else."""
+    found = [shadow_subject(context.recipe, subject, entry) for entry in context.recipe.attacks]
+    return [each for each in found if each is not subject]
+
+
+def _made_alike(one: Subject, other: Subject) -> bool:
+    """Whether two subjects are trained once for both."""
+    return (one.sparsifier, one.defense, one.training) == (
+        other.sparsifier,
+        other.defense,
+        other.training,
+    )
+
+
+def _row(context: RunContext, subject: Subject, cohort: Cohort, levels: int) -> SubjectPlan:
+    steps = sum(r.steps for r in cohort.records)
+    return SubjectPlan(
+        subject=subject.label,
+        levels=levels,
+        parameters=cohort.network.size,
+        trainings=sum(r.models for r in cohort.records),
+        found=sum(r.found for r in cohort.records),
+        steps=steps,
+        examples=steps * subject.training.batch_size,
+        stack=max((r.stack for r in cohort.records), default=1),
+        seconds=steps * cohort.seconds_per_step() + levels * _asking(context, cohort),
+    )
+
+
+def _untrained(context: RunContext, subject: Subject) -> SubjectPlan:
+    """The row of a given target without shadows: it is only asked."""
+    assert context.given is not None
+    seconds = _asking(context, context.given.cohort)
+    return SubjectPlan(subject.label, 1, context.given.parameters, 0, 0, 0, 0, 1, seconds)
+
+
+def _asking(context: RunContext, cohort: Cohort) -> float:
+    """Estimated seconds to ask all models of one level, without the attacks' own work."""
+    attacks = [attack for _, attack in context.recipe.attack_entries()]
+    rows = torch.arange(min(500, len(context.examples)), device=context.device)
+    model = cohort.each()[0]
+    buffers = {n: b[0] for n, b in model.buffers.items()}
+    started = time.perf_counter()
+    answer(cohort.network, model.flat[0], buffers, cohort.data, rows).cpu()
+    each = (time.perf_counter() - started) / len(rows)
+    plain = max(a.queries for a in attacks) * context.ensemble.role.numel()
+    noisy = max(a.noise for a in attacks) * int(context.ensemble.audited.sum())
+    return each * (plain + noisy)

@@ -1,0 +1,140 @@
+"""A target that was trained elsewhere: its examples beside the attacker's, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from privaudit.api.plugin import Defense, Sparsifier
+from privaudit.cohort import Cohort
+from privaudit.errors import DataError
+from privaudit.experiment.checkpoint import Checkpoint, Program, first_line
+from privaudit.recipe import Recipe, TargetOptions
+from privaudit.recipe.messages import show
+from privaudit.values import Examples
+
+_TRIED = 1000  # examples asked before anything is trained: as many as are asked at once later
+
+
+@dataclass(frozen=True)
+class ExternalTarget:
+    """A target that is audited as it is.
+
+    Attributes:
+        cohort: it alone, to be asked.
+        parameters: how many it has, zero or not.
+        nonzero: how many of them are not zero.
+    """
+
+    cohort: Cohort
+    parameters: int
+    nonzero: int
+
+    @property
+    def density(self) -> float:
+        """Nonzero parameters over all; 1 where the file has them written into its code."""
+        return self.nonzero / self.parameters if self.parameters else 1.0
+
+
+def joined(target: TargetOptions, own: Examples, root: Path) -> tuple[Examples, tuple[int, int]]:
+    """The target's members, its non-members and the attacker's own examples, in this order.
+
+    All are normalised as the attacker's own, and so must the target have been.
+
+    Args:
+        target: names the first two.
+        own: the recipe's `dataset`.
+        root: where datasets keep downloads.
+
+    Returns:
+        The examples, and how many are members and non-members.
+
+    Raises:
+        DataError: the three are not of one kind.
+    """
+    parts = {
+        "target.members": target.members.load(root),
+        "target.non_members": target.non_members.load(root),
+    }
+    for name, part in parts.items():
+        _check_alike(name, part, own)
+    every = [*parts.values(), own]
+    x, y = torch.cat([part.x for part in every]), torch.cat([part.y for part in every])
+    members, non_members = (len(part) for part in parts.values())
+    return replace(own, x=x, y=y), (members, non_members)
+
+
+def given_target(
+    recipe: Recipe,
+    target: TargetOptions,
+    examples: Examples,
+    role: Tensor,
+    device: torch.device,
+) -> ExternalTarget:
+    """Read a target from its file, and see that it answers.
+
+    Args:
+        recipe: the question.
+        target: its `target`.
+        examples: as `joined`.
+        role: (N,) uint8: the target's.
+        device: where it answers.
+
+    Raises:
+        DataError: the file is missing, damaged, does not fit the model or the data, or does not
+            answer with finite logits that depend on each example alone.
+    """
+    cohort = Cohort(
+        examples,
+        role[None],
+        torch.tensor([0]),
+        model=Checkpoint(path=target.checkpoint, model=recipe.model, device=str(device)),
+        sparsifier=Sparsifier(name="given"),
+        defense=Defense(name="given"),
+        training=recipe.training,
+        device=device,
+    )
+    _check_answers(cohort, examples, target.checkpoint)
+    program = cohort.network.module
+    if isinstance(program, Program):
+        return ExternalTarget(cohort, program.parameters_in_all, program.nonzero)
+    return ExternalTarget(cohort, cohort.dense_parameters, int(cohort.nonzero()))
+
+
+def _check_alike(name: str, part: Examples, own: Examples) -> None:
+    for what, theirs, ours in (
+        ("of shape", part.shape, own.shape),
+        ("of type", str(part.x.dtype), str(own.x.dtype)),
+        ("of the classes", part.classes, own.classes),
+    ):
+        if theirs != ours:
+            raise DataError(
+                f"{name} has examples {what} {show(theirs)}, and dataset {show(ours)}: "
+                "they must be alike"
+            )
+
+
+def _check_answers(cohort: Cohort, examples: Examples, path: str) -> None:
+    x = examples.x[:_TRIED]
+    try:
+        whole, alone = cohort.logits(x)[0], cohort.logits(x[:1])[0]
+    except Exception as error:  # a program may raise anything
+        raise DataError(
+            f"target.checkpoint: {path} cannot answer {len(x)} examples, or a single one, of shape "
+            f"{examples.shape}: {first_line(error)}"
+        ) from error
+    wanted = (len(x), len(examples.classes))
+    if whole.shape != wanted:
+        problem = f"answers {len(x)} examples with shape {tuple(whole.shape)} instead of {wanted}"
+    elif not bool(torch.isfinite(whole).all()):
+        problem = "answers NaN or infinity: it is damaged, or its training diverged"
+    elif bool((whole[:1] - alone).abs().max() > 0.01 * whole.abs().max()):  # TF32 comes to 0.001
+        problem = "answers otherwise in other company: save it after .eval()"
+    elif bool((whole >= 0).all()) and torch.allclose(whole.sum(1), whole.new_ones(()), atol=1e-3):
+        problem = "answers with probabilities: save it without the softmax at its end"
+    else:
+        return
+    raise DataError(f"target.checkpoint: {path} {problem}")

@@ -1,0 +1,225 @@
+"""Processes of one thread each, among which a fit's models and a level's attacks are shared out."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from privaudit.errors import PrivauditError
+from privaudit.jobs.memory import keep_freed_memory
+from privaudit.jobs.message import unwrapped, wrapped
+from privaudit.jobs.shared import SharedTensors, share_tensors
+from privaudit.values import Augmentation, Examples
+
+logger = logging.getLogger(__name__)
+
+Tell = Callable[[Any], None]
+# A function of a module, and its arguments after the first, which is a `Tell`.
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+_KILLED = (
+    "a process that works for this one was killed, perhaps for lack of memory: use fewer "
+    "--processes or a smaller training.stack; what is finished is kept"
+)
+
+
+class Workers:
+    """A few processes that work, started at once and fed until the end.
+
+    Tensors go to and fro as bytes of safetensors and the examples lie in files that all
+    processes map into memory. A model has the same weights wherever it is trained.
+
+    Args:
+        count: how many, at least 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        # Forking after OpenMP has run would hang.
+        context = multiprocessing.get_context("spawn")
+        self._folder = tempfile.TemporaryDirectory(prefix="privaudit-")
+        self._shared: list[tuple[Examples, SharedExamples]] = []
+        self._connections: list[Connection] = []
+        self._processes = []
+        for _ in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()
+            self._connections.append(ours)
+            self._processes.append(process)
+
+    def __len__(self) -> int:
+        """How many processes there are."""
+        return len(self._processes)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        for connection in self._connections:
+            connection.close()
+        for process in self._processes:
+            process.terminate()
+            process.join()
+        self._connections, self._processes = [], []
+        self._folder.cleanup()
+
+    def accept(self, value: object) -> bool:
+        """Whether a value can be sent: whether its plugins can be found by their names."""
+        try:
+            wrapped(value)
+        except Exception as error:  # pickle raises whatever a class's own code raises
+            logger.info("work stays in this process: %s", error)
+            return False
+        return True
+
+    def share(self, examples: Examples) -> SharedExamples:
+        """Examples, as processes are to be given them."""
+        for known, shared in self._shared:
+            if known is examples:
+                return shared
+        folder = Path(self._folder.name) / str(len(self._shared))
+        folder.mkdir()
+        tensors = {name: getattr(examples, name) for name in ("x", "y", "mean", "std")}
+        files = share_tensors(tensors, folder)
+        self._shared.append(
+            (examples, SharedExamples(files, examples.classes, examples.augmentation))
+        )
+        return self._shared[-1][1]
+
+    def run(self, calls: Iterable[Call], heard: Tell) -> Iterator[tuple[int, Any]]:
+        """The result of each call as soon as it is there, with the call's number.
+
+        Args:
+            calls: looked at one by one, when a process is free for the next.
+            heard: told what a call tells.
+
+        Raises:
+            PrivauditError: what went wrong in a process, or that it was killed.
+        """
+        todo = iter(enumerate(calls))
+        busy: dict[Connection, int] = {}
+        idle = list(self._connections)
+        finished = False
+        try:
+            while True:
+                while idle and (following := next(todo, None)) is not None:
+                    connection = idle.pop()
+                    busy[connection] = following[0]
+                    _send(connection, wrapped(following[1]))
+                if not busy:
+                    break
+                for ready in wait(list(busy)):
+                    assert isinstance(ready, Connection)
+                    kind, content = _received(ready)
+                    if kind == "told":
+                        heard(content)
+                    elif kind == "warning":
+                        message, category = content
+                        warnings.warn(message, category, stacklevel=2)
+                    elif kind == "log":
+                        name, level, message = content
+                        logging.getLogger(name).log(level, "%s", message)
+                    elif kind == "failed":
+                        raise content
+                    else:
+                        idle.append(ready)
+                        yield busy.pop(ready), unwrapped(*content)
+            finished = True
+        finally:
+            if not finished:  # a process may be in the middle of something
+                self.close()
+
+
+@dataclass(frozen=True)
+class SharedExamples:
+    """Examples in files that processes share."""
+
+    tensors: SharedTensors
+    classes: tuple[str, ...]
+    augmentation: Augmentation | None
+
+    @lru_cache(maxsize=1)  # noqa: B019 - a few folders, for as long as the process lives
+    def load(self) -> Examples:
+        """The examples, mapped into memory where they need not be changed; read once."""
+        return Examples(**self.tensors.load(), classes=self.classes, augmentation=self.augmentation)
+
+
+class _Sender(logging.Handler):
+    """Passes on what a process has to say."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send name, level and message."""
+        self._connection.send(("log", (record.name, record.levelno, record.getMessage())))
+
+
+def _serve(connection: Connection) -> None:
+    """Do what is asked for until the other end hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    ours = logging.getLogger("privaudit")
+    ours.setLevel(logging.INFO)
+    logging.getLogger().addHandler(_Sender(connection))
+
+    def warned(message: Warning | str, category: type[Warning], *place: object) -> None:
+        connection.send(("warning", (str(message), category)))
+
+    warnings.showwarning = warned  # type: ignore[assignment]
+
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            described, body = connection.recv()
+            try:
+                function, arguments = unwrapped(described, body)
+                result = function(lambda content: connection.send(("told", content)), *arguments)
+                answer: tuple[str, object] = "done", wrapped(result)
+            except (EOFError, BrokenPipeError):
+                raise
+            except PrivauditError as error:
+                answer = "failed", error
+            except Exception:
+                answer = "failed", RuntimeError(f"in a process:\n{traceback.format_exc()}")
+            connection.send(answer)
+
+
+def _send(connection: Connection, parcel: tuple[bytes, bytes]) -> None:
+    try:
+        connection.send(parcel)
+    except OSError as error:
+        raise PrivauditError(_KILLED) from error
+
+
+def _received(connection: Connection) -> tuple[str, Any]:
+    try:
+        kind, content = connection.recv()
+    except (EOFError, OSError) as error:
+        raise PrivauditError(_KILLED) from error
+    return kind, content

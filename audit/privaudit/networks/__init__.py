@@ -1,0 +1,1 @@
+"""One network as flat weights, which many models can share."""

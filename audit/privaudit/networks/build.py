@@ -1,0 +1,81 @@
+"""From plugins to the initial weights of M models, each under its own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from privaudit.api.plugin import Defense, Model, Sparsifier, overrides
+from privaudit.keys import derive
+from privaudit.networks.network import Buffers, Network, adapt, stack
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from torch's global CPU generator under a seed, and leave it as it was."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def build_networks(
+    model: Model,
+    sparsifier: Sparsifier,
+    shape: tuple[int, ...],
+    classes: int,
+    seeds: Sequence[int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Network, Tensor, Buffers, int]:
+    """The structure, weights (M, P), buffers (M, ...) and the dense network's parameter count.
+
+    Raises:
+        PluginError: the network cannot be trained in a cohort.
+    """
+    dense = 0
+
+    def one(seed: int) -> nn.Module:
+        nonlocal dense
+        with seeded(derive(seed, "build")):
+            module = adapt(model.build(shape, classes))
+        dense = sum(p.numel() for p in module.parameters())
+        with seeded(derive(seed, "prepare")):
+            return adapt(sparsifier.prepare(module))
+
+    network, flat, buffers = _stacked(one, seeds, device, dtype)
+    return network, flat, buffers, dense
+
+
+def build_companions(
+    defense: Defense,
+    classes: int,
+    seeds: Sequence[int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Network | None, Tensor, Buffers]:
+    """The second player's structure, weights (M, Pc) and buffers; Pc is 0 without one."""
+    if not overrides(defense, "companion"):
+        return None, torch.zeros((len(seeds), 0), dtype=dtype), {}
+
+    def one(seed: int) -> nn.Module:
+        with seeded(derive(seed, "companion")):
+            return adapt(defense.companion(classes))
+
+    return _stacked(one, seeds, device, dtype)
+
+
+def _stacked(
+    one: Callable[[int], nn.Module],
+    seeds: Sequence[int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Network, Tensor, Buffers]:
+    modules = [one(seed) for seed in seeds]
+    flat, buffers = stack(modules, dtype)
+    return Network(modules[0], device, dtype), flat, buffers

@@ -1,0 +1,110 @@
+"""The weights of K models, what training leaves of them, and the examples they train on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from privaudit.networks.network import Buffers
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a model's answers depend on, for K models.
+
+    Attributes:
+        flat: (K, P) weights.
+        buffers: (K, ...) by name.
+        second: (K, Pc) the companion's weights; Pc is 0 without one.
+        second_buffers: (K, ...) by name.
+    """
+
+    flat: Tensor
+    buffers: Buffers
+    second: Tensor
+    second_buffers: Buffers
+
+    def to(self, device: torch.device) -> State:
+        """The same on a device."""
+        return self._each(lambda t: t.to(device))
+
+    def clone(self) -> State:
+        """A copy that shares no memory."""
+        return self._each(Tensor.clone)
+
+    def __getitem__(self, models: Tensor) -> State:
+        """Of the given models, (k,) int64."""
+        return self._each(lambda t: t[models])
+
+    def where(self, chosen: Tensor, other: State) -> State:
+        """Of each model its own if chosen, (K,) bool, else the other's."""
+
+        def pick(mine: Tensor, theirs: Tensor) -> Tensor:
+            return torch.where(chosen.view((-1,) + (1,) * (mine.ndim - 1)), mine, theirs)
+
+        return State(
+            pick(self.flat, other.flat),
+            {n: pick(b, other.buffers[n]) for n, b in self.buffers.items()},
+            pick(self.second, other.second),
+            {n: pick(b, other.second_buffers[n]) for n, b in self.second_buffers.items()},
+        )
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> State:
+        return State(
+            change(self.flat),
+            {n: change(b) for n, b in self.buffers.items()},
+            change(self.second),
+            {n: change(b) for n, b in self.second_buffers.items()},
+        )
+
+
+class StepResult(NamedTuple):
+    """What K models' step comes to.
+
+    Attributes:
+        gradients: by parameter, (K, *shape) each; None: nothing, or a momentum has it already.
+        buffers: afterwards.
+        loss: (K,).
+        right: (K,) how many answers were.
+    """
+
+    gradients: list[Tensor | None]
+    buffers: Buffers
+    loss: Tensor
+    right: Tensor
+
+
+# From the weights by name, (K, *shape) each, the same among all that answers depend on, a batch.
+GradientFunction = Callable[[Mapping[str, Tensor], State, Buffers], StepResult]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a fit leaves of K models.
+
+    Attributes:
+        last: after the last epoch.
+        best: after the epoch of best validation accuracy (the first of equals); the last epoch
+            where there is no validation.
+        history: (K, E, 3): loss, training accuracy and validation accuracy of each epoch; NaN
+            where a model had stopped or has no validation.
+        best_epoch: (K,) int64, from 0.
+    """
+
+    last: State
+    best: State
+    history: Tensor
+    best_epoch: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One model's examples by role, each (n,) int64."""
+
+    member: Tensor
+    validation: Tensor
+    reference: Tensor

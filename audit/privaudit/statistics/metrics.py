@@ -1,0 +1,212 @@
+"""How well an attack told members from non-members: the numbers of an audit.
+
+Shares are from 0 to 1; what has an interval is an `Estimate`, whose limits say how they were
+found. Scores and membership may be NumPy arrays, torch tensors on the CPU, or lists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from privaudit.statistics.epsilon import epsilon_lower_bound, one_run_epsilon
+from privaudit.statistics.intervals import (
+    Estimate,
+    bootstrap_mean,
+    clopper_pearson,
+    disjoint,
+    mean_of_shares,
+    mean_std,
+)
+from privaudit.statistics.roc import Roc, as_flags, as_membership, roc_curve
+
+__all__ = [
+    "RATES",
+    "Estimate",
+    "Roc",
+    "advantage",
+    "balanced_accuracy",
+    "best_balanced_accuracy",
+    "bootstrap_mean",
+    "clopper_pearson",
+    "defense",
+    "disjoint",
+    "epsilon_lower_bound",
+    "evaluate",
+    "mean_std",
+    "one_run_epsilon",
+    "roc_auc",
+    "roc_curve",
+    "tpr_at_fpr",
+]
+
+RATES = ("0.1", "0.01", "0.001", "0.0001")  # the false positive rates of every audit, as JSON keys
+
+
+def roc_auc(scores: ArrayLike, members: ArrayLike, *, confidence: float = 0.95) -> Estimate:
+    """The chance that a member scores above a non-member, with DeLong's interval (`Roc.auc`).
+
+    Args:
+        scores: (N,), higher = likelier a member.
+        members: (N,) bool.
+        confidence: of the two-sided interval.
+
+    >>> roc_auc([5, 4, 3, 2, 2, 1], [True, True, False, True, False, False])
+    Estimate(value=0.833333..., low=0.248548..., high=0.986942...)
+    >>> roc_auc([3, 2, 1, 0], [True, True, False, False])  # four examples prove little
+    Estimate(value=1.0, low=0.158113..., high=1.0)
+
+    Raises:
+        PrivauditError: a score is NaN, shapes differ, or one side is empty.
+    """
+    return roc_curve(scores, members).auc(confidence)
+
+
+def tpr_at_fpr(
+    scores: ArrayLike, members: ArrayLike, fpr: float, confidence: float = 0.95
+) -> Estimate | None:
+    """The share of members found while at most a share `fpr` of non-members is called members.
+
+    Carlini et al. 2022, "Membership inference attacks from first principles", section III; the
+    threshold and the interval are those of `Roc.tpr_at_fpr`.
+
+    Args:
+        scores: (N,), higher = likelier a member.
+        members: (N,) bool.
+        fpr: the largest false positive rate allowed.
+        confidence: of the two-sided interval.
+
+    Returns:
+        None where the non-members are too few to resolve `fpr`: fewer than 1 / fpr.
+
+    >>> scores, members = [4, 3, 3, 2, 1, 0], [True, True, False, True, False, False]
+    >>> tpr_at_fpr(scores, members, 0.4)
+    Estimate(value=1.0, low=0.0, high=1.0)
+    >>> print(tpr_at_fpr(scores, members, 0.1))  # three non-members cannot show 10 %
+    None
+
+    Raises:
+        PrivauditError: a score is NaN, shapes differ, or one side is empty.
+    """
+    return roc_curve(scores, members).tpr_at_fpr(fpr, confidence)
+
+
+def advantage(scores: ArrayLike, members: ArrayLike) -> float:
+    """The largest true minus false positive rate over all thresholds, from 0 to 1.
+
+    Yeom et al. 2018, "Privacy risk in machine learning", section III, at the best threshold in
+    hindsight: it looks at the membership it is measured on, so noise alone lifts it above 0.
+
+    >>> advantage([0.9, 0.4, 0.4, 0.1], [True, True, False, False])
+    0.5
+
+    Raises:
+        PrivauditError: a score is NaN, shapes differ, or one side is empty.
+    """
+    return roc_curve(scores, members).advantage()
+
+
+def balanced_accuracy(
+    decision: ArrayLike, members: ArrayLike, *, confidence: float = 0.95
+) -> Estimate:
+    """The mean of the shares of members and of non-members that were called right.
+
+    The interval combines the Clopper-Pearson intervals of the two shares (`mean_of_shares`).
+
+    Args:
+        decision: (N,) bool, the attacker's verdict: True = member.
+        members: (N,) bool.
+        confidence: of the two-sided interval.
+
+    >>> balanced_accuracy([True, True, False, False], [True, True, True, False])
+    Estimate(value=0.833333..., low=0.268039..., high=0.995798...)
+
+    Raises:
+        PrivauditError: shapes differ, or one side is empty.
+    """
+    inside = as_membership(members, np.asarray(members).size)
+    right = as_flags(decision, len(inside), "decision") == inside
+    return mean_of_shares(
+        clopper_pearson(int(right[inside].sum()), int(inside.sum()), confidence),
+        clopper_pearson(int(right[~inside].sum()), int((~inside).sum()), confidence),
+    )
+
+
+def best_balanced_accuracy(scores: ArrayLike, members: ArrayLike) -> float:
+    """The balanced accuracy of the best threshold in hindsight, from 0.5 to 1.
+
+    No attacker has that threshold: it is chosen on the membership it is measured on.
+
+    >>> best_balanced_accuracy([0.9, 0.4, 0.4, 0.1], [True, True, False, False])
+    0.75
+
+    Raises:
+        PrivauditError: a score is NaN, shapes differ, or one side is empty.
+    """
+    return (1 + advantage(scores, members)) / 2
+
+
+def defense(accuracy: float) -> float:
+    """How well a network withstood an attack: 1 where the attacker guesses, 0 where it is right.
+
+    D = 2 (1 - a), a the attack's accuracy on equally many members and non-members, that is its
+    balanced accuracy; Gonon et al. 2023, "Sparsity can improve privacy of neural networks".
+    The paper's D lies in [0, 1], so an attack that does worse than guessing (a < 1/2) leaves 1.
+
+    >>> round(defense(0.585), 6), defense(0.5), defense(1.0), defense(0.48)
+    (0.83, 1.0, 0.0, 1.0)
+    """
+    return min(2 * (1 - accuracy), 1.0)
+
+
+def evaluate(
+    scores: ArrayLike,
+    members: ArrayLike,
+    decision: ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Every metric of one attack on one network, ready for JSON.
+
+    Args:
+        scores: (N,), higher = likelier a member.
+        members: (N,) bool.
+        decision: (N,) bool, the attacker's own verdict, its threshold chosen without the
+            membership it is judged on; None where the attack gives none.
+        confidence: of every interval.
+
+    Returns:
+        `defense` and `balanced_accuracy` (None without a decision: the best threshold in
+        hindsight is no substitute, as it has seen the answers), `best_balanced_accuracy`,
+        `advantage`, `auc`, `tpr_at_fpr` (None at a rate that the non-members cannot resolve),
+        and the counts `members` and `non_members`.
+
+    >>> metrics = evaluate([0.9, 0.8, 0.4, 0.3], [1, 1, 0, 0], decision=[1, 0, 0, 0])
+    >>> metrics["defense"], metrics["auc"]["value"], metrics["tpr_at_fpr"]["0.01"]
+    (0.5, 1.0, None)
+
+    Raises:
+        PrivauditError: a score is NaN, shapes differ, or one side is empty.
+    """
+    roc = roc_curve(scores, members)
+    distance = roc.advantage()
+    accuracy = (
+        None if decision is None else balanced_accuracy(decision, members, confidence=confidence)
+    )
+    return {
+        "defense": None if accuracy is None else defense(accuracy.value),
+        "balanced_accuracy": _plain(accuracy),
+        "best_balanced_accuracy": (1 + distance) / 2,
+        "advantage": distance,
+        "auc": _plain(roc.auc(confidence)),
+        "tpr_at_fpr": {rate: _plain(roc.tpr_at_fpr(float(rate), confidence)) for rate in RATES},
+        "members": roc.members,
+        "non_members": roc.non_members,
+    }
+
+
+def _plain(estimate: Estimate | None) -> dict[str, float] | None:
+    return None if estimate is None else asdict(estimate)

@@ -1,0 +1,284 @@
+"""What a run found, and its folder on disk: recipe.yaml, scores.npz, result.json, models/.
+
+Shares are 0-1 in Python and on disk, and null in a file is None here: not known, or not
+resolvable with this many non-members. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from privaudit.errors import StoreError
+from privaudit.store.files import private_folder, write_whole
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """One attack on one target: a network of one subject, level and seed.
+
+    Attributes:
+        subject: label of the sparsifier and defense under audit.
+        level: label of the sparsifier's level.
+        seed: the recipe's seed.
+        target: which of the seed's models was attacked.
+        density: nonzero parameters over the dense network's parameters.
+        parameters: how many parameters are not zero.
+        train_accuracy: share of the target's members classified rightly.
+        test_accuracy: share of its non-members classified rightly.
+        attack: label of the attack.
+        metrics: as `privaudit.statistics.metrics.evaluate` makes them.
+        variants: the same of each of the attack's variants, by name.
+        sparsifier: label of the sparsifier.
+        defense: label of the defense.
+        matched: of a dense control, the label of the subject whose test accuracy it was stopped
+            at; `level` is then that subject's level. Empty for every other network.
+        notes: numbers that the sparsifier or the defense reports about this network, by name;
+            "epsilon" is what differential privacy promises. None: not a finite number.
+        multiply_adds: that answering one example takes, counting weights that are not zero;
+            None where they are not known. See `privaudit.experiment.cost`.
+        seconds: that answering one example took, measured on the seed's first target; None where
+            it was not. Two audits that differ only here are equal.
+    """
+
+    subject: str
+    level: str
+    seed: int
+    target: int
+    density: float
+    parameters: int
+    train_accuracy: float
+    test_accuracy: float
+    attack: str
+    metrics: dict[str, Any]
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sparsifier: str = ""
+    defense: str = ""
+    matched: str = ""
+    notes: dict[str, float | None] = field(default_factory=dict)
+    multiply_adds: int | None = None
+    seconds: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Everything a run found.
+
+    Attributes:
+        name: the recipe's name.
+        recipe: the recipe, complete, every default written out.
+        environment: versions, device, git commit, seconds, how many networks of each subject
+            shared a training step, and each plugin's kind, name, distribution, version and source
+            hash.
+        audits: one for each subject, level, seed, target and attack.
+        folder: where it lies on disk, if it does.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    environment: dict[str, Any]
+    audits: tuple[AuditResult, ...]
+    folder: Path | None = None
+
+
+def save_run(
+    folder: Path,
+    result: RunResult,
+    *,
+    recipe_yaml: str,
+    scores: Mapping[str, NDArray[Any]],
+) -> RunResult:
+    """Write a run's folder, readable by its owner alone; result.json comes last.
+
+    Args:
+        folder: made where it is missing.
+        result: what to write.
+        recipe_yaml: the complete recipe, as a person would write it.
+        scores: per-example arrays by name; no objects.
+
+    Returns:
+        The result with its folder.
+
+    Raises:
+        StoreError: the folder cannot be made or written.
+    """
+    private_folder(folder)
+    record = {
+        "format": FORMAT,
+        "name": result.name,
+        "environment": result.environment,
+        "recipe": result.recipe,
+        "audits": [asdict(audit) for audit in result.audits],
+    }
+    text = json.dumps(_without_nan(record), indent=1, allow_nan=False)
+    write_whole(folder / "recipe.yaml", recipe_yaml.encode())
+    write_whole(folder / "scores.npz", _npz(scores))
+    write_whole(folder / "result.json", text.encode() + b"\n")
+    return replace(result, folder=folder)
+
+
+def load_run(path: str | Path) -> RunResult:
+    """Read a run from its folder, or from its result.json.
+
+    Raises:
+        StoreError: it is missing, no run, damaged, or of another format.
+    """
+    path, data = _read(Path(path))
+    format_number = data.get("format")
+    if not isinstance(format_number, int):
+        raise StoreError(f"{path} is not a result of privaudit: it has no format number")
+    if format_number > FORMAT:
+        raise StoreError(
+            f"{path} was made by a newer privaudit (format {format_number}, this one reads "
+            f"{FORMAT}): upgrade privaudit"
+        )
+    if format_number != FORMAT:
+        raise StoreError(f"{path} has the unknown format {format_number}: run its recipe again")
+    try:
+        record = _Record.model_validate(data)
+        return RunResult(
+            name=record.name,
+            recipe=record.recipe,
+            environment=record.environment,
+            audits=tuple(_audit(place, audit) for place, audit in enumerate(record.audits)),
+            folder=path.parent,
+        )
+    except ValidationError as error:
+        raise _damaged(path, "", error) from error
+    except _BadAuditError as error:
+        raise _damaged(path, f"audits[{error.place}]", error.problem) from error
+
+
+def model_path(folder: Path, subject: str, level: str, seed: int, target: int) -> Path:
+    """Where a run keeps the weights of one model; a safe file name whatever the labels are.
+
+    The digest at its end keeps labels apart that spell alike once made safe.
+
+    >>> model_path(Path("run"), "imp", "round 3", 0, 1).name[:28]
+    'imp-round-3-seed-0-target-1-'
+    """
+    words = [re.sub(r"[^A-Za-z0-9]+", "-", label)[:40].strip("-") for label in (subject, level)]
+    digest = blake2b(json.dumps([subject, level]).encode(), digest_size=4).hexdigest()
+    name = "-".join(filter(None, [*words, f"seed-{seed}-target-{target}", digest]))
+    return folder / "models" / f"{name}.safetensors"
+
+
+class _Interval(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    value: float
+    low: float
+    high: float
+
+
+class _Metrics(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    defense: float | None
+    balanced_accuracy: _Interval | float | None
+    best_balanced_accuracy: float | None
+    advantage: float | None
+    auc: _Interval | None
+    tpr_at_fpr: dict[str, _Interval | None]
+
+
+class _Measured(BaseModel):
+    metrics: _Metrics
+    variants: dict[str, _Metrics] = {}
+
+
+class _Record(BaseModel):
+    name: str
+    environment: dict[str, Any]
+    recipe: dict[str, Any] = {}
+    audits: list[dict[str, Any]]
+
+
+class _BadAuditError(Exception):
+    def __init__(self, place: int, problem: ValidationError) -> None:
+        self.place = place
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+_AUDIT = TypeAdapter(AuditResult)
+
+
+def _audit(place: int, data: dict[str, Any]) -> AuditResult:
+    try:
+        _Measured.model_validate(data)
+        return _AUDIT.validate_python(data)
+    except ValidationError as problem:
+        raise _BadAuditError(place, problem) from problem
+
+
+def _read(path: Path) -> tuple[Path, dict[str, Any]]:
+    try:
+        if path.is_dir():
+            path = path / "result.json"
+        data = json.loads(path.read_bytes(), parse_constant=_refuse)
+    except FileNotFoundError as error:
+        if path.parent.is_dir() and path.name == "result.json":
+            raise StoreError(
+                f"{path.parent} has no result.json: it is no run folder, or its run has not "
+                "finished (running its recipe again goes on where it stopped)"
+            ) from error
+        raise StoreError(f"{path}: no such run; `privaudit run RECIPE` makes one") from error
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{path} is damaged, or no result of privaudit: not JSON ({error}); "
+            "run its recipe again"
+        ) from error
+    if not isinstance(data, dict):
+        raise StoreError(f"{path} is not a result of privaudit: it holds no JSON object")
+    return path, data
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _damaged(path: Path, place: str, error: ValidationError) -> StoreError:
+    first = error.errors()[0]
+    for part in first["loc"]:
+        # A key may hold anything: spelt as in JSON, no terminal obeys it.
+        place += f"[{part}]" if isinstance(part, int) else f".{json.dumps(part)[1:-1]}"
+    what = "is missing" if first["type"] == "missing" else f"is wrong: {first['msg']}"
+    return StoreError(f"{path} is damaged: {place.lstrip('.')} {what}; run its recipe again")
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with plain numbers, and None for what JSON has no number for."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    # np.savez would pickle objects and stumble over an array called "file".
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+    return buffer.getvalue()

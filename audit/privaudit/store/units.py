@@ -1,0 +1,80 @@
+"""Units of the journal: one model's state as named tensors, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import nan
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from privaudit.networks.state import State, Trained
+
+Unit = dict[str, Tensor]  # every tensor has a leading axis of 1
+
+
+def pack_weights(name: str, weights: State, model: int) -> Unit:
+    """One of K models' weights, buffers and companion, under a name."""
+    only = slice(model, model + 1)
+    return (
+        {f"{name}:flat": weights.flat[only], f"{name}:second": weights.second[only]}
+        | {f"{name}:buffer:{n}": b[only] for n, b in weights.buffers.items()}
+        | {f"{name}:second_buffer:{n}": b[only] for n, b in weights.second_buffers.items()}
+    )
+
+
+def unpack_weights(name: str, units: Sequence[Mapping[str, Tensor]]) -> State:
+    """The weights of as many models as there are units, on the host."""
+    names = [name if f"{name}:flat" in unit else "last" for unit in units]
+
+    def cat(key: str) -> Tensor:
+        parts = [unit[f"{own}:{key}"] for own, unit in zip(names, units, strict=True)]
+        return torch.cat([part.cpu() for part in parts])
+
+    def held(kind: str) -> dict[str, Tensor]:
+        start = f"{names[0]}:{kind}:"
+        found = [key.removeprefix(start) for key in units[0] if key.startswith(start)]
+        return {key: cat(f"{kind}:{key}") for key in found}
+
+    return State(cat("flat"), held("buffer"), cat("second"), held("second_buffer"))
+
+
+def pack(trained: Trained, model: int) -> Unit:
+    """What a fit made of one of K models; its best state only where it is not the last."""
+    only = slice(model, model + 1)
+    unit = {"history": trained.history[only], "best_epoch": trained.best_epoch[only]}
+    last = pack_weights("last", trained.last, model)
+    best = pack_weights("best", trained.best, model)
+    if all(map(torch.equal, last.values(), best.values())):
+        return unit | last
+    return unit | last | best
+
+
+def unpack(units: Sequence[Mapping[str, Tensor]]) -> Trained:
+    """What a fit made of as many models as there are units."""
+    epochs = max(unit["history"].shape[1] for unit in units)
+    history = [
+        pad(unit["history"], (0, 0, 0, epochs - unit["history"].shape[1]), value=float("nan"))
+        for unit in units
+    ]
+    return Trained(
+        unpack_weights("last", units),
+        unpack_weights("best", units),
+        torch.cat(history),
+        torch.cat([unit["best_epoch"] for unit in units]),
+    )
+
+
+def last_epochs(units: Sequence[Mapping[str, Tensor]]) -> tuple[float, float, float]:
+    """Mean loss, training and validation accuracy of the last epoch that each model trained.
+
+    NaN where units hold no history, and for the third without validation.
+    """
+    histories = [one for unit in units for one in unit.get("history", ())]
+    # A model that has stopped has no accuracy; a loss may be NaN before that.
+    ends = [one[~one[:, 1].isnan()][-1:] for one in histories]
+    if not ends:
+        return nan, nan, nan
+    loss, accuracy, validation = torch.cat(ends).double().mean(0).tolist()
+    return loss, accuracy, validation

@@ -1,0 +1,143 @@
+"""Examples on the device, and the batches that models draw from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from privaudit.keys import derive, fold, uniform
+from privaudit.train.sparse import DENSE, SparseTable
+from privaudit.values import Examples
+
+_SMALL = 2**23  # numbers of a dataset that is kept normalised, too
+_FLIP, _DOWN, _RIGHT = 101, 102, 103  # purposes of a step's key
+
+
+class DeviceDataset:
+    """A dataset on the device, normalised and augmented batch by batch.
+
+    Attributes:
+        y: (N,) int64.
+    """
+
+    def __init__(self, examples: Examples, device: torch.device, dtype: torch.dtype) -> None:
+        self.examples = examples
+        self.dtype = dtype
+        self.y = examples.y.to(device)
+        self._mean = examples.mean.to(device, dtype)
+        self._std = examples.std.to(device, dtype)
+        augmentation = examples.augmentation
+        self._image = image = len(examples.shape) == 3
+        self._flip = bool(augmentation and augmentation.flip and image)
+        self._crop = augmentation.crop if augmentation and image else 0
+        self._x = examples.x.to(device)
+        self._ready = self._normalise(self._x).flatten(1) if self._x.numel() <= _SMALL else None
+        if self._crop:
+            c = self._crop
+            height, width = examples.shape[1:]
+            padded = pad(self._x, (c, c, c, c))  # black, as before normalisation
+            self._windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """Normalised examples (*rows.shape, ...) as they are."""
+        if self._ready is None:
+            return self._arranged(self._normalise(self._x[rows]))
+        chosen = self._ready.index_select(0, rows.flatten())
+        return self._arranged(chosen.view(rows.shape + self._x.shape[1:]))
+
+    @cached_property
+    def sparse(self) -> SparseTable | None:
+        """The normalised examples as a sparse table, where most of their numbers are zero."""
+        ready = self._ready
+        if ready is None or ready.device.type != "cpu":
+            return None
+        if int(ready.count_nonzero()) > DENSE * ready.numel():
+            return None
+        return SparseTable(ready)
+
+    def on(self, x: Tensor) -> DeviceDataset:
+        """The same for other examples (n, ...) in the dataset's units; their labels are unknown."""
+        y = torch.zeros(len(x), dtype=torch.int64)
+        return DeviceDataset(replace(self.examples, x=x, y=y), self.y.device, self.dtype)
+
+    def augmented(self, rows: Tensor, key: Tensor) -> Tensor:
+        """Normalised examples (K, B, ...), flipped and cropped.
+
+        Args:
+            rows: (K, B) int64.
+            key: (K,) int64: each model's own.
+        """
+        count = rows.shape[1]
+        if self._crop:
+            shifts = 2 * self._crop + 1
+            down = (uniform(fold(key, _DOWN), count) * shifts).long()
+            right = (uniform(fold(key, _RIGHT), count) * shifts).long()
+            channels = torch.arange(self._x.shape[1], device=rows.device)
+            x = self._windows[rows[..., None], channels, down[..., None], right[..., None]]
+        else:
+            x = self._x[rows]
+        if self._flip:
+            flip = uniform(fold(key, _FLIP), count) < 0.5
+            x = torch.where(flip[..., None, None, None], x.flip(-1), x)
+        return self._arranged(self._normalise(x))
+
+    @property
+    def augments(self) -> bool:
+        """Whether the dataset allows any augmentation."""
+        return self._flip or self._crop > 0
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype).sub(self._mean).div_(self._std)  # x may be the dataset itself
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        of_one_model = x.ndim == 4 or (x.ndim == 5 and len(x) == 1)
+        if self._image and of_one_model and x.shape[-3] > 1:
+            # Convolutions of one model are quicker with channels last; stacked ones are not.
+            x = x.movedim(-3, -1).contiguous().movedim(-1, -3)
+        return x
+
+
+def epoch_order(rows: Tensor, seed: int, epoch: int, batch: int) -> Tensor:
+    """One model's batches of an epoch: (ceil(n / batch), batch) rows, every one real.
+
+    The last batch is filled up from the start of the same permutation, because padding with
+    zero-weighted rows would enter BatchNorm statistics and batch-level losses.
+
+    Args:
+        rows: (n,) int64.
+        seed: the model's own for this fit.
+        epoch: from 0.
+        batch: examples in a step.
+    """
+    generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
+    order = rows[torch.randperm(len(rows), generator=generator)]
+    steps = -(-len(rows) // batch)
+    times = -(-steps * batch // len(rows))
+    return order.repeat(times)[: steps * batch].view(steps, batch)
+
+
+def poisson_order(rows: Tensor, seed: int, epoch: int, batch: int) -> tuple[Tensor, Tensor]:
+    """One model's batches of an epoch under Poisson sampling: rows, and which of them count.
+
+    Each of n rows is in each of S = ceil(n / batch) batches by a coin of its own, with chance
+    1 / S. Batches are padded to a size (S, cap) that a batch outgrows less than once in 10^12;
+    one that does loses its last rows.
+
+    Args:
+        rows: (n,) int64.
+        seed: the model's own for this fit.
+        epoch: from 0.
+        batch: examples in a step, about, on average.
+    """
+    from scipy.stats import binom  # slow to import, and seldom needed
+
+    steps = -(-len(rows) // batch)
+    cap = int(binom.isf(1e-12, len(rows), 1 / steps)) if steps > 1 else len(rows)
+    generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
+    chosen = torch.rand(steps, len(rows), generator=generator) < 1 / steps
+    first = chosen.int().argsort(dim=1, descending=True, stable=True)[:, :cap]
+    return rows[first], chosen.gather(1, first)

@@ -1,0 +1,170 @@
+"""One call of `Cohort.fit`, and what it makes of some of its models, here or in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from privaudit.jobs.local import SharedExamples, Tell
+from privaudit.keys import derive
+from privaudit.networks.state import Rows, State, Trained
+from privaudit.store.units import Unit, pack, pack_weights
+from privaudit.train.dataset import DeviceDataset
+from privaudit.train.loop import OnEpoch, train
+from privaudit.train.matching import Matcher
+from privaudit.train.objective import Objective
+from privaudit.train.ways.chain_step import sparse_layer
+from privaudit.training import Training
+
+Told = Callable[[int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Everything that determines what a fit makes.
+
+    Attributes:
+        objective: the network and the hooks in force.
+        options: the schedule.
+        start: weights of M models, on the host.
+        trainable: (M, P) bool, or None where every weight moves.
+        rows: M models' examples.
+        seeds: M models' own.
+        number: how many fits led to the start.
+        defended: the cohort's own defense is in force.
+        until: stop after so many epochs, to look at an early state.
+    """
+
+    objective: Objective
+    options: Training
+    start: State
+    trainable: Tensor | None
+    rows: list[Rows]
+    seeds: tuple[int, ...]
+    number: int
+    defended: bool = True
+    until: int | None = None
+
+    def __getitem__(self, models: Tensor) -> Fit:
+        """The same for some of its models, (k,) int64."""
+        return replace(
+            self,
+            start=self.start[models],
+            trainable=None if self.trainable is None else self.trainable[models],
+            rows=[self.rows[int(m)] for m in models],
+            seeds=tuple(self.seeds[int(m)] for m in models),
+        )
+
+    @property
+    def epochs(self) -> int:
+        """How many there are to go through."""
+        limits = (self.options.epochs, self.options.stop_after, self.until)
+        return min(limit for limit in limits if limit is not None)
+
+    @property
+    def steps(self) -> list[int]:
+        """Each model's steps of training."""
+        size = self.options.batch_size
+        return [self.epochs * -(-len(r.member) // size) for r in self.rows]
+
+    def run(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
+        """Train all its models side by side."""
+        layer = sparse_layer(self.objective, data, self.options)
+        if layer is None:
+            return self._run(data, on_epoch)
+        here = self.objective.network
+        there = here.turned(layer)
+
+        def turned(flat: Tensor) -> Tensor:
+            return there.flatten(here.views(flat), flat)
+
+        def back(now: State) -> State:
+            return replace(now, flat=here.flatten(there.views(now.flat), now.flat))
+
+        def tell(epoch: int, history: Tensor, now: Callable[[], State]) -> None:
+            if on_epoch:
+                on_epoch(epoch, history, lambda: back(now()))
+
+        fit = replace(
+            self,
+            objective=self.objective.on(there),
+            start=replace(self.start, flat=turned(self.start.flat)),
+            trainable=None if self.trainable is None else turned(self.trainable),
+        )
+        trained = fit._run(data, tell)
+        return replace(trained, last=back(trained.last), best=back(trained.best))
+
+    def _run(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
+        device = data.y.device
+        return train(
+            self.objective,
+            data,
+            self.start.to(device),
+            None if self.trainable is None else self.trainable.to(device),
+            self.rows,
+            [derive(seed, "fit", self.number) for seed in self.seeds],
+            self.options,
+            until=self.until,
+            on_epoch=on_epoch,
+        )
+
+
+@dataclass(frozen=True)
+class Match:
+    """Stop each model where it is as accurate as another.
+
+    Attributes:
+        rows: M models' examples, (n,) int64 each, on which accuracy is measured.
+        wanted: (M, L) float64.
+    """
+
+    rows: list[Tensor]
+    wanted: Tensor
+
+    def __getitem__(self, models: Tensor) -> Match:
+        """The same for some of the models, (k,) int64."""
+        return Match([self.rows[int(m)] for m in models], self.wanted[models])
+
+
+def train_units(fit: Fit, match: Match | None, data: DeviceDataset, told: Told) -> list[Unit]:
+    """The units of all models of a fit, or of their matched states, told about every epoch."""
+    count = len(fit.rows)
+    if match is None:
+        trained = fit.run(data, lambda epoch, history, now: told(epoch, history))
+        return [pack(trained, k) for k in range(count)]
+    matcher = Matcher(fit.objective.network, data, match.rows, match.wanted)
+
+    def watch(epoch: int, history: Tensor, now: Callable[[], State]) -> None:
+        matcher.watch(now())
+        told(epoch, history)
+
+    fit.run(data, watch)
+    return [
+        {
+            n: t
+            for j, kept in enumerate(matcher.kept)
+            for n, t in pack_weights(str(j), kept, k).items()
+        }
+        for k in range(count)
+    ]
+
+
+def train_units_remotely(
+    tell: Tell, where: SharedExamples, dtype: torch.dtype, fit: Fit, match: Match | None
+) -> list[Unit]:
+    """What `made` gives; tells about every epoch its number and its history, a list."""
+    return train_units(
+        fit,
+        match,
+        _batches(where, dtype),
+        lambda epoch, history: tell((epoch, history.tolist())),
+    )
+
+
+@lru_cache(maxsize=1)  # for the next call
+def _batches(where: SharedExamples, dtype: torch.dtype) -> DeviceDataset:
+    return DeviceDataset(where.load(), torch.device("cpu"), dtype)
