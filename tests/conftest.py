@@ -11,7 +11,14 @@ from hypothesis import settings
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from privaudit import Cohort, Defense, Examples, Model, Role, Sparsifier
+from privaudit import (
+    Defense,
+    Examples,
+    Model,
+    Role,
+    Sparsifier,
+)
+from privaudit.cohort import Cohort
 from privaudit.training import Training
 from privaudit.values import Augmentation
 

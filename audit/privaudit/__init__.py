@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from privaudit.version import __version__
 
 if TYPE_CHECKING:
+    from privaudit.api.cohort import Cohort as Cohort
     from privaudit.api.hooks import hookimpl as hookimpl
     from privaudit.api.host import load_plugins as load_plugins
     from privaudit.api.plugin import Attack as Attack
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from privaudit.api.plugin import Step as Step
     from privaudit.api.plugin import Weights as Weights
     from privaudit.api.plugin import overrides as overrides
-    from privaudit.cohort import Cohort as Cohort
+    from privaudit.cohort.models import keep_largest as keep_largest
     from privaudit.errors import DataError as DataError
     from privaudit.errors import PluginError as PluginError
     from privaudit.errors import PrivauditError as PrivauditError
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     from privaudit.values import Split as Split
 
 _HOME = {
-    "cohort": ["Cohort"],
+    "api.cohort": ["Cohort"],
+    "cohort.models": ["keep_largest"],
     "errors": ["DataError", "PluginError", "PrivauditError", "RecipeError", "StoreError"],
     "api.hooks": ["hookimpl"],
     "api.host": ["load_plugins"],

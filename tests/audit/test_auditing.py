@@ -13,8 +13,13 @@ import torch
 from torch import Tensor
 
 import privaudit
-from privaudit import Cohort, Defense, Examples, Sparsifier, Step
-from privaudit.cohort import Journal
+from privaudit import (
+    Defense,
+    Examples,
+    Sparsifier,
+    Step,
+)
+from privaudit.cohort import Cohort, Journal
 from privaudit.events import (
     AttackDone,
     BelievedStarted,
@@ -142,7 +147,7 @@ class Noting(Sparsifier):
 
     name: Literal["noting"] = "noting"
 
-    def sparsify(self, cohort: Cohort) -> Iterator[str]:
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
         cohort.fit(epochs=1)
         cohort.note("positive", (cohort.weights["output.bias"] > 0).sum(1))
         yield "one"
@@ -159,7 +164,7 @@ class Promising(Defense):
     def loss(self, step: Step) -> Tensor:
         return super().loss(step)
 
-    def finish(self, cohort: Cohort) -> None:
+    def finish(self, cohort: privaudit.Cohort) -> None:
         cohort.note("endless", torch.full((len(cohort),), torch.inf))
 
     def epsilon(self, rate: float, steps: int) -> float | None:

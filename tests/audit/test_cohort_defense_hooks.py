@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid
 
-from privaudit import Cohort, Defense, Examples, PluginError, Step, Training
+from privaudit import (
+    Defense,
+    Examples,
+    PluginError,
+    Step,
+    Training,
+)
+from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
 from privaudit.keys import derive, uniform
 from privaudit.train.dataset import epoch_order, poisson_order

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid
 
-from privaudit import Cohort, Defense, Examples, Model, PluginError, Sparsifier, Step, Weights
+from privaudit import (
+    Defense,
+    Examples,
+    Model,
+    PluginError,
+    Sparsifier,
+    Step,
+    Weights,
+)
+from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
 from privaudit.keys import derive, normal
 from privaudit.train.dataset import epoch_order

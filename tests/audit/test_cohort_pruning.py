@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from privaudit import Cohort, Model, PluginError
+from privaudit import (
+    Model,
+    PluginError,
+)
+from privaudit.cohort import Cohort
 from privaudit.cohort.models import keep_largest
 
 Make = Callable[..., Cohort]

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout
 
-from privaudit import Cohort, Defense, Examples, Model, PluginError, Sparsifier, Step
+import privaudit
+from privaudit import (
+    Defense,
+    Examples,
+    Model,
+    PluginError,
+    Sparsifier,
+    Step,
+)
+from privaudit.cohort import Cohort
 from privaudit.keys import derive
 from privaudit.networks.state import State
 from privaudit.train.dataset import DeviceDataset, epoch_order
@@ -31,7 +40,7 @@ class Script(Sparsifier):
 
     name: Literal["script"] = "script"
 
-    def sparsify(self, cohort: Cohort) -> Iterator[str]:
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
         cohort.fit()
         cohort.rewind("best")
         yield "dense"

@@ -11,8 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from privaudit import Cohort, Examples, Model, PrivauditError, Sparsifier, Weights
-from privaudit.cohort import fits
+from privaudit import (
+    Examples,
+    Model,
+    PrivauditError,
+    Sparsifier,
+    Weights,
+)
+from privaudit.cohort import Cohort, fits
 from privaudit.store.units import Unit
 from privaudit.train import gradients
 from privaudit.train.fit import Fit, train_units

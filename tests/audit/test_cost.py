@@ -12,7 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import privaudit
-from privaudit import Cohort, Model
+from privaudit import (
+    Model,
+)
+from privaudit.cohort import Cohort
 from privaudit.experiment.cost import filled, multiply_adds, seconds_per_example
 from privaudit.recipe import load_recipe
 from privaudit_plugins.models.resnet20 import ResNet20

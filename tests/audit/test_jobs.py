@@ -13,8 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from privaudit import Cohort, Defense, PluginError, PrivauditError, Step
-from privaudit.cohort import fits
+from privaudit import (
+    Defense,
+    PluginError,
+    PrivauditError,
+    Step,
+)
+from privaudit.cohort import Cohort, fits
 from privaudit.events import EpochDone, Event
 from privaudit.jobs.local import Workers
 from privaudit.jobs.message import unwrapped, wrapped

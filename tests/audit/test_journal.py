@@ -19,7 +19,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from privaudit import Cohort, Defense, Model, Sparsifier, Step
+import privaudit
+from privaudit import (
+    Defense,
+    Model,
+    Sparsifier,
+    Step,
+)
+from privaudit.cohort import Cohort
 from privaudit.store.journal import Journal, _source, digest
 from privaudit_plugins.sparsifiers.dense import Dense
 from privaudit_plugins.sparsifiers.imp import IterativeMagnitudePruning as Imp
@@ -69,7 +76,7 @@ class Tuning(Sparsifier):
     tunes: ClassVar[bool] = True
     keep: float = 0.5
 
-    def sparsify(self, cohort: Cohort) -> Iterator[str]:
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
         cohort.fit()
         cohort.prune(keep=self.keep)
         cohort.fit(epochs=1, tune=True)

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
+import privaudit
 from privaudit import (
     Attack,
     AttackScores,
-    Cohort,
     DataError,
     Defense,
     PluginError,
@@ -464,14 +464,14 @@ def test_cohorts_cut_for_lack_of_memory_give_the_same_outputs(
 class Silent(Sparsifier):
     name: Literal["silent"] = "silent"
 
-    def sparsify(self, cohort: Cohort) -> Iterator[str]:
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
         return iter(())
 
 
 class Twice(Sparsifier):
     name: Literal["twice"] = "twice"
 
-    def sparsify(self, cohort: Cohort) -> Iterator[str]:
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
         yield "same"
         yield "same"
 
@@ -482,7 +482,7 @@ class Fickle(Sparsifier):
     name: Literal["fickle"] = "fickle"
     labels: bool
 
-    def sparsify(self, cohort: Cohort) -> Iterator[str]:
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
         yield f"{cohort.seeds[0]}" if self.labels else "first"
         if not self.labels and cohort.seeds[0] % 2:
             yield "second"
@@ -509,7 +509,7 @@ class Finishing(Defense):
 
     name: Literal["finishing"] = "finishing"
 
-    def finish(self, cohort: Cohort) -> None:
+    def finish(self, cohort: privaudit.Cohort) -> None:
         cohort.fit(epochs=1, lr=0.5)
         cohort.prune(keep=0.1)
         cohort.save("mine")

@@ -10,7 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from privaudit import Cohort, Examples, Model, Sparsifier, Weights
+from privaudit import (
+    Examples,
+    Model,
+    Sparsifier,
+    Weights,
+)
+from privaudit.cohort import Cohort
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.sparse import SparseTable
 from privaudit.train.ways.chain_step import sparse_layer

@@ -12,7 +12,11 @@ from scipy.linalg import circulant
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from privaudit import Cohort, Model, PrivauditError
+from privaudit import (
+    Model,
+    PrivauditError,
+)
+from privaudit.cohort import Cohort
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.models.resnet18 import ResNet18

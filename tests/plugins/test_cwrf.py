@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from privaudit import (
-    Cohort,
     Defense,
     Examples,
     Model,
@@ -24,6 +23,7 @@ from privaudit import (
     Step,
     load_recipe,
 )
+from privaudit.cohort import Cohort
 from privaudit_plugins.defenses._importance import importances, largest
 from privaudit_plugins.defenses.cwrf import CriticalWeightsRewinding
 

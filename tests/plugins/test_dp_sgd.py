@@ -15,7 +15,12 @@ from scipy.stats import kstest, norm
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from privaudit import Cohort, Examples, Model, PluginError
+from privaudit import (
+    Examples,
+    Model,
+    PluginError,
+)
+from privaudit.cohort import Cohort
 from privaudit.keys import derive
 from privaudit.testing import check_plugin
 from privaudit.train.dataset import poisson_order

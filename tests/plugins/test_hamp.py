@@ -10,7 +10,10 @@ import torch
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from privaudit import Cohort, Step
+from privaudit import (
+    Step,
+)
+from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
 from privaudit.testing import check_plugin
 from privaudit_plugins.defenses.hamp import HAMP, label_share

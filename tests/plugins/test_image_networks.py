@@ -13,7 +13,12 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.functional import avg_pool2d, conv2d, cross_entropy, layer_norm, linear
 
-from privaudit import Cohort, Model, PrivauditError, Sparsifier
+from privaudit import (
+    Model,
+    PrivauditError,
+    Sparsifier,
+)
+from privaudit.cohort import Cohort
 from privaudit_plugins.models._norm import normalisation
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.densenet40 import DenseNet40

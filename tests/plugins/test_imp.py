@@ -10,7 +10,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from privaudit import Cohort, Examples, Model
+from privaudit import (
+    Examples,
+    Model,
+)
+from privaudit.cohort import Cohort
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.models.resnet20 import ResNet20

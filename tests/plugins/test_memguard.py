@@ -10,7 +10,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
-from privaudit import Cohort, Step
+from privaudit import (
+    Step,
+)
+from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
 from privaudit.testing import check_plugin
 from privaudit_plugins.defenses.memguard import MemberClassifier, MemGuard

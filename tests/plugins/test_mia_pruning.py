@@ -11,7 +11,13 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.func import vmap
 
-from privaudit import Cohort, Defense, Model, PrivauditError, Weights
+from privaudit import (
+    Defense,
+    Model,
+    PrivauditError,
+    Weights,
+)
+from privaudit.cohort import Cohort
 from privaudit_plugins.defenses.min_max import MinMax
 from privaudit_plugins.sparsifiers.mia_pruning import MIAPruning, largest
 

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from privaudit import Cohort, Examples, Model, PluginError, Step
+from privaudit import (
+    Examples,
+    Model,
+    PluginError,
+    Step,
+)
+from privaudit.cohort import Cohort
 from privaudit.keys import derive
 from privaudit.testing import check_plugin
 from privaudit.train.dataset import epoch_order

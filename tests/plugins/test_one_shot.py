@@ -11,7 +11,12 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from privaudit import Cohort, Model, RecipeError, Sparsifier
+from privaudit import (
+    Model,
+    RecipeError,
+    Sparsifier,
+)
+from privaudit.cohort import Cohort
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.models.resnet20 import ResNet20

@@ -12,7 +12,10 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 from torch.func import grad
 
-from privaudit import Cohort, Step
+from privaudit import (
+    Step,
+)
+from privaudit.cohort import Cohort
 from privaudit.testing import check_plugin
 from privaudit_plugins.defenses.ppb import PairBasedPosteriorBalancing as Ppb
 

@@ -10,7 +10,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from privaudit import Cohort, Model
+from privaudit import (
+    Model,
+)
+from privaudit.cohort import Cohort
 from privaudit_plugins.sparsifiers.quantize import Quantize, rounded
 
 Make = Callable[..., Cohort]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import privaudit
-from privaudit import Cohort
+from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
 from privaudit.recipe import load_recipe
 

@@ -14,7 +14,11 @@ from scipy.stats import beta, entropy, kstest
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
-from privaudit import Cohort, Defense, Step
+from privaudit import (
+    Defense,
+    Step,
+)
+from privaudit.cohort import Cohort
 from privaudit.keys import fold
 from privaudit.testing import check_plugin
 from privaudit.training import Training

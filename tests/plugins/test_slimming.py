@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad
 
-from privaudit import Cohort, RecipeError, Weights
+from privaudit import (
+    RecipeError,
+    Weights,
+)
 from privaudit.channels import compact
+from privaudit.cohort import Cohort
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.densenet40 import DenseNet40
 from privaudit_plugins.models.mlp import MLP

@@ -8,7 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from privaudit import Cohort, Model, RecipeError
+from privaudit import (
+    Model,
+    RecipeError,
+)
+from privaudit.cohort import Cohort
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.densenet40 import DenseNet40
 from privaudit_plugins.models.mlp import MLP

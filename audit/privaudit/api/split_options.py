@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from privaudit.recipe.messages import show
+from privaudit.messages import show
 
 
 def _amount(value: object) -> object:

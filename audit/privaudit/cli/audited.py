@@ -10,7 +10,7 @@ from rich.console import Console
 
 from privaudit.errors import RecipeError
 from privaudit.gate import Verdict
-from privaudit.recipe.messages import plain, unknown
+from privaudit.messages import plain, unknown
 from privaudit.recipe.overrides import apply
 from privaudit.report.columns import ASCII, TERMINAL, UNRESOLVABLE, Column, Style
 from privaudit.report.table import table_lines

@@ -10,7 +10,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from privaudit.api.plugin import Defense, Model, Sparsifier, overrides
+from privaudit.api.cohort import Cohort as AbstractCohort
+from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.cohort.fits import FitRecord, Fits
 from privaudit.cohort.importance import mean_gradients
 from privaudit.cohort.models import Named, Snapshot, StackedModels
@@ -30,7 +31,7 @@ from privaudit.training import Training
 from privaudit.values import Examples, Role
 
 
-class Cohort(StackedModels):
+class Cohort(StackedModels, AbstractCohort):
     """M models of one architecture, each with its own seed, examples and mask.
 
     A sparsifier's script and a defense's `finish` work on it; they are written once and run for
@@ -70,11 +71,11 @@ class Cohort(StackedModels):
         device = torch.device(device)
         training = resolved(training, device)
         dtype = torch.float64 if training.precision == "fp64" else torch.float32
-        self.seeds = tuple(int(s) for s in seeds)
-        self.sparsifier, self.defense, self.training = sparsifier, defense, training
+        self._seeds = tuple(int(s) for s in seeds)
+        self.sparsifier, self.defense, self._training = sparsifier, defense, training
         self._rows = [_rows(r) for r in role]
         network, flat, buffers, dense = build_networks(
-            model, sparsifier, examples.shape, len(examples.classes), self.seeds, device, dtype
+            model, sparsifier, examples.shape, len(examples.classes), self._seeds, device, dtype
         )
         self._companion, second, second_buffers = build_companions(
             defense, len(examples.classes), self.seeds, device, dtype
@@ -93,7 +94,7 @@ class Cohort(StackedModels):
         epochs: int | None = None,
         *,
         tune: bool = False,
-        defense: Defense | None = None,
+        defense: Plugin | None = None,
         **training: object,
     ) -> None:
         """Train every model from where it is, with a fresh optimiser and schedule.
@@ -224,6 +225,21 @@ class Cohort(StackedModels):
         return [of(model) for model in range(len(self))]
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """Each model's own."""
+        return self._seeds
+
+    @property
+    def training(self) -> Training:
+        """The recipe's schedule."""
+        return self._training
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64."""
+        return self._data.examples.y
+
+    @property
     def data(self) -> DeviceDataset:
         """The examples, on the device."""
         return self._data
@@ -237,7 +253,7 @@ class Cohort(StackedModels):
         """Measured time of one model's training step, where a plan found work to do."""
         return self._units.seconds_per_step()
 
-    def _fit(self, tune: bool, defense: Defense | None, changes: Mapping[str, object]) -> Fit:
+    def _fit(self, tune: bool, defense: Plugin | None, changes: Mapping[str, object]) -> Fit:
         in_force, companion = self._in_force(tune, defense)
         fit = Fit(
             objective=Objective(self._network, self.sparsifier, in_force, companion, tune),
@@ -258,15 +274,17 @@ class Cohort(StackedModels):
 
     def _options(self, changes: Mapping[str, object]) -> Training:
         try:
-            asked = Training.model_validate(self.training.model_dump() | dict(changes))
+            asked = Training.model_validate(self._training.model_dump() | dict(changes))
         except ValidationError as error:
             found = error.errors()[0]
             place = ".".join(map(str, found["loc"])) or "training"
             raise PluginError(f"fit({place}=...): {found['msg']}") from error
         return resolved(asked, self._network.device)
 
-    def _in_force(self, tune: bool, defense: Defense | None) -> tuple[Defense, Network | None]:
+    def _in_force(self, tune: bool, defense: Plugin | None) -> tuple[Defense, Network | None]:
         if defense is not None:
+            if not isinstance(defense, Defense):
+                raise PluginError(f"fit(defense={defense!r}): not a privaudit.Defense")
             if overrides(defense, "companion"):
                 raise PluginError(f"fit(defense={defense.name!r}) cannot bring a second network")
             return defense, None

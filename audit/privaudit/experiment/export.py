@@ -18,9 +18,9 @@ from privaudit.errors import RecipeError, StoreError
 from privaudit.experiment.cost import filled, own_names
 from privaudit.experiment.environment import cache_folder
 from privaudit.experiment.onnx import as_onnx
+from privaudit.messages import plain
 from privaudit.networks.build import build_networks
 from privaudit.recipe import Recipe, Subject, load_recipe
-from privaudit.recipe.messages import plain
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs, packed
 from privaudit.store.result import RunResult, load_run, model_path

@@ -12,8 +12,8 @@ from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.errors import DataError
 from privaudit.experiment.checkpoint import Checkpoint, Program, first_line
+from privaudit.messages import show
 from privaudit.recipe import Recipe, TargetOptions
-from privaudit.recipe.messages import show
 from privaudit.values import Examples
 
 _TRIED = 1000  # examples asked before anything is trained: as many as are asked at once later

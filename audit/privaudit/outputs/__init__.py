@@ -15,10 +15,10 @@ from privaudit.api.plugin import Attack
 from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError
 from privaudit.experiment.attacking import checked
 from privaudit.keys import derive
+from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
 from privaudit.outputs.doubts import voice_doubts
 from privaudit.outputs.entries import attack_entries, check_needs
-from privaudit.recipe.messages import show
 from privaudit.statistics.metrics import evaluate
 from privaudit.values import AttackScores, Outputs, Role, Signals
 

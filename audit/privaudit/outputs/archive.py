@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from privaudit.errors import DataError
-from privaudit.recipe.messages import plain, unknown
+from privaudit.messages import plain, unknown
 
 REQUIRED = ("logits", "labels", "members")
 ARRAYS = (*REQUIRED, "shadow_logits", "shadow_members", "audited", "x")

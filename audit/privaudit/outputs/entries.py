@@ -9,9 +9,10 @@ from privaudit.api.contract import RESERVED
 from privaudit.api.host import Plugins
 from privaudit.api.plugin import Attack
 from privaudit.errors import RecipeError
+from privaudit.messages import plain, spell
 from privaudit.outputs.arrays import Answers
 from privaudit.recipe.build import Builder
-from privaudit.recipe.messages import Mistake, plain, spell
+from privaudit.recipe.messages import Mistake
 from privaudit.training import Training
 
 _NEVER = "privaudit run with a recipe, which trains the networks itself, can"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from privaudit.api.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
+from privaudit.messages import Place, show, spell, unknown
 from privaudit.recipe.checks import PAIRS, cross_check
-from privaudit.recipe.messages import Mistake, Place, mistakes_of, parts_of, show, spell, unknown
+from privaudit.recipe.messages import Mistake, mistakes_of, parts_of
 from privaudit.recipe.model import Entry, Recipe, combined
 from privaudit.recipe.target import TargetOptions
 from privaudit.training import Training

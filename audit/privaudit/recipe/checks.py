@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from privaudit.recipe.messages import Mistake, Place
+from privaudit.messages import Place
+from privaudit.recipe.messages import Mistake
 from privaudit.recipe.model import Recipe
 
 PAIRS = "pairs"  # sparsifiers with defenses: wrong where an entry of either list is

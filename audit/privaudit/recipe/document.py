@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from privaudit.recipe.messages import Mistake, Place
+from privaudit.messages import Place
+from privaudit.recipe.messages import Mistake
 
 MAX_VALUES = 100_000  # far above any recipe, far below what a bomb of aliases unfolds to
 MAX_DEPTH = 50

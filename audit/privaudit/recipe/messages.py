@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-Place = tuple[str | int, ...]
-
-_FEW = 12  # so many valid names are listed; more would bury the message
+from privaudit.messages import Place, show, unknown
 
 
 @dataclass(frozen=True)
@@ -28,49 +25,6 @@ class Mistake:
     path: Place
     message: str
     line: int | None = None
-
-
-def spell(path: Place) -> str:
-    """A path as people write it.
-
-    >>> spell(("attacks", 1, "rounds"))
-    'attacks[1].rounds'
-    """
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
-
-
-def plain(text: str) -> str:
-    r"""The text on one line, with what is not printable spelled out.
-
-    >>> plain("two\nlines")
-    'two\\nlines'
-    """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def show(value: object) -> str:
-    """A value as the recipe would spell it, cut to a readable length."""
-    words = {None: "null", True: "true", False: "false"}
-    if value is None or isinstance(value, bool):
-        return words[value]
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def unknown(what: str, name: str, valid: Iterable[str]) -> str:
-    """An unknown name, with the nearest valid one and, if they are few, all of them.
-
-    >>> unknown("attack", "los", ["loss", "shadow_mlp"])
-    "unknown attack 'los'; did you mean 'loss'? There are: loss, shadow_mlp"
-    """
-    names = sorted(valid)
-    text = f"unknown {what} {show(name)}"
-    if near := get_close_matches(name, names, n=1):
-        text += f"; did you mean {near[0]!r}?"
-    elif names:
-        text += "."
-    return f"{text} There are: {', '.join(names)}" if 0 < len(names) <= _FEW else text
 
 
 _WORDS = {

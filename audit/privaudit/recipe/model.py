@@ -22,8 +22,8 @@ from pydantic import (
 
 from privaudit.api.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.api.split_options import SplitOptions
+from privaudit.messages import show
 from privaudit.recipe.document import dump
-from privaudit.recipe.messages import show
 from privaudit.recipe.target import TargetOptions
 from privaudit.training import SPEED, Training
 

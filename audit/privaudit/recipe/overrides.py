@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
+from privaudit.messages import Place, show, spell
 from privaudit.recipe.build import BELIEFS, LISTS, SINGLE
 from privaudit.recipe.document import UnreadableError, parse
-from privaudit.recipe.messages import Place, show, spell
 
 
 class _CannotSetError(Exception):

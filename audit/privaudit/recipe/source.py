@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privaudit.errors import RecipeError
+from privaudit.messages import Place, plain, show, spell, unknown
 from privaudit.recipe import overrides as changes
 from privaudit.recipe.build import build
 from privaudit.recipe.document import Document, UnreadableError, parse
-from privaudit.recipe.messages import Mistake, Place, plain, show, spell, unknown
+from privaudit.recipe.messages import Mistake
 from privaudit.recipe.model import Recipe
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
 
 from privaudit.api.plugin import Dataset
-from privaudit.recipe.messages import show
+from privaudit.messages import show
 
 WEIGHTS = ".safetensors"
 SCRIPTED = (".pt", ".ts", ".torchscript")

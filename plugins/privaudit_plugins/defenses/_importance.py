@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import privaudit
-from privaudit.cohort.models import keep_largest
 
 
 class Importances(NamedTuple):
@@ -74,7 +74,7 @@ def largest(cohort: privaudit.Cohort, scores: dict[str, Tensor], share: float) -
     """
     kept = _flat(cohort, cohort.masks)
     keep = torch.maximum(torch.tensor(share, dtype=torch.float64), 1 / kept.sum(1).double())
-    chosen = keep_largest(_flat(cohort, scores), kept, keep.clamp(max=1))
+    chosen = privaudit.keep_largest(_flat(cohort, scores), kept, keep.clamp(max=1))
     shapes = {name: cohort.masks[name].shape for name in candidates(cohort)}
     parts = torch.split(chosen, [shape[1:].numel() for shape in shapes.values()], 1)
     return {name: p.view(shape) for (name, shape), p in zip(shapes.items(), parts, strict=True)}
@@ -87,7 +87,7 @@ def candidates(cohort: privaudit.Cohort) -> list[str]:
 
 def _confidence(cohort: privaudit.Cohort, unseen: list[Tensor]) -> Tensor:
     """(M,) mean probability that each model gives the labels of its unseen examples."""
-    y = cohort.data.y.cpu()
+    y = cohort.labels
     return torch.stack(
         [
             logits[rows].double().softmax(-1).gather(1, y[rows, None]).mean()
@@ -100,6 +100,6 @@ def _importance(cohort: privaudit.Cohort, gradients: dict[str, Tensor]) -> dict[
     return {name: (gradients[name] * w).abs() for name, w in cohort.weights.items()}
 
 
-def _flat(cohort: privaudit.Cohort, named: dict[str, Tensor]) -> Tensor:
+def _flat(cohort: privaudit.Cohort, named: Mapping[str, Tensor]) -> Tensor:
     """(M, Q) of the candidates, one after another."""
     return torch.cat([named[name].flatten(1) for name in candidates(cohort)], 1)

@@ -10,7 +10,6 @@ from pydantic import AfterValidator, Field, SerializeAsAny
 from torch import Tensor
 
 import privaudit
-from privaudit.api.plugin import overrides
 from privaudit.keys import derive, uniform
 from privaudit_plugins.defenses._importance import correlation, importances, largest
 from privaudit_plugins.defenses.none import NoDefense
@@ -18,7 +17,7 @@ from privaudit_plugins.defenses.none import NoDefense
 
 def _one_network(defense: privaudit.Defense) -> privaudit.Defense:
     for hook, what in {"companion": "a second network", "finish": "a finish of its own"}.items():
-        if overrides(defense, hook):
+        if privaudit.overrides(defense, hook):
             raise ValueError(f"must not bring {what}, as {defense.name!r} does: name another")
     return defense
 

@@ -1,0 +1,186 @@
+"""What a sparsifier's script and a defense's `finish` work on: many models that look like one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol, Self
+
+from torch import Tensor, nn
+
+from privaudit.api.kinds.base import Plugin
+from privaudit.training import Training
+
+
+class Structure(Protocol):
+    """The architecture that the models of a cohort share; its own weights mean nothing."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, to tell a convolution from a BatchNorm."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The trained parameters, as `nn.Module.named_parameters` spells them."""
+
+
+class Cohort(ABC):
+    """M models of one architecture, each with its own seed, examples, weights and mask.
+
+    A script is written once and runs for every model at the same time: tensors by name are
+    stacked on a leading axis M. What a cohort gives away it gives read-only: a script changes
+    models by calling `set`, `prune`, `freeze` and the like, never by writing into a tensor.
+    The script must not choose what to do by what it finds in the weights, because models may be
+    cut into several cohorts.
+
+    One example of what breaks: `for w in cohort.weights.values(): w[w.abs() < 0.05] = 0` would
+    change a copy that nobody reads, so it is refused. Right is
+    `cohort.set({n: w.where(w.abs() >= 0.05, 0) for n, w in cohort.weights.items()})`.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """M."""
+
+    @abstractmethod
+    def fit(
+        self,
+        epochs: int | None = None,
+        *,
+        tune: bool = False,
+        defense: Plugin | None = None,
+        **training: object,
+    ) -> None:
+        """Train every model from where it is, with a fresh optimiser and schedule.
+
+        Each model ends at its last epoch; the state of its best validation epoch (the last
+        where there is no validation) is kept for `rewind("best")`.
+
+        Args:
+            epochs: instead of the recipe's.
+            tune: this is fine-tuning: a defense that acts in fine-tuning only is in force.
+            defense: in force instead of the recipe's; it must not bring a companion.
+            training: other options of the recipe's `training` to override.
+        """
+
+    @abstractmethod
+    def rewind(self, to: str | int = "best", where: Mapping[str, Tensor] | None = None) -> None:
+        """Put weights back to an earlier state; masks stay, unless `to` is a saved name.
+
+        Args:
+            to: "best" (of the last fit), "initial", a name given to `save`, or the number of
+                epochs of the first fit after which to take the weights.
+            where: (M, *shape) bool by name: only these weights go back.
+
+        Raises:
+            PluginError: there is no such state.
+        """
+
+    @abstractmethod
+    def save(self, name: str) -> None:
+        """Keep weights and masks under a name, to rewind to.
+
+        Raises:
+            PluginError: the name means something else to `rewind`.
+        """
+
+    @abstractmethod
+    def fork(self) -> Self:
+        """A cohort that starts here and leaves this one undisturbed."""
+
+    @abstractmethod
+    def set(self, weights: Mapping[str, Tensor]) -> None:
+        """Give weights, (M, *shape) by name, new values; pruned ones stay zero.
+
+        Raises:
+            PluginError: an unknown name or a wrong shape.
+        """
+
+    @abstractmethod
+    def prune(
+        self,
+        keep: float | Tensor,
+        scores: Mapping[str, Tensor] | None = None,
+        scope: Literal["global", "layer"] = "global",
+    ) -> None:
+        """Set the least important weights to zero, for good.
+
+        Args:
+            keep: share, 0 to 1, of what is not yet pruned that stays; (M,) for one per model.
+            scores: importance (M, *shape) by name; only the named weights are candidates. By
+                default the magnitude of all weights of two and more axes: no bias, no BatchNorm.
+            scope: compare all candidates with each other, or those of each layer.
+
+        Raises:
+            PluginError: a share outside 0 to 1, an unknown name or a wrong shape.
+        """
+
+    @abstractmethod
+    def prune_where(self, where: Mapping[str, Tensor]) -> None:
+        """Set the chosen weights, (M, *shape) bool by name, to zero, for good."""
+
+    @abstractmethod
+    def freeze(self, where: Mapping[str, Tensor]) -> None:
+        """Let the chosen weights, (M, *shape) bool by name, move no more."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> Mapping[str, Tensor]:
+        """The weights, (M, *shape) by name, to look at: writing into them is an error."""
+
+    @property
+    @abstractmethod
+    def initial_weights(self) -> Mapping[str, Tensor]:
+        """The weights before any training, (M, *shape) by name, to look at."""
+
+    @property
+    @abstractmethod
+    def masks(self) -> Mapping[str, Tensor]:
+        """What is not pruned, (M, *shape) bool by name, to look at."""
+
+    @property
+    @abstractmethod
+    def seeds(self) -> tuple[int, ...]:
+        """Each model's own seed, for `privaudit.keys`."""
+
+    @property
+    @abstractmethod
+    def training(self) -> Training:
+        """The recipe's schedule, which `fit` follows unless told otherwise."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> Tensor:
+        """(N,) int64: the labels of all examples."""
+
+    @abstractmethod
+    def rows(self, role: str) -> list[Tensor]:
+        """Each model's examples (n,) int64 of a role: "member", "validation" or "reference"."""
+
+    @abstractmethod
+    def logits(self, x: Tensor | None = None) -> Tensor:
+        """Answers (M, N, C) of all models to all examples, or to x (n, ...) in their units."""
+
+    @abstractmethod
+    def gradients(
+        self, loss: Callable[[Tensor, Tensor], Tensor], rows: str = "member"
+    ) -> dict[str, Tensor]:
+        """Gradients (M, *shape) by name of `loss(logits, y)`, a mean over examples.
+
+        Args:
+            loss: of logits (B, C) and labels (B,), differentiable, a mean over its batch.
+            rows: "member", "validation" or "reference": over which of each model's examples.
+        """
+
+    @property
+    @abstractmethod
+    def network(self) -> Structure:
+        """The architecture that the models share."""
+
+    @abstractmethod
+    def note(self, name: str, values: Tensor) -> None:
+        """Have a number of each model, (M,), reported with the level that comes next.
+
+        Raises:
+            PluginError: not one number for each model.
+        """

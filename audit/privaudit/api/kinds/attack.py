@@ -1,0 +1,45 @@
+"""Attacks: what tells members from non-members."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from privaudit.api.kinds.base import Plugin
+from privaudit.api.split_options import SplitOptions
+from privaudit.values import AttackScores, Signals
+
+
+class Attack(Plugin):
+    """Tells members from non-members.
+
+    On a CPU several targets are attacked at once, each in a process of one thread; a class that
+    such a process cannot import stays in this one.
+
+    Attributes:
+        queries: how many augmented versions of each example are asked; 1 is the example itself.
+        noise: how many noisy copies of each example are asked.
+        signals: what else is needed: "gradient_norm"; "x", the examples themselves; or
+            "augmentation", data whose augmented queries differ from the example.
+        shadows: how many shadow models it needs at least.
+    """
+
+    kind: ClassVar[str] = "attack"
+    queries: ClassVar[int] = 1
+    noise: ClassVar[int] = 0
+    signals: ClassVar[frozenset[str]] = frozenset()
+    shadows: ClassVar[int] = 0
+
+    def refusal(self, split: SplitOptions, shadows: int) -> str | None:
+        """Why a recipe's split cannot serve this attack, and which setting would; None if it can.
+
+        Asked before anything is trained; what only the data can tell, `score` has to refuse.
+
+        Args:
+            split: the recipe's.
+            shadows: how many there are for each target.
+        """
+        return None
+
+    def score(self, signals: Signals) -> AttackScores:
+        """Score every example from what the attacker has."""
+        raise NotImplementedError

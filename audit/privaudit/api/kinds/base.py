@@ -1,0 +1,24 @@
+"""What all plugins share."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Plugin(BaseModel):
+    """What all plugins share: options that are checked when they are given.
+
+    Attributes:
+        kind: dataset, model, sparsifier, defense or attack; set by the five kinds.
+        paper: where the method was published, one line; empty where it has no paper.
+        name: what recipes call it; narrowed by each plugin to one `Literal` with a default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+
+    name: str

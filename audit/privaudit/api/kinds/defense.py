@@ -1,0 +1,139 @@
+"""Defenses: what changes training, or the answers, so that a network tells less."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from privaudit.api.cohort import Cohort
+from privaudit.api.kinds.base import Plugin
+from privaudit.api.split_options import SplitOptions
+from privaudit.training import Training
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step of one model, as its loss sees it.
+
+    Attributes:
+        logits: (B, C).
+        y: (B,) int64.
+        epoch: scalar int64, from 0; a tensor, so branch with `torch.where`.
+        key: scalar int64 for `privaudit.keys`: this model's randomness in this step, the same
+            that `Defense.inputs` has had.
+        reference_logits: (B, C) on reference examples, where the defense asks for them.
+        reference_y: (B,) int64.
+        companion: the second player, called as `companion(logits, y)`, where there is one.
+    """
+
+    logits: Tensor
+    y: Tensor
+    epoch: Tensor
+    key: Tensor
+    reference_logits: Tensor | None = None
+    reference_y: Tensor | None = None
+    companion: Callable[..., Tensor] | None = None
+
+
+class Defense(Plugin):
+    """Changes training, or what an attacker gets to see, so that a network tells less.
+
+    Attributes:
+        reference: the split must hold reference examples, and `loss` sees them.
+        per_example: gradients are taken example by example and pass through
+            `example_gradient` and `batch_gradient`.
+        sampling: "shuffle": batches go through a permutation of the members; "poisson": each
+            member is in each batch by a coin of its own, as accountants of differential privacy
+            assume. Batches then differ in size, so `per_example` must be true.
+        during: "all", or "tune" for a defense that acts in fine-tuning only, so that
+            pretraining is shared with the undefended subject.
+    """
+
+    kind: ClassVar[str] = "defense"
+    reference: ClassVar[bool] = False
+    per_example: ClassVar[bool] = False
+    sampling: ClassVar[str] = "shuffle"
+    during: ClassVar[str] = "all"
+
+    def refusal(self, split: SplitOptions) -> str | None:
+        """Why a recipe's split cannot serve this defense, and which setting would; None if it can.
+
+        Asked before anything is trained.
+        """
+        if self.reference and not split.reference:
+            return (
+                "trains with reference examples: set split.reference to more than 0 "
+                f"(got {split.reference})"
+            )
+        return None
+
+    def schedule(self, training: Training) -> Training:
+        """The options of a training in which this defense is in force, changed."""
+        return training
+
+    def inputs(self, x: Tensor, key: Tensor) -> Tensor:
+        """One batch of normalised examples (B, ...), changed before the network sees them.
+
+        Args:
+            x: (B, ...).
+            key: scalar int64 for `privaudit.keys`: that of the step whose loss follows.
+        """
+        return x
+
+    def loss(self, step: Step) -> Tensor:
+        """The scalar that one model's training step minimises."""
+        return cross_entropy(step.logits, step.y)
+
+    def companion(self, classes: int) -> nn.Module:
+        """A second network trained beside each model: `forward(logits, y)`."""
+        raise NotImplementedError
+
+    def companion_loss(self, step: Step) -> Tensor:
+        """The scalar that the companion minimises by Adam, before each step of the model."""
+        raise NotImplementedError
+
+    def companion_schedule(self) -> tuple[int, float]:
+        """How many steps the companion takes for each step of the model, and its lr."""
+        return 1, 1e-3
+
+    def example_gradient(self, gradient: Tensor) -> Tensor:
+        """One example's gradient over all P trained parameters, (P,), before the sum."""
+        return gradient
+
+    def batch_gradient(self, total: Tensor, count: Tensor, key: Tensor) -> Tensor:
+        """From the sum (P,) of a batch's example gradients to the gradient of the step.
+
+        Args:
+            total: (P,) summed over the batch.
+            count: scalar: how many examples the batch has; with sampling "poisson", how many
+                it has on average, because the true number is secret.
+            key: scalar int64 for `privaudit.keys`.
+        """
+        return total / count
+
+    def finish(self, cohort: Cohort) -> None:
+        """Change the trained networks of a level; works on a fork of the sparsifier's cohort."""
+        raise NotImplementedError
+
+    def respond(self, logits: Tensor, companion: Callable[..., Tensor] | None) -> Tensor:
+        """What an attacker gets to see for one model's logits (N, C).
+
+        Args:
+            logits: (N, C).
+            companion: the model's trained second player, called as `companion(logits, y)`, where
+                there is one.
+        """
+        return logits
+
+    def epsilon(self, rate: float, steps: int) -> float | None:
+        """The ε of differential privacy that training promises; None: it promises none.
+
+        Args:
+            rate: chance of each member to be in a batch.
+            steps: of all trainings of one model in which this defense was in force.
+        """
+        return None
