@@ -10,9 +10,13 @@ number generators", fig. 15), whose output on a counter is the published generat
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from math import pi, prod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +33,29 @@ def derive(key: int, *parts: int | str) -> int:
     """
     text = "\x1f".join([str(key), *map(str, parts)])
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Draw from the global generators under a seed, and leave them as they were.
+
+    They are torch's on the CPU, and on `device` where that is a GPU, NumPy's and Python's: what a
+    network draws from, whose author knows nothing of keys.
+    """
+    cuda = [device] if device is not None and device.type == "cuda" else []
+    before = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        for one in cuda:
+            with torch.cuda.device(one):
+                torch.cuda.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(before[0])
+            random.setstate(before[1])
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:

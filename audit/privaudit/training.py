@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from math import cos, pi
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from privaudit.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    OptimizerName = str
+else:
+    OptimizerName = Literal[tuple(OPTIMIZERS)]  # the table says which there are
 
 SPEED = ("stack", "compile")  # options that change how fast it goes, not where
 
@@ -17,7 +24,7 @@ class Training(BaseModel):
 
     epochs: int = Field(30, ge=1, description="passes over each model's members")
     batch_size: int = Field(64, ge=1, description="examples in a step")
-    optimizer: Literal["sgd", "adam"] = Field("sgd", description="how the weights move")
+    optimizer: OptimizerName = Field("sgd", description="how the weights move")
     lr: float = Field(0.1, gt=0, description="learning rate at the start")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd, without Nesterov")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty, added to the gradient")
@@ -50,6 +57,15 @@ class Training(BaseModel):
         if self.milestones and self.schedule != "step":
             raise ValueError("milestones do nothing without schedule: step")
         return self
+
+    def passes(self, until: int | None = None) -> int:
+        """How many epochs there are to go through: the schedule's, unless it is cut short.
+
+        Args:
+            until: stop after so many at the latest, to look at an early state.
+        """
+        limits = (self.epochs, self.stop_after, until)
+        return min(limit for limit in limits if limit is not None)
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, from 0."""

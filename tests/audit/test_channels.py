@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, relu
 
 from privaudit.channels import Channels, compact
-from privaudit.networks.network import adapt
+from privaudit.networks.dropout import adapt
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.densenet40 import DenseNet40
 from privaudit_plugins.models.mlp import MLP

@@ -191,7 +191,7 @@ def test_padding_of_poisson_batches_counts_nothing(
                     parameter.grad = part.view_as(parameter)
                 optimizer.step()
         flat = nn.utils.parameters_to_vector(module.parameters())
-        assert (cohort.each()[m].flat[0] - flat).abs().max() < 1e-12
+        assert (cohort.states()[m].flat - flat).abs().max() < 1e-12
 
 
 def test_poisson_sampling_alone_and_together_is_the_same(make_cohort: Make) -> None:
@@ -200,7 +200,7 @@ def test_poisson_sampling_alone_and_together_is_the_same(make_cohort: Make) -> N
     for m in range(3):
         alone = make_cohort(MEMBERS, models=[m], defense=Sampled(), epochs=2)
         alone.fit()
-        assert (together.each()[m].flat - alone.each()[0].flat).abs().max() < 1e-12
+        assert (together.states()[m].flat - alone.states()[0].flat).abs().max() < 1e-12
 
 
 def test_poisson_sampling_needs_gradients_of_single_examples(make_cohort: Make) -> None:
@@ -224,7 +224,7 @@ def test_answers_pass_the_trained_companion(make_cohort: Make) -> None:
     outputs = answers(cohort, audited).logits[:, 0]
     plain = cohort.logits()
     for m in range(3):
-        second = cohort.each()[m].second[0]
+        second = cohort.states()[m].companion
         weight, bias = second[:10], second[10]
         assert (outputs[m] - plain[m] - (plain[m] @ weight + bias)[:, None]).abs().max() < 1e-12
 
@@ -247,9 +247,9 @@ def test_pruned_weights_take_no_part_in_a_clipped_norm(make_cohort: Make) -> Non
     """With every gradient clipped, what moves has the norm that the bound leaves to it alone."""
     cohort = make_cohort([16], defense=Sampled(bound=1e-3), epochs=1, momentum=0, lr=1.0)
     cohort.prune(keep=0.1)
-    before = cohort.each()[0].flat[0]
+    before = cohort.states()[0].flat
     cohort.fit()
-    moved = cohort.each()[0].flat[0] - before
+    moved = cohort.states()[0].flat - before
     rows = cohort._rows[0].member
     module = cohort.network
     total = torch.zeros_like(before)

@@ -191,15 +191,15 @@ def test_a_hook_acts_in_a_cohort_as_it_does_alone(
         alone = make_cohort(MEMBERS, models=[m], **options)
         alone.fit()
         alone.fit(epochs=1)
-        expected = alone.each()[0]
+        expected = alone.states()[0]
         for cohort in together:
-            found = cohort.each()[m]
+            found = cohort.states()[m]
             assert (found.flat - expected.flat).abs().max() < 1e-12
-            assert found.second.shape == expected.second.shape
-            if found.second.numel():
-                assert (found.second - expected.second).abs().max() < 1e-12
-            for name, buffer in expected.second_buffers.items():
-                assert (found.second_buffers[name] - buffer).abs().max() < 1e-12
+            assert found.companion.shape == expected.companion.shape
+            if found.companion.numel():
+                assert (found.companion - expected.companion).abs().max() < 1e-12
+            for name, buffer in expected.companion_buffers.items():
+                assert (found.companion_buffers[name] - buffer).abs().max() < 1e-12
 
 
 def test_a_ridge_penalty_is_weight_decay(make_cohort: Make) -> None:
@@ -254,12 +254,12 @@ def test_the_second_player_is_that_of_a_plain_loop(
 ) -> None:
     defense = MinMax(weight=0.5)
     cohort = make_cohort(MEMBERS, defense=defense, epochs=3, reference=20)
-    starts = cohort.each()
+    starts = cohort.states()
     cohort.fit()
     for m in range(3):
         module, x = plain(cohort, m, perceptron(), digits)
         second = Inference(10).double()
-        nn.utils.vector_to_parameters(starts[m].second[0], second.parameters())
+        nn.utils.vector_to_parameters(starts[m].companion, second.parameters())
         optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
         adam = torch.optim.Adam(second.parameters(), lr=1e-3)
         outside = [torch.stack(order) for order in batches(cohort, m, "reference")]
@@ -281,13 +281,13 @@ def test_the_second_player_is_that_of_a_plain_loop(
                 for name, buffer in second.named_buffers():  # the model's step leaves them alone
                     buffer.copy_(statistics[name])
                 optimizer.step()
-        found = cohort.each()[m]
+        found = cohort.states()[m]
         flat = nn.utils.parameters_to_vector(module.parameters())
         second_flat = nn.utils.parameters_to_vector(second.parameters())
-        assert (found.flat[0] - flat).abs().max() < 1e-12
-        assert (found.second[0] - second_flat).abs().max() < 1e-12
+        assert (found.flat - flat).abs().max() < 1e-12
+        assert (found.companion - second_flat).abs().max() < 1e-12
         for name, buffer in second.named_buffers():
-            assert (found.second_buffers[name][0] - buffer).abs().max() < 1e-12
+            assert (found.companion_buffers[name] - buffer).abs().max() < 1e-12
 
 
 def test_a_defense_without_reference_examples_says_so(make_cohort: Make) -> None:
@@ -322,14 +322,14 @@ def test_clipped_gradients_are_those_of_a_loop_over_examples(
                 parameter.grad = part.view_as(parameter)
             optimizer.step()
         flat = nn.utils.parameters_to_vector(module.parameters())
-        assert (cohort.each()[m].flat[0] - flat).abs().max() < 1e-12
+        assert (cohort.states()[m].flat - flat).abs().max() < 1e-12
 
 
 def test_noise_comes_from_each_model_s_own_key(make_cohort: Make) -> None:
     def moved(noise: float) -> Tensor:
         cohort = make_cohort([16] * 3, defense=Private(noise=noise), epochs=1, lr=0.1, momentum=0)
         cohort.fit()
-        return torch.cat([one.flat for one in cohort.each()])
+        return torch.stack([one.flat for one in cohort.states()])
 
     noise = (moved(2.0) - moved(0.0)) / (-0.1 * 2.0 / 16)  # one step: what was drawn
     assert torch.equal(moved(2.0), moved(2.0))

@@ -54,15 +54,15 @@ class Script(Sparsifier):
 
 def run_script(cohort: Cohort) -> list[State]:
     """Weights, buffers and all of each model at each level."""
-    return [one for _ in Script().sparsify(cohort) for one in cohort.each()]
+    return [one for _ in Script().sparsify(cohort) for one in cohort.states()]
 
 
 def assert_same(one: State, other: State, tolerance: float = 1e-12) -> None:
     assert (one.flat - other.flat).abs().max() <= tolerance
     for name, buffer in one.buffers.items():
         assert (buffer - other.buffers[name]).abs().max() <= tolerance, name
-    if one.second.numel():
-        assert (one.second - other.second).abs().max() <= tolerance
+    if one.companion.numel():
+        assert (one.companion - other.companion).abs().max() <= tolerance
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -127,7 +127,9 @@ def test_patience_stops_some_models_of_the_cohort_before_others(
     long = make_cohort(MEMBERS, **case | {"patience": None})
     cohort.fit()
     long.fit()
-    same = [torch.equal(a.flat, b.flat) for a, b in zip(cohort.each(), long.each(), strict=True)]
+    same = [
+        torch.equal(a.flat, b.flat) for a, b in zip(cohort.states(), long.states(), strict=True)
+    ]
     assert 0 < sum(same) < len(MEMBERS)
 
 
@@ -202,7 +204,7 @@ def test_training_is_that_of_a_plain_torch_loop(
     model: Model = request.getfixturevalue(kind)()
     cohort = make_cohort([20, 48, 33], model=model, epochs=5, stack=stack, **options)
     cohort.fit()
-    ended, last = cohort.each(), cohort.weights
+    ended, last = cohort.states(), cohort.weights
     cohort.rewind("best")
     best = cohort.weights
     for m in range(3):
@@ -312,10 +314,10 @@ def test_logits_are_those_of_the_network_as_it_answers(
     cohort = make_cohort([30, 20], model=model)
     cohort.fit()
     logits, some = cohort.logits(), cohort.logits(digits.x[5:9])
-    for m, state in enumerate(cohort.each()):
+    for m, state in enumerate(cohort.states()):
         module = model.build(digits.shape, 10).double().eval()
         held = {n: w[m] for n, w in cohort.weights.items()}
-        held |= {n: b[0] for n, b in state.buffers.items() if not n.endswith("key")}
+        held |= {n: b for n, b in state.buffers.items() if not n.endswith("key")}
         module.load_state_dict(held)
         with torch.no_grad():
             expected = module((digits.x.double() - 8) / 8)
@@ -392,12 +394,12 @@ def test_dropout_drops_its_share_and_keeps_the_mean(make_cohort: Make) -> None:
     model = layered(lambda: nn.Dropout(0.3))
     cohort = make_cohort(model=model)
     network = cohort.network
-    one = cohort.each()[0]
-    buffers = {n: b[0] for n, b in one.buffers.items()}
+    one = cohort.states()[0]
+    buffers = one.buffers
     x = torch.ones(2000, 1, 8, 8, dtype=torch.float64)
-    plain, _ = network.forward(one.flat[0], buffers, x)
-    dropped, _ = network.forward(one.flat[0], buffers, x, key=torch.tensor(9))
-    other, _ = network.forward(one.flat[0], buffers, x, key=torch.tensor(10))
+    plain, _ = network.forward(one.flat, buffers, x)
+    dropped, _ = network.forward(one.flat, buffers, x, key=torch.tensor(9))
+    other, _ = network.forward(one.flat, buffers, x, key=torch.tensor(10))
     kept = dropped != 0
     assert float(kept.double().mean()) == pytest.approx(0.7, abs=0.02)
     assert torch.allclose(dropped[kept], plain[kept] / 0.7)

@@ -19,12 +19,14 @@ from privaudit import (
     Weights,
 )
 from privaudit.cohort import Cohort, fits
+from privaudit.optimizers import SGD
 from privaudit.store.units import Unit
-from privaudit.train import gradients
 from privaudit.train.fit import Fit, train_units
 from privaudit.train.optimizer import Optimizer
-from privaudit.train.ways.chain_step import batched_layers
-from privaudit.train.ways.layers import Pass, pool
+from privaudit.train.ways import choose
+from privaudit.train.ways.chain_step import chain_of
+from privaudit.train.ways.layers import pool
+from privaudit.train.ways.passing import Pass
 from privaudit_plugins.defenses.mixup import Mixup
 from privaudit_plugins.defenses.relaxloss import RelaxLoss
 from privaudit_plugins.models.cnn import CNN
@@ -142,13 +144,13 @@ def test_batched_products_give_the_weights_of_vmap(
     cohorts = []
     for batched in (True, False):
         if not batched:
-            monkeypatch.setattr(gradients, "batched_gradients", lambda *given: None)
+            monkeypatch.setattr(choose, "chain_of", lambda *given: None)
         cohort = make_cohort(MEMBERS, **{"epochs": 3, "stack": stack, "lr": 0.05} | options)
         assert _is_batched(cohort)
         cohort.prune(keep=0.7)
         cohort.fit()
         cohorts.append(cohort)
-    for one, other in zip(cohorts[0].each(), cohorts[1].each(), strict=True):
+    for one, other in zip(cohorts[0].states(), cohorts[1].states(), strict=True):
         assert (one.flat - other.flat).abs().max() < 1e-11
         for name, buffer in one.buffers.items():
             assert (buffer - other.buffers[name]).abs().max() < 1e-11, name
@@ -175,9 +177,9 @@ def test_pooling_gives_the_gradient_of_pytorch_s_where_pixels_are_equal() -> Non
     own = x.clone().requires_grad_()
     expected = nn.MaxPool2d(2)(own)
     (gradient,) = torch.autograd.grad((expected * weight).sum(), own)
-    way = Pass({}, {}, torch.zeros(2, dtype=torch.int64), Optimizer({}, "sgd"))
+    way = Pass({}, {}, torch.zeros(2, dtype=torch.int64), Optimizer({}, SGD()))
     way.back.append(lambda gradient: gradient)  # as if a layer with weights came before
-    assert torch.equal(pool(way, x), expected)
+    assert torch.equal(pool(way, "", nn.MaxPool2d(2), x), expected)
     found = way.back[-1](weight)
     assert found is not None
     assert torch.equal(found, gradient)
@@ -185,7 +187,7 @@ def test_pooling_gives_the_gradient_of_pytorch_s_where_pixels_are_equal() -> Non
 
 def _is_batched(cohort: Cohort) -> bool:
     fit = cohort._fit(False, None, {})
-    return batched_layers(fit.objective, cohort._data, fit.options) is not None
+    return chain_of(fit.objective, cohort._data, fit.options) is not None
 
 
 def test_a_stack_too_large_for_the_memory_is_halved(
@@ -202,7 +204,7 @@ def test_a_stack_too_large_for_the_memory_is_halved(
     monkeypatch.setattr(fits, "train_units", short_of_memory)
     halved = make_cohort(MEMBERS, epochs=2)
     halved.fit()
-    for one, other in zip(whole.each(), halved.each(), strict=True):
+    for one, other in zip(whole.states(), halved.states(), strict=True):
         assert (one.flat - other.flat).abs().max() < 1e-12
     assert "3 models are too many" in caplog.messages[0]
 
@@ -238,7 +240,7 @@ def test_a_compiled_step_gives_the_same_weights(
         for compiled in (False, True):
             cohort = make_cohort(MEMBERS, compile=compiled, **options)
             cohort.fit()
-            found.append(cohort.each())
+            found.append(cohort.states())
         for one, other in zip(*found, strict=True):
             assert (one.flat - other.flat).abs().max() < 1e-11
 

@@ -16,7 +16,8 @@ from privaudit import (
     Model,
 )
 from privaudit.cohort import Cohort
-from privaudit.experiment.cost import filled, multiply_adds, seconds_per_example
+from privaudit.experiment.cost import filled, seconds_per_example
+from privaudit.networks.multiply_adds import multiply_adds
 from privaudit.recipe import load_recipe
 from privaudit_plugins.models.resnet20 import ResNet20
 from privaudit_plugins.models.vit_tiny import ViTTiny
@@ -176,7 +177,7 @@ def test_a_network_trained_elsewhere_costs_what_its_weights_cost(tmp_path: Path)
 def test_counting_starts_no_compiler() -> None:
     script = (
         "import sys, torch\n"
-        "from privaudit.experiment.cost import multiply_adds\n"
+        "from privaudit.networks.multiply_adds import multiply_adds\n"
         "assert multiply_adds(torch.nn.Linear(3, 2).eval(), torch.ones(1, 3)) == 6\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )

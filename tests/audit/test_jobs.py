@@ -87,10 +87,10 @@ def test_processes_train_as_this_one_does(
         cohort.rewind("best")
         cohort.fit(epochs=1)
     assert there.records[0].stack == 2  # three models for two processes
-    for ours, theirs in zip(here.each(), there.each(), strict=True):
+    for ours, theirs in zip(here.states(), there.states(), strict=True):
         assert (ours.flat - theirs.flat).abs().max() < 1e-11
         assert all((b - theirs.buffers[n]).abs().max() < 1e-11 for n, b in ours.buffers.items())
-        assert torch.allclose(ours.second, theirs.second, atol=1e-11)
+        assert torch.allclose(ours.companion, theirs.companion, atol=1e-11)
 
 
 def test_processes_stop_where_accuracies_match(make_cohort: Make, workers: Workers) -> None:

@@ -120,7 +120,7 @@ def test_a_script_run_again_trains_nothing_and_ends_where_it_did(
     first, second = run(), run()
     assert trained(first) == [3, 3, 3]
     assert trained(second) == [0, 0, 0]
-    for one, other in zip(first.each(), second.each(), strict=True):
+    for one, other in zip(first.states(), second.states(), strict=True):
         assert torch.equal(one.flat, other.flat)
     first.rewind("best")
     second.rewind("best")
@@ -132,7 +132,7 @@ def test_buffers_and_companions_come_back_from_the_journal(
 ) -> None:
     first, second = (run(model=convolutional(dropout=0.2)) for _ in range(2))
     assert trained(second) == [0, 0, 0]
-    for one, other in zip(first.each(), second.each(), strict=True):
+    for one, other in zip(first.states(), second.states(), strict=True):
         assert one.buffers.keys() == other.buffers.keys()
         assert all(torch.equal(b, other.buffers[n]) for n, b in one.buffers.items())
 
@@ -161,7 +161,7 @@ def test_models_found_train_beside_those_that_are_missing(
         path.unlink()
     again = run(Dense())
     assert trained(again) == [3 - found]
-    for one, other in zip(whole.each(), again.each(), strict=True):
+    for one, other in zip(whole.states(), again.states(), strict=True):
         assert (one.flat - other.flat).abs().max() < 1e-12
 
 
@@ -224,7 +224,7 @@ def test_a_damaged_unit_is_set_aside_named_and_redone(
     assert "damaged" in caplog.text
     assert path.with_suffix(".damaged").read_bytes() == content
     assert trained(run(Dense())) == [0]
-    for one, other in zip(whole.each(), again.each(), strict=True):
+    for one, other in zip(whole.states(), again.states(), strict=True):
         assert (one.flat - other.flat).abs().max() < 1e-12
 
 

@@ -90,7 +90,7 @@ def test_sparse_examples_give_the_weights_of_dense_ones(
         cohort.prune(keep=0.7)
         cohort.fit()
         cohorts.append(cohort)
-    for one, other in zip(cohorts[0].each(), cohorts[1].each(), strict=True):
+    for one, other in zip(cohorts[0].states(), cohorts[1].states(), strict=True):
         assert (one.flat - other.flat).abs().max() < 1e-11
         assert (one.flat == 0).equal(other.flat == 0)
     for cohort in cohorts:
@@ -110,7 +110,7 @@ def test_models_stopped_at_an_accuracy_are_the_same(
             monkeypatch.setattr(DeviceDataset, "sparse", None)
         cohort = make_cohort(MEMBERS, examples=table, epochs=5, model=MLP(hidden=(16,)))
         (control,) = cohort.match(rows, torch.full((3, 1), 0.5, dtype=torch.float64))
-        states.append(control.each())
+        states.append(control.states())
     for one, other in zip(*states, strict=True):
         assert (one.flat - other.flat).abs().max() < 1e-11
 

@@ -185,7 +185,7 @@ def test_three_together_are_three_alone(
         alone.fit()
         alone.rewind("best")
         one = finished(alone, defense)
-        assert (one.each()[0].flat - together.each()[m].flat).abs().max() < 1e-10
+        assert (one.states()[0].flat - together.states()[m].flat).abs().max() < 1e-10
         assert one.take_notes().keys() == {"importance correlation"}
 
 

@@ -91,7 +91,7 @@ def test_a_cohort_without_noise_follows_a_loop_over_examples(
                 parameter.grad = summed / (members / len(rows))
             optimizer.step()
         flat = nn.utils.parameters_to_vector(module.parameters())
-        assert (cohort.each()[m].flat[0] - flat).abs().max() < 1e-12
+        assert (cohort.states()[m].flat - flat).abs().max() < 1e-12
 
 
 def test_the_noise_of_a_step_is_each_model_s_own(make_cohort: Make) -> None:
@@ -99,7 +99,7 @@ def test_the_noise_of_a_step_is_each_model_s_own(make_cohort: Make) -> None:
         defense = DPSGD(noise_multiplier=noise, clip=0.5)
         cohort = make_cohort([16] * 3, defense=defense, epochs=1, momentum=0)
         cohort.fit()
-        return torch.cat([one.flat for one in cohort.each()])
+        return torch.stack([one.flat for one in cohort.states()])
 
     noise = (moved(2) - moved(0)) / (0.1 * 2 * 0.5 / 16)  # a step of lr 0.1 with all 16 members
     assert ((noise.var(1) - 1).abs() < 5 * (2 / noise.shape[1]) ** 0.5).all()
@@ -112,7 +112,7 @@ def test_noisy_training_alone_and_together_is_the_same(make_cohort: Make) -> Non
     for m in range(3):
         alone = make_cohort(MEMBERS, models=[m], defense=DPSGD())
         alone.fit()
-        assert (together.each()[m].flat - alone.each()[0].flat).abs().max() < 1e-12
+        assert (together.states()[m].flat - alone.states()[0].flat).abs().max() < 1e-12
 
 
 def test_batchnorm_is_refused_and_the_way_out_works(make_cohort: Make) -> None:

@@ -105,14 +105,14 @@ def test_the_attacker_moves_first_and_each_player_moves_its_own_weights(
 ) -> None:
     defense = MinMax(weight=2.0, steps=3, lr=0.01, width=0.02)
     cohort = make_cohort([16, 16], defense=defense, reference=16, epochs=1, lr=0.5, momentum=0.0)
-    starts, rows = cohort.each(), cohort._rows
+    starts, rows = cohort.states(), cohort._rows
     cohort.fit()
     x = (digits.x.double() - digits.mean) / digits.std
-    for start, end, own, seed in zip(starts, cohort.each(), rows, cohort.seeds, strict=True):
+    for start, end, own, seed in zip(starts, cohort.states(), rows, cohort.seeds, strict=True):
         module = perceptron().build((1, 8, 8), 10).double()
         second = InferenceNetwork(10, 0.02).double()
-        nn.utils.vector_to_parameters(start.flat[0].clone(), module.parameters())
-        nn.utils.vector_to_parameters(start.second[0].clone(), second.parameters())
+        nn.utils.vector_to_parameters(start.flat.clone(), module.parameters())
+        nn.utils.vector_to_parameters(start.companion.clone(), second.parameters())
         fit = derive(seed, "fit", 0)
         member = epoch_order(own.member, derive(fit, "member"), 0, 16)[0]
         other = epoch_order(own.reference, derive(fit, "reference"), 0, 16)[0]
@@ -124,9 +124,9 @@ def test_the_attacker_moves_first_and_each_player_moves_its_own_weights(
         gradients = torch.autograd.grad(loss, list(module.parameters()))
         step = torch.cat([g.flatten() for g in gradients])
         trained = nn.utils.parameters_to_vector(second.parameters())
-        assert (end.second[0] - trained).abs().max() < 1e-9
-        assert (end.flat[0] - (start.flat[0] - 0.5 * step)).abs().max() < 1e-9
-        assert (end.second[0] - start.second[0]).abs().max() > 1e-3
+        assert (end.companion - trained).abs().max() < 1e-9
+        assert (end.flat - (start.flat - 0.5 * step)).abs().max() < 1e-9
+        assert (end.companion - start.companion).abs().max() > 1e-3
 
 
 def test_min_max_without_reference_examples_is_refused(make_cohort: Make) -> None:

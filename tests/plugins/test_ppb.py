@@ -78,7 +78,7 @@ def test_only_fine_tuning_is_defended(make_cohort: Callable[..., Cohort]) -> Non
     def weights(defended: bool, tune: bool) -> torch.Tensor:
         cohort = make_cohort(defense=Ppb() if defended else None, epochs=1)
         cohort.fit(tune=tune)
-        return torch.cat([one.flat for one in cohort.each()])
+        return torch.stack([one.flat for one in cohort.states()])
 
     assert torch.equal(weights(True, False), weights(False, False))
     assert not torch.equal(weights(True, True), weights(False, True))

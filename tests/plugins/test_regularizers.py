@@ -88,7 +88,7 @@ def test_a_model_is_defended_in_company_as_it_is_alone(
     def trained(models: list[int]) -> Tensor:
         cohort = make_cohort(members, models=models, defense=defense)
         cohort.fit(tune=True)
-        return torch.cat([one.flat for one in cohort.each()])
+        return torch.stack([one.flat for one in cohort.states()])
 
     alone = torch.cat([trained([m]) for m in range(3)])
     assert (trained([0, 1, 2]) - alone).abs().max() < 1e-10
@@ -189,7 +189,7 @@ def test_early_stopping_is_the_first_part_of_the_whole_training(
     whole = make_cohort(epochs=4, schedule="cosine")
     whole.fit()
     whole.rewind(2)
-    for stopped, early in zip(cohort.each(), whole.each(), strict=True):
+    for stopped, early in zip(cohort.states(), whole.states(), strict=True):
         assert torch.equal(stopped.flat, early.flat)
 
 

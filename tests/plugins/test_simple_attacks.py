@@ -334,7 +334,7 @@ def test_gradient_norm_of_trained_networks_is_that_of_a_plain_autograd_loop(
 
     network = build(TinyModel(convolutional=convolutional), examples.shape, 0)
     weights = {name: weight[0] for name, weight in cohort.weights.items()}
-    buffers = {name: buffer[0] for name, buffer in cohort.each()[0].buffers.items()}
+    buffers = cohort.states()[0].buffers
     network.load_state_dict(weights | buffers)
     network.eval()
     x = (examples.x.float() - examples.mean) / examples.std

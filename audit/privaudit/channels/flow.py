@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from privaudit.networks.network import KeyedDropout
+from privaudit.networks.dropout import KeyedDropout
 
 Sources = frozenset[int]  # units
 

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from privaudit.networks.network import KeyedDropout
+from privaudit.networks.dropout import KeyedDropout
 
 _IN_PLACE: dict[str, Callable[..., Any]] = {
     f"__i{name}__": getattr(operator, f"i{name}")

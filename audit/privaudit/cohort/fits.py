@@ -10,30 +10,27 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from privaudit.api.plugin import Defense, Model, Sparsifier, overrides
+from privaudit.api.boundary import guests
+from privaudit.api.plugin import Model
+from privaudit.cohort.unit_keys import unit_keys
 from privaudit.errors import PrivauditError
 from privaudit.events import EpochDone, Event, FitDone, FitStarted
 from privaudit.jobs.local import Workers
 from privaudit.networks.network import Network
+from privaudit.networks.probe import check_answers
 from privaudit.networks.state import State, Trained
 from privaudit.store.journal import Journal, digest
 from privaudit.store.units import Unit, last_epochs, pack, pack_weights, unpack, unpack_weights
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.device_rules import models_at_once, step_work
 from privaudit.train.fit import Fit, Match, train_units, train_units_remotely
-from privaudit.train.objective import Objective
-from privaudit.training import SPEED
+from privaudit.train.ways.choose import choose_way
 
 logger = logging.getLogger(__name__)
 
 _CALIBRATION_STEPS = (1, 3)  # the first warms up
-_TRAINS = (
-    "loss", "inputs", "companion", "companion_loss", "companion_schedule",
-    "example_gradient", "batch_gradient",
-)  # fmt: skip
 # Below these a fit is over sooner than its parts are sent out; multiply-adds, and steps.
 _WORTH, _MANY_STEPS = 2**35, 2000
-_SHAPES = ("penalty", "project")
 
 
 @dataclass(frozen=True)
@@ -84,10 +81,13 @@ class Fits:
         workers: Workers | None = None,
     ) -> None:
         self.network, self.data, self.journal = network, data, journal
+        self.model = model
         self.plan = plan
         self.workers = workers
         self.records: list[FitRecord] = []
         self._waiting: Fit | None = None  # a fit that a plan found work in
+        self._checked = False
+        self._ways: dict[tuple[object, ...], str] = {}
         self._tell = on_event or (lambda event: None)
         examples = data.examples
         self.source = digest(
@@ -102,7 +102,7 @@ class Fits:
             nothing = torch.zeros(1, 0, 3, dtype=torch.float64)
             return pack(Trained(here, here, nothing, torch.zeros(1, dtype=torch.int64)), 0)
 
-        return unpack(self._collect(fit, None, self._keys(fit), stay))
+        return unpack(self._collect(fit, None, unit_keys(self.source, fit), stay))
 
     def matched(self, fit: Fit, rows: list[Tensor], wanted: Tensor) -> list[State]:
         """The state of all M models at the epochs where they come nearest to accuracies.
@@ -116,7 +116,10 @@ class Fits:
             L states.
         """
         levels = range(wanted.shape[1])
-        keys = [digest(key, "matched", rows[m], wanted[m]) for m, key in enumerate(self._keys(fit))]
+        keys = [
+            digest(key, "matched", rows[m], wanted[m])
+            for m, key in enumerate(unit_keys(self.source, fit))
+        ]
 
         def stay(model: int) -> Unit:
             return {n: t for j in levels for n, t in pack_weights(str(j), fit.start, model).items()}
@@ -128,8 +131,11 @@ class Fits:
         self, fit: Fit, match: Match | None, keys: list[str], stay: Callable[[int], Unit]
     ) -> list[Unit]:
         """Every model's unit: from the journal, or made, as many at once as the rule says."""
+        self._check(fit)
         units = {m: unit for m, key in enumerate(keys) if (unit := self.journal.find(key))}
         missing = [m for m in range(len(keys)) if m not in units]
+        if missing:
+            fit = replace(fit, way=self._way(fit))
         helpers = self._helpers(fit, match, missing)
         at_once = self._at_once(fit, len(missing), helpers)
         self._record(fit, missing, at_once)
@@ -157,9 +163,9 @@ class Fits:
             for group, (part, own) in zip(groups, parts, strict=True):
                 yield group, self._made_here(part, own)
             return
-        told, where = self._teller(parts[0][0]), helpers.share(self.data.examples)
+        on_epoch, where = self._teller(parts[0][0]), helpers.share(self.data.examples)
         calls = [(train_units_remotely, (where, self.data.dtype, *part)) for part in parts]
-        for number, units in helpers.run(calls, lambda e: told(e[0], torch.tensor(e[1]))):
+        for number, units in helpers.run(calls, lambda e: on_epoch(e[0], torch.tensor(e[1]))):
             yield groups[number], units
 
     def _made_here(self, fit: Fit, match: Match | None) -> list[Unit]:
@@ -184,21 +190,53 @@ class Fits:
         parts = [(fit[half], None if match is None else match[half]) for half in halves]
         return [unit for part in parts for unit in self._made_here(*part)]
 
+    def _check(self, fit: Fit) -> None:
+        """See once, before anything is trained, that the network answers as it must."""
+        if self._checked:
+            return
+        self._checked = True
+        with guests(self.model, fit.objective.sparsifier):
+            check_answers(
+                self.network,
+                fit.start.one(0),
+                self.data.plain,
+                self.model.name,
+                len(self.data.examples.classes),
+                fit.options.batch_size,
+            )
+
+    def _way(self, fit: Fit) -> str:
+        """How the models' steps are taken, tried once for each set of hooks in force."""
+        objective = fit.objective
+        key = (objective.defense, objective.tuning, fit.options.augment, fit.options.compile)
+        if key not in self._ways:
+            with guests(self.model, objective.sparsifier, objective.defense):
+                choice = choose_way(objective, self.data, fit.start, fit.rows, fit.options)
+            self._ways[key] = choice.way
+            if choice.reason:
+                logger.warning(
+                    "model %r is trained the %s way, which is slower: %s",
+                    self.model.name,
+                    choice.way,
+                    choice.reason,
+                )
+        return self._ways[key]
+
     def _helpers(self, fit: Fit, match: Match | None, missing: list[int]) -> Workers | None:
         """The processes to train in, where they are quicker than this one."""
         if self.plan or not self.workers or len(missing) < 2:
             return None
-        each = fit.steps
-        steps = [each[m] for m in missing]
+        steps_of_all = fit.steps
+        steps = [steps_of_all[m] for m in missing]
         first = torch.tensor(missing[:1])
-        worth = sum(steps) * step_work(self.network, self.data, fit.objective, fit.options)
+        worth = sum(steps) * step_work(fit.objective, self.data, fit.options)
         if worth < _WORTH and sum(steps) < _MANY_STEPS:
             return None
         part = fit[first], None if match is None else match[first]
         return self.workers if self.workers.accept(part) else None
 
     def _at_once(self, fit: Fit, models: int, helpers: Workers | None) -> int:
-        most = models_at_once(self.network, self.data, fit.objective, fit.options)
+        most = models_at_once(fit.objective, self.data, fit.options, fit.way)
         if helpers:
             most = min(most, -(-models // len(helpers)))
         return fit.options.stack or most
@@ -248,41 +286,9 @@ class Fits:
         self._tell(FitStarted(record.models, record.found, record.epochs))
 
     def _teller(self, part: Fit) -> Callable[[int, Tensor], None]:
-        def told(epoch: int, history: Tensor) -> None:
+        def on_epoch(epoch: int, history: Tensor) -> None:
             loss, accuracy, validation = history.nanmean(0).tolist()
             done = EpochDone(len(history), epoch + 1, part.epochs, loss, accuracy, validation)
             self._tell(done)
 
-        return told
-
-    def _keys(self, fit: Fit) -> list[str]:
-        options = fit.options.model_dump(mode="json", exclude=set(SPEED))
-        common = digest(self.source, options, fit.until, fit.number, *_hooks(fit.objective))
-        start = fit.start
-        return [
-            digest(
-                common,
-                fit.seeds[m],
-                start.flat[m],
-                {n: b[m] for n, b in start.buffers.items()},
-                start.second[m],
-                {n: b[m] for n, b in start.second_buffers.items()},
-                None if fit.trainable is None else fit.trainable[m],
-                rows.member,
-                rows.validation,
-                rows.reference if fit.objective.defense.reference else None,
-            )
-            for m, rows in enumerate(fit.rows)
-        ]
-
-
-def _hooks(objective: Objective) -> list[Sparsifier | Defense | str]:
-    """The plugins that have a say in this fit; others must not change its key."""
-    hooks: list[Sparsifier | Defense | str] = ["sparsifier", "defense"]
-    if objective.defense.per_example or any(overrides(objective.defense, name) for name in _TRAINS):
-        hooks.append(objective.defense)
-    if overrides(objective.sparsifier, "prepare") or (
-        objective.shapes and any(overrides(objective.sparsifier, name) for name in _SHAPES)
-    ):
-        hooks.insert(1, objective.sparsifier)
-    return hooks
+        return on_epoch

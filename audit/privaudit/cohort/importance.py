@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
 from privaudit.api.plugin import Plugin
 from privaudit.cohort.fits import Fits
+from privaudit.keys import derive, seeded
 from privaudit.networks.state import State
 from privaudit.store.journal import digest
+from privaudit.train.objective import derivatives
 
 _ROWS = 500  # examples differentiated at once
 
@@ -20,7 +21,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def mean_gradients(
-    units: Fits, weights: State, loss: Loss, rows: list[Tensor], owner: tuple[Plugin, ...]
+    fits: Fits, weights: State, loss: Loss, rows: list[Tensor], owner: tuple[Plugin, ...]
 ) -> Tensor:
     """Gradients (M, P) of the mean loss over each model's rows, dropout off.
 
@@ -28,38 +29,38 @@ def mean_gradients(
     not repeat gradients to the bit, and masks made from them must not change on resuming.
     Zeros in a plan that lacks a training.
     """
-    if units.waits:
+    if fits.waits:
         return torch.zeros_like(weights.flat)
-    common = _identity(units, loss, owner)
+    common = _identity(fits, loss, owner)
     result = []
     for m, chosen in enumerate(rows):
         own = weights[torch.tensor([m])]
         key = common and digest(common, own.flat, own.buffers, chosen)
-        unit = units.journal.find(key) if key else None
+        unit = fits.journal.find(key) if key else None
         if unit is None:
-            unit = {"gradient": _gradient(units, own, loss, chosen)}
+            unit = {"gradient": _gradient(fits, own, loss, chosen)}
             if key:
-                units.journal.keep({key: unit})
+                fits.journal.keep({key: unit})
         result.append(unit["gradient"])
     return torch.stack(result)
 
 
-def _gradient(units: Fits, own: State, loss: Loss, rows: Tensor) -> Tensor:
-    device = units.network.device
-    own = own.to(device)
-    buffers = {n: b[0] for n, b in own.buffers.items()}
-    total = torch.zeros_like(own.flat[0])
-    for part in torch.split(rows.to(device), _ROWS):
-        x, y = units.data.plain(part), units.data.y[part]
-
-        def objective(flat: Tensor, x: Tensor = x, y: Tensor = y) -> Tensor:
-            return loss(units.network.forward(flat, buffers, x)[0], y)
-
-        total += grad(objective)(own.flat[0]) * (len(part) / len(rows))
+def _gradient(fits: Fits, own: State, loss: Loss, rows: Tensor) -> Tensor:
+    """(P,) gradient of one model's mean loss."""
+    network = fits.network.one_at_a_time()
+    state = own.to(network.device).one(0)
+    total = torch.zeros_like(state.flat)
+    leaves = network.leaves(state.flat)
+    for part in torch.split(rows.to(network.device), _ROWS):
+        with seeded(derive(0, "gradient"), network.device):
+            logits, _ = network.forward(leaves, state.buffers, fits.data.plain(part))
+            value = loss(logits, fits.data.y[part])
+        named = derivatives(value, leaves)
+        total += network.flatten(named, torch.zeros_like(total)) * (len(part) / len(rows))
     return total.cpu()
 
 
-def _identity(units: Fits, loss: Loss, owner: tuple[Plugin, ...]) -> str | None:
+def _identity(fits: Fits, loss: Loss, owner: tuple[Plugin, ...]) -> str | None:
     """A key for the loss: its code and what it closes over; None where that has no content."""
     try:
         held = inspect.getclosurevars(loss).nonlocals
@@ -67,6 +68,6 @@ def _identity(units: Fits, loss: Loss, owner: tuple[Plugin, ...]) -> str | None:
         place = [list(p) for p in loss.__code__.co_positions()]
         given = list(loss.__defaults__ or ()), loss.__kwdefaults__ or {}
         code = inspect.getsource(loss)
-        return digest("gradients", units.source, code, place, *given, {**held}, *owner)
+        return digest("gradients", fits.source, code, place, *given, {**held}, *owner)
     except (AttributeError, TypeError, OSError):
         return None

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from privaudit.cohort.watched import Watched
 from privaudit.errors import PluginError
 from privaudit.networks.network import Network
 from privaudit.networks.state import State
@@ -41,6 +42,7 @@ class StackedModels:
         self._initial = weights
         self._state = Snapshot(weights, everything, ~everything)
         self._notes: dict[str, Tensor] = {}
+        self._watched = Watched()
 
     def __len__(self) -> int:
         """M."""
@@ -67,10 +69,11 @@ class StackedModels:
         if not bool(((share >= 0) & (share <= 1)).all()):
             raise PluginError(f"prune(keep=...) takes a share from 0 to 1, got {keep}")
         if scores is None:
-            scores = {n: w.abs() for n, w in self.weights.items() if w.ndim > 2}
+            views = self._network.views(self._state.weights.flat)
+            scores = {n: w.abs() for n, w in views.items() if w.ndim > 2}
         named = scores
         self._check(named)
-        masks = self.masks
+        masks = self._network.views(self._state.kept)
         groups = [list(named)] if scope == "global" and named else [[n] for n in named]
         changed: dict[str, Tensor] = {}
         for group in groups:
@@ -131,7 +134,7 @@ class StackedModels:
     @property
     def weights(self) -> dict[str, Tensor]:
         """A copy of the weights, (M, *shape) by name."""
-        return self._network.views(self._state.weights.flat.clone())
+        return self._network.views(self._watched.give("weights", self._state.weights.flat))
 
     @property
     def buffers(self) -> dict[str, Tensor]:
@@ -142,12 +145,12 @@ class StackedModels:
     @property
     def initial_weights(self) -> dict[str, Tensor]:
         """A copy of the weights before any training, (M, *shape) by name."""
-        return self._network.views(self._initial.flat.clone())
+        return self._network.views(self._watched.give("initial_weights", self._initial.flat))
 
     @property
     def masks(self) -> dict[str, Tensor]:
         """What is not pruned, (M, *shape) bool by name."""
-        return self._network.views(self._state.kept.clone())
+        return self._network.views(self._watched.give("masks", self._state.kept))
 
     @property
     def kept(self) -> Tensor:
@@ -164,13 +167,22 @@ class StackedModels:
         """The structure the models share."""
         return self._network
 
-    def each(self) -> list[State]:
-        """Every model on its own (K = 1), on the device."""
-        weights = self._state.weights
-        return [weights[torch.tensor([m])].to(self._network.device) for m in range(len(self))]
+    def states(self) -> list[State]:
+        """Every model's state, without a leading axis, on the device."""
+        weights, device = self._state.weights, self._network.device
+        return [weights.one(model).to(device) for model in range(len(self))]
+
+    def check_copies(self) -> None:
+        """See that nobody has written into copies that were given away.
+
+        Raises:
+            PluginError: somebody has.
+        """
+        self._watched.check()
 
     def _move(self, weights: State, fits: int | None = None) -> None:
         """Take new weights, zero where pruned."""
+        self._watched.check()
         kept = self._state.kept
         flat = weights.flat if bool(kept.all()) else weights.flat * kept
         self._state = replace(
@@ -188,6 +200,7 @@ class StackedModels:
         return self._network.flatten(where, torch.zeros_like(self._state.kept))
 
     def _check(self, named: Named) -> None:
+        self._watched.used(named)
         shapes = dict(zip(self._network.names, self._network.shapes, strict=True))
         for name, tensor in named.items():
             if name not in shapes:

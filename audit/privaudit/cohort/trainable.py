@@ -15,9 +15,11 @@ from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.cohort.fits import FitRecord, Fits
 from privaudit.cohort.importance import mean_gradients
 from privaudit.cohort.models import Named, Snapshot, StackedModels
+from privaudit.cohort.watched import Watched
 from privaudit.errors import PluginError
 from privaudit.events import Event
 from privaudit.jobs.local import Workers
+from privaudit.networks.answer import Answers
 from privaudit.networks.build import build_companions, build_networks
 from privaudit.networks.network import Network
 from privaudit.networks.state import Rows, State
@@ -25,7 +27,6 @@ from privaudit.store.journal import Journal
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.device_rules import resolved
 from privaudit.train.fit import Fit
-from privaudit.train.loop import answer
 from privaudit.train.objective import Objective
 from privaudit.training import Training
 from privaudit.values import Examples, Role
@@ -77,14 +78,14 @@ class Cohort(StackedModels, AbstractCohort):
         network, flat, buffers, dense = build_networks(
             model, sparsifier, examples.shape, len(examples.classes), self._seeds, device, dtype
         )
-        self._companion, second, second_buffers = build_companions(
+        self._companion, companion, companion_buffers = build_companions(
             defense, len(examples.classes), self.seeds, device, dtype
         )
-        weights = State(flat, buffers, second, second_buffers)
+        weights = State(flat, buffers, companion, companion_buffers)
         super().__init__(network, weights, dense)
         self._data = DeviceDataset(examples, device, dtype)
         journal = journal or Journal(None)
-        self._units = Fits(network, self._data, journal, model, plan, on_event, workers)
+        self._fits = Fits(network, self._data, journal, model, plan, on_event, workers)
         self._best = weights
         self._saved: dict[str, Snapshot] = {}
         self._first: Fit | None = None
@@ -108,10 +109,11 @@ class Cohort(StackedModels, AbstractCohort):
             defense: in force instead of the recipe's; it must not bring a companion.
             training: other options of the recipe's `training` to override.
         """
+        self._watched.check()
         changes = training | ({} if epochs is None else {"epochs": epochs})
         fit = self._fit(tune, defense, changes)
         self._first = self._first or fit
-        trained = self._units.run(fit)
+        trained = self._fits.run(fit)
         self._best = trained.best
         self._move(trained.last, fits=self._state.fits + 1)
 
@@ -126,7 +128,7 @@ class Cohort(StackedModels, AbstractCohort):
             L cohorts, each model at the epoch whose accuracy comes nearest, the first of equals.
         """
         chosen = [r.nonzero()[:, 0] for r in rows]
-        states = self._units.matched(self._fit(False, None, {}), chosen, accuracy)
+        states = self._fits.matched(self._fit(False, None, {}), chosen, accuracy)
         controls = [self.fork() for _ in states]
         for control, weights in zip(controls, states, strict=True):
             control._move(weights, fits=self._state.fits + 1)
@@ -165,8 +167,10 @@ class Cohort(StackedModels, AbstractCohort):
 
     def fork(self) -> Cohort:
         """A cohort that starts here and leaves this one undisturbed."""
+        self._watched.check()
         other = copy.copy(self)
         other._saved, other._notes = dict(self._saved), dict(self._notes)
+        other._watched = Watched()
         return other
 
     def gradients(
@@ -180,7 +184,7 @@ class Cohort(StackedModels, AbstractCohort):
         """
         chosen = self.rows(rows)
         owner = (self.sparsifier, self.defense)
-        flat = mean_gradients(self._units, self._state.weights, loss, chosen, owner)
+        flat = mean_gradients(self._fits, self._state.weights, loss, chosen, owner)
         return self._network.views(flat)
 
     def logits(self, x: Tensor | None = None) -> Tensor:
@@ -188,18 +192,15 @@ class Cohort(StackedModels, AbstractCohort):
 
         Zeros in a plan that lacks a training.
         """
-        if self._units.waits:
+        if self._fits.waits:
             count = len(self._data.y) if x is None else len(x)
             return torch.zeros(len(self), count, len(self._data.examples.classes))
+        self._watched.check()
         data = self._data if x is None else self._data.on(x)
         rows = torch.arange(len(data.y), device=self._network.device)
+        answers = Answers(self._network)
         return torch.stack(
-            [
-                answer(
-                    self._network, w.flat[0], {n: b[0] for n, b in w.buffers.items()}, data, rows
-                )
-                for w in self.each()
-            ]
+            [answers.to_rows(state, data.plain, rows) for state in self.states()]
         ).cpu()
 
     def rows(self, role: str) -> list[Tensor]:
@@ -208,17 +209,18 @@ class Cohort(StackedModels, AbstractCohort):
 
     def companions(self) -> list[Callable[..., Tensor] | None]:
         """Each model's trained second player, called as `companion(logits, y)` on the host."""
-        network, weights = self._companion, self._state.weights
+        network = self._companion
         if network is None:
             return [None] * len(self)
+        states = self.states()
 
         def of(model: int) -> Callable[..., Tensor]:
-            flat = weights.second[model].to(network.device)
-            buffers = {n: b[model].to(network.device) for n, b in weights.second_buffers.items()}
+            state = states[model]
 
             def play(*inputs: Tensor) -> Tensor:
                 moved = [i.to(network.device) for i in inputs]
-                return network.forward(flat, buffers, *moved)[0].cpu()
+                logits, _ = network.forward(state.companion, state.companion_buffers, *moved)
+                return logits.cpu()
 
             return play
 
@@ -247,11 +249,11 @@ class Cohort(StackedModels, AbstractCohort):
     @property
     def records(self) -> list[FitRecord]:
         """What each fit had to do, in order."""
-        return self._units.records
+        return self._fits.records
 
     def seconds_per_step(self) -> float:
         """Measured time of one model's training step, where a plan found work to do."""
-        return self._units.seconds_per_step()
+        return self._fits.seconds_per_step()
 
     def _fit(self, tune: bool, defense: Plugin | None, changes: Mapping[str, object]) -> Fit:
         in_force, companion = self._in_force(tune, defense)
@@ -304,7 +306,7 @@ class Cohort(StackedModels, AbstractCohort):
             return self._saved[to].weights
         if self._first is None or not 0 <= to <= self._first.options.epochs:
             raise PluginError(f"rewind({to}): the first fit has no such epoch")
-        return self._units.run(replace(self._first, until=to)).last if to else self._initial
+        return self._fits.run(replace(self._first, until=to)).last if to else self._initial
 
 
 def _rows(role: Tensor) -> Rows:

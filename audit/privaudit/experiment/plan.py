@@ -16,9 +16,9 @@ from privaudit.experiment.auditing import test_accuracy
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.level import DENSE
 from privaudit.experiment.levels import control_of
+from privaudit.networks.answer import Answers
 from privaudit.recipe import Subject
 from privaudit.recipe.knowledge import shadow_subject
-from privaudit.train.loop import answer
 from privaudit.values import Role
 
 
@@ -142,10 +142,9 @@ def _asking(context: RunContext, cohort: Cohort) -> float:
     """Estimated seconds to ask all models of one level, without the attacks' own work."""
     attacks = [attack for _, attack in context.recipe.attack_entries()]
     rows = torch.arange(min(500, len(context.examples)), device=context.device)
-    model = cohort.each()[0]
-    buffers = {n: b[0] for n, b in model.buffers.items()}
+    state = cohort.states()[0]
     started = time.perf_counter()
-    answer(cohort.network, model.flat[0], buffers, cohort.data, rows).cpu()
+    Answers(cohort.network).to_rows(state, cohort.data.plain, rows).cpu()
     each = (time.perf_counter() - started) / len(rows)
     plain = max(a.queries for a in attacks) * context.ensemble.role.numel()
     noisy = max(a.noise for a in attacks) * int(context.ensemble.audited.sum())

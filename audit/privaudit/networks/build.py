@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from privaudit.api.plugin import Defense, Model, Sparsifier, overrides
-from privaudit.keys import derive
-from privaudit.networks.network import Buffers, Network, adapt, stack
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw from torch's global CPU generator under a seed, and leave it as it was."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
+from privaudit.keys import derive, seeded
+from privaudit.networks.dropout import adapt
+from privaudit.networks.network import Network, stack
+from privaudit.networks.state import Buffers
 
 
 def build_networks(

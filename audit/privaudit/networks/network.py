@@ -1,89 +1,45 @@
-"""One architecture as a pure function of flat weights, so that many models can share it."""
+"""One architecture and how flat weights fill it, so that many models can share it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils import parametrize
 
-from privaudit.errors import PluginError
-from privaudit.keys import fold, uniform
-
-Buffers = dict[str, Tensor]
-
-
-class KeyedDropout(nn.Module):
-    """Dropout whose mask is drawn from the model's own key, held in the buffer `key`."""
-
-    key: Tensor
-
-    def __init__(self, p: float, features: bool) -> None:
-        super().__init__()
-        self.p = p
-        self.features = features  # whole channels, as Dropout1d to Dropout3d do
-        self.register_buffer("key", torch.zeros((), dtype=torch.int64), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero a share p of x (B, ...) and scale up the rest, while training."""
-        if not self.training or self.p == 0:
-            return x
-        shape = x.shape[:2] + (1,) * (x.ndim - 2) if self.features else x.shape
-        keep = uniform(self.key, *shape) >= self.p
-        self.key = fold(self.key, 0)  # a layer called twice draws two masks
-        return x * keep / (1 - self.p)
-
-
-def adapt(module: nn.Module) -> nn.Module:
-    """Replace dropout by its keyed form and refuse what cannot be trained many at once.
-
-    Raises:
-        PluginError: a layer draws from torch's shared generator or keeps state that cannot be
-            passed as an argument; the layer is named.
-    """
-    for name, layer in list(module.named_modules()):
-        refusal = _refusal(layer)
-        if refusal:
-            raise PluginError(f"layer {name!r} of the network {refusal}")
-        for child_name, child in layer._modules.items():  # named_children skips second names
-            if isinstance(child, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
-                keyed = KeyedDropout(child.p, features=not isinstance(child, nn.Dropout))
-                setattr(layer, child_name, keyed)
-    return module
-
-
-def _refusal(layer: nn.Module) -> str | None:
-    if isinstance(layer, _BatchNorm) and layer.momentum is None:
-        return "is a BatchNorm with momentum=None, a cumulative average: give it a momentum"
-    if parametrize.is_parametrized(layer) or hasattr(layer, "weight_g"):
-        return "is parametrised (weight_norm and the like): use plain weights"
-    if isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout):
-        return "is an AlphaDropout: use nn.Dropout, whose randomness can be each model's own"
-    if isinstance(layer, nn.MultiheadAttention | nn.RNNBase) and layer.dropout > 0:
-        return "drops out inside torch: set its dropout to 0 and add an nn.Dropout"
-    if any(nn.parameter.is_lazy(p) for p in layer.parameters(recurse=False)):
-        return "is lazy: give its sizes"
-    return None
+from privaudit.keys import fold
+from privaudit.networks.dropout import KeyedDropout, adapt
+from privaudit.networks.state import Buffers
 
 
 class Network:
     """The structure that M models share, and how P flat weights fill it.
 
+    It can be called in two ways. As a pure function of weights and buffers it can be stacked and
+    transformed by `torch.func`. Inhabited, its own module holds one model's weights and is called
+    as its author would: every network can be, one model after another.
+
     Attributes:
-        module: the structure; its own weights are never used.
+        module: the structure; its own weights mean nothing.
         names: of the trained parameters, in the order of the flat weights.
         shapes: theirs.
         size: P.
         column_by_column: the matrix whose columns flat weights hold one after another, not its
             rows; None: none.
+        inhabited: `forward` calls the module as it is, with weights that are the module's own
+            parameters (`leaves`).
+        batch: the only number of examples that it takes, where its author has fixed it.
+        contiguous: it takes images only in the order of memory in which channels come first.
     """
 
     column_by_column: str | None = None
+    inhabited: bool = False
+    batch: int | None = None
+    contiguous: bool = False
 
     def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         self.module = adapt(module).to(device=device, dtype=dtype)
@@ -106,6 +62,12 @@ class Network:
         there.column_by_column = name
         return there
 
+    def one_at_a_time(self) -> Network:
+        """The same structure, to be called inhabited."""
+        other = copy(self)
+        other.inhabited = True
+        return other
+
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Named weights (..., *shape) that share memory with flat weights (..., P)."""
         parts = torch.split(flat, self.sizes, dim=-1)
@@ -127,6 +89,21 @@ class Network:
         ]
         return torch.cat([otherwise[..., :0], *chosen], dim=-1)
 
+    def leaves(self, weights: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights by name to differentiate by: the module's own parameters where it is inhabited.
+
+        Args:
+            weights: of one model, (P,) or (*shape) by name; of several, (K, *shape), where it is
+                not inhabited.
+        """
+        named = self.views(weights) if isinstance(weights, Tensor) else weights
+        if not self.inhabited:
+            return {name: weight.detach().requires_grad_() for name, weight in named.items()}
+        own = dict(self.module.named_parameters())
+        for name, weight in named.items():
+            own[name].data = weight.detach()
+        return {name: own[name] for name in self.names}
+
     def forward(
         self,
         weights: Tensor | Mapping[str, Tensor],
@@ -137,20 +114,61 @@ class Network:
         """Logits (B, C) of one model and its buffers afterwards.
 
         Args:
-            weights: (P,), or by name.
+            weights: (P,), or by name; inhabited, by name as `leaves` gives them.
             buffers: by name; not changed.
             inputs: what the module takes: normalised examples (B, ...).
             key: for dropout, which also means that the network trains; None to answer.
         """
         self.module.train(key is not None)
-        given = buffers
-        buffers = {n: b.clone() for n, b in buffers.items()}
+        held = {n: b.clone() for n, b in buffers.items()}
         keys = [f"{name}.key" for name in self._dropouts] if key is not None else []
         if key is not None:
-            buffers |= {name: fold(key, i) for i, name in enumerate(keys)}
-        named = self.views(weights) if isinstance(weights, Tensor) else dict(weights)
-        answer = functional_call(self.module, (named, buffers), inputs)
-        return answer, buffers | {name: given[name] for name in keys}  # drawn anew next time
+            held |= {name: fold(key, i) for i, name in enumerate(keys)}
+        if self.contiguous:
+            inputs = tuple(x.contiguous() for x in inputs)
+        if self.inhabited:
+            if isinstance(weights, Tensor):
+                self.leaves(weights)
+            with self._buffers_set(held) as after:
+                answer = self.module(*inputs)
+        else:
+            named = self.views(weights) if isinstance(weights, Tensor) else dict(weights)
+            answer, after = functional_call(self.module, (named, held), inputs), held
+        # Keys are drawn anew next time.
+        return logits_in(answer), {**after, **{name: buffers[name] for name in keys}}
+
+    @contextmanager
+    def _buffers_set(self, held: Buffers) -> Iterator[Buffers]:
+        """The module with these buffers; those it has afterwards, once the block has ended."""
+        after: Buffers = {}
+        frozen = dict(self.module.named_parameters())
+        owners = {}
+        for name, value in held.items():
+            if name in frozen:
+                frozen[name].data = value
+                after[name] = value
+                continue
+            path, _, attribute = name.rpartition(".")
+            owners[name] = self.module.get_submodule(path), attribute
+            owners[name][0]._buffers[attribute] = value
+        yield after
+        for name, (owner, attribute) in owners.items():
+            reached = owner._buffers[attribute]
+            assert reached is not None
+            after[name] = reached.detach()
+
+
+def logits_in(answer: object) -> Tensor:
+    """The logits of what a network answers: itself, or what it holds under that name.
+
+    Networks of Hugging Face's kind answer with an object or a mapping that has `logits`. What
+    has none is handed on as it is, to be refused by name before anything is trained.
+    """
+    if isinstance(answer, Mapping):
+        answer = answer.get("logits", answer)
+    elif not isinstance(answer, Tensor):
+        answer = getattr(answer, "logits", answer)
+    return answer  # type: ignore[return-value]
 
 
 def stack(modules: Sequence[nn.Module], dtype: torch.dtype) -> tuple[Tensor, Buffers]:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from privaudit.networks.network import Buffers
+Buffers = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class State:
-    """All that a model's answers depend on, for K models.
+    """All that a model's answers depend on, for K models; of one, without the leading axis.
 
     Attributes:
         flat: (K, P) weights.
         buffers: (K, ...) by name.
-        second: (K, Pc) the companion's weights; Pc is 0 without one.
-        second_buffers: (K, ...) by name.
+        companion: (K, Pc) the companion's weights; Pc is 0 without one.
+        companion_buffers: (K, ...) by name.
     """
 
     flat: Tensor
     buffers: Buffers
-    second: Tensor
-    second_buffers: Buffers
+    companion: Tensor
+    companion_buffers: Buffers
 
     def to(self, device: torch.device) -> State:
         """The same on a device."""
@@ -36,9 +35,13 @@ class State:
         """A copy that shares no memory."""
         return self._each(Tensor.clone)
 
-    def __getitem__(self, models: Tensor) -> State:
-        """Of the given models, (k,) int64."""
+    def __getitem__(self, models: Tensor | slice) -> State:
+        """Of the given models, (k,) int64; a slice of them shares memory."""
         return self._each(lambda t: t[models])
+
+    def one(self, model: int) -> State:
+        """Of one model, without the leading axis; shares memory."""
+        return self._each(lambda t: t[model])
 
     def where(self, chosen: Tensor, other: State) -> State:
         """Of each model its own if chosen, (K,) bool, else the other's."""
@@ -49,37 +52,17 @@ class State:
         return State(
             pick(self.flat, other.flat),
             {n: pick(b, other.buffers[n]) for n, b in self.buffers.items()},
-            pick(self.second, other.second),
-            {n: pick(b, other.second_buffers[n]) for n, b in self.second_buffers.items()},
+            pick(self.companion, other.companion),
+            {n: pick(b, other.companion_buffers[n]) for n, b in self.companion_buffers.items()},
         )
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> State:
         return State(
             change(self.flat),
             {n: change(b) for n, b in self.buffers.items()},
-            change(self.second),
-            {n: change(b) for n, b in self.second_buffers.items()},
+            change(self.companion),
+            {n: change(b) for n, b in self.companion_buffers.items()},
         )
-
-
-class StepResult(NamedTuple):
-    """What K models' step comes to.
-
-    Attributes:
-        gradients: by parameter, (K, *shape) each; None: nothing, or a momentum has it already.
-        buffers: afterwards.
-        loss: (K,).
-        right: (K,) how many answers were.
-    """
-
-    gradients: list[Tensor | None]
-    buffers: Buffers
-    loss: Tensor
-    right: Tensor
-
-
-# From the weights by name, (K, *shape) each, the same among all that answers depend on, a batch.
-GradientFunction = Callable[[Mapping[str, Tensor], State, Buffers], StepResult]
 
 
 @dataclass(frozen=True)

@@ -3,46 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.func import vmap
-from torch.utils._pytree import tree_map_only
-
-from privaudit.errors import PluginError
+from torch.utils._pytree import tree_flatten, tree_map, tree_map_only, tree_unflatten
 
 Result = TypeVar("Result")
+Lift = Callable[[Callable[..., Result], int], Callable[..., Result]]
 
 
 def over_models(function: Callable[..., Result], count: int) -> Callable[..., Result]:
-    """A function of one model's tensors, for `count` models stacked on a leading axis.
+    """A function of one model's tensors, for `count` models stacked on a leading axis, at once.
 
-    One model is called plainly, because stacking one costs and gains nothing; but its first call
-    is stacked, so that what cannot be stacked is refused whatever the count.
+    Tensors in tuples, dictionaries and the like are found; what is no tensor is handed on. One
+    model is called plainly, because stacking one costs and gains nothing.
 
     Raises:
-        PluginError: on calling, where the function draws from torch's generator.
+        RuntimeError: on calling, where `torch.vmap` cannot take the function: it draws from
+            torch's generator, or branches on a number.
     """
-    stacked = vmap(function, randomness="error")
-    tried = False
+    axes: tuple[Any, ...] | None = None
 
     def call(*inputs: object) -> Result:
-        nonlocal tried
-        if tried and count == 1:
-            first = [tree_map_only(Tensor, lambda t: t[0], i) for i in inputs]
-            result: Result = tree_map_only(Tensor, lambda t: t[None], function(*first))
+        nonlocal axes
+        if count == 1:
+            result: Result = tree_map_only(Tensor, lambda t: t[None], function(*_of(inputs, 0)))
             return result
-        try:
-            result = stacked(*inputs)
-        except RuntimeError as error:
-            if "randomness" not in str(error):
-                raise
-            raise PluginError(
-                "the network, or a hook of the sparsifier or defense, draws random numbers from "
-                "torch's shared generator: use nn.Dropout, not its function, and in hooks "
-                "privaudit.keys with the step's key"
-            ) from error
-        tried = True
-        return result
+        if axes is None:
+            axes = tuple(tree_map(lambda part: 0 if isinstance(part, Tensor) else None, inputs))
+        stacked: Result = vmap(function, in_dims=axes, randomness="error")(*inputs)
+        return stacked
 
     return call
+
+
+def one_by_one(function: Callable[..., Result], count: int) -> Callable[..., Result]:
+    """The same, one model after another: for functions that `torch.vmap` cannot take."""
+
+    def call(*inputs: object) -> Result:
+        return stacked_results([function(*_of(inputs, model)) for model in range(count)])
+
+    return call
+
+
+def stacked_results(results: list[Result]) -> Result:
+    """Results of one structure with their tensors (K, ...) stacked."""
+    flat, structures = zip(*(tree_flatten(result) for result in results), strict=True)
+    parts = [
+        torch.stack(part) if isinstance(part[0], Tensor) else part[0]
+        for part in zip(*flat, strict=True)
+    ]
+    stacked: Result = tree_unflatten(parts, structures[0])
+    return stacked
+
+
+def _of(inputs: tuple[object, ...], model: int) -> tuple[Any, ...]:
+    return tuple(tree_map_only(Tensor, lambda t: t[model], inputs))

@@ -11,16 +11,16 @@ from torch.nn.functional import pad
 
 from privaudit.networks.state import State, Trained
 
-Unit = dict[str, Tensor]  # every tensor has a leading axis of 1
+Unit = dict[str, Tensor]  # every tensor has a leading axis of 1; "second" is the companion
 
 
 def pack_weights(name: str, weights: State, model: int) -> Unit:
     """One of K models' weights, buffers and companion, under a name."""
     only = slice(model, model + 1)
     return (
-        {f"{name}:flat": weights.flat[only], f"{name}:second": weights.second[only]}
+        {f"{name}:flat": weights.flat[only], f"{name}:second": weights.companion[only]}
         | {f"{name}:buffer:{n}": b[only] for n, b in weights.buffers.items()}
-        | {f"{name}:second_buffer:{n}": b[only] for n, b in weights.second_buffers.items()}
+        | {f"{name}:second_buffer:{n}": b[only] for n, b in weights.companion_buffers.items()}
     )
 
 
@@ -29,7 +29,7 @@ def unpack_weights(name: str, units: Sequence[Mapping[str, Tensor]]) -> State:
     names = [name if f"{name}:flat" in unit else "last" for unit in units]
 
     def cat(key: str) -> Tensor:
-        parts = [unit[f"{own}:{key}"] for own, unit in zip(names, units, strict=True)]
+        parts = [unit[f"{state}:{key}"] for state, unit in zip(names, units, strict=True)]
         return torch.cat([part.cpu() for part in parts])
 
     def held(kind: str) -> dict[str, Tensor]:

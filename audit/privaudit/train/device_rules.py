@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import log2
 
 import torch
-from torch import Tensor, nn
 
+from privaudit.networks.multiply_adds import multiply_adds
 from privaudit.networks.network import Network
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.objective import Objective
@@ -21,56 +21,40 @@ _MOST = 64
 
 
 def models_at_once(
-    network: Network, data: DeviceDataset, objective: Objective, options: Training
+    objective: Objective, data: DeviceDataset, options: Training, way: str = "vmapped"
 ) -> int:
     """A power of two from 1 to 64; the same on every machine with such a device.
 
-    Gradients of single examples hold a copy of the weights per example, so they count, too.
+    Gradients of single examples hold a copy of the weights per example, so they count, too. One
+    after another, models share nothing.
     """
-    work = step_work(network, data, objective, options)
+    if way == "plain":
+        return 1
+    network = objective.network
+    work = step_work(objective, data, options)
     kind = network.device.type if network.device.type in _WORK else "cpu"
     most = min(_MOST, _WORK[kind] / max(1, work), _WEIGHTS[kind] / max(1, network.size))
     return int(2 ** max(0, int(log2(max(1, most)))))
 
 
-def step_work(
-    network: Network, data: DeviceDataset, objective: Objective, options: Training
-) -> int:
+def step_work(objective: Objective, data: DeviceDataset, options: Training) -> int:
     """Multiply-adds of the forward pass of one model's step, or what its memory is like."""
-    work = options.batch_size * multiply_adds(network, data.examples.shape)
+    network = objective.network
+    work = options.batch_size * _multiply_adds(network, data)
     if objective.defense.per_example:
         work = max(work, options.batch_size * network.size * 64)
     return work
 
 
-def multiply_adds(network: Network, shape: tuple[int, ...]) -> int:
-    """Of one example (*shape) with the weights of convolutions and matrix products, roughly.
-
-    A layer's weights, and the factors that it keeps in a list, meet every place of its answer:
-    a pixel, a token. torch's own counter is exact, but imports its compiler, which takes seconds.
-    """
-    total = 0
-
-    def count(layer: nn.Module, inputs: object, answer: object) -> None:
-        nonlocal total
-        lists = [c for c in layer.children() if isinstance(c, nn.ParameterList)]
-        held = [p for owner in (layer, *lists) for p in owner.parameters(recurse=False)]
-        weights = [p for p in held if p.ndim > 1]
-        if weights and isinstance(answer, Tensor):
-            width = answer.shape[1] if answer.ndim == 4 else answer.shape[-1]
-            total += sum(p.numel() for p in weights) * (answer[0].numel() // max(1, width))
-
-    hooks = [layer.register_forward_hook(count) for layer in network.module.modules()]
+def _multiply_adds(network: Network, data: DeviceDataset) -> int:
+    """Of one example with every weight."""
+    count = network.batch or 1
+    x = data.plain(torch.zeros(count, dtype=torch.int64, device=network.device))
     training = network.module.training
     try:
-        network.module.eval()
-        with torch.no_grad():
-            network.module(torch.zeros((1, *shape), device=network.device, dtype=network.dtype))
+        return multiply_adds(network.module.eval(), x, zeros=True) // count
     finally:
         network.module.train(training)
-        for hook in hooks:
-            hook.remove()
-    return total
 
 
 def resolved(training: Training, device: torch.device) -> Training:

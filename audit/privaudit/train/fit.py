@@ -14,13 +14,13 @@ from privaudit.keys import derive
 from privaudit.networks.state import Rows, State, Trained
 from privaudit.store.units import Unit, pack, pack_weights
 from privaudit.train.dataset import DeviceDataset
-from privaudit.train.loop import OnEpoch, train
+from privaudit.train.loop import Job, OnEpoch, train
 from privaudit.train.matching import Matcher
 from privaudit.train.objective import Objective
 from privaudit.train.ways.chain_step import sparse_layer
 from privaudit.training import Training
 
-Told = Callable[[int, Tensor], None]
+EpochTold = Callable[[int, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Fit:
         number: how many fits led to the start.
         defended: the cohort's own defense is in force.
         until: stop after so many epochs, to look at an early state.
+        way: how steps are taken, a name in `ways.choose.WAYS`.
     """
 
     objective: Objective
@@ -48,6 +49,7 @@ class Fit:
     number: int
     defended: bool = True
     until: int | None = None
+    way: str = "vmapped"
 
     def __getitem__(self, models: Tensor) -> Fit:
         """The same for some of its models, (k,) int64."""
@@ -62,8 +64,7 @@ class Fit:
     @property
     def epochs(self) -> int:
         """How many there are to go through."""
-        limits = (self.options.epochs, self.options.stop_after, self.until)
-        return min(limit for limit in limits if limit is not None)
+        return self.options.passes(self.until)
 
     @property
     def steps(self) -> list[int]:
@@ -73,7 +74,9 @@ class Fit:
 
     def run(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
         """Train all its models side by side."""
-        layer = sparse_layer(self.objective, data, self.options)
+        layer = None
+        if self.way == "chain":
+            layer = sparse_layer(self.objective, data, self.options)
         if layer is None:
             return self._run(data, on_epoch)
         here = self.objective.network
@@ -100,17 +103,18 @@ class Fit:
 
     def _run(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
         device = data.y.device
-        return train(
+        job = Job(
             self.objective,
+            self.way,
             data,
             self.start.to(device),
             None if self.trainable is None else self.trainable.to(device),
             self.rows,
             [derive(seed, "fit", self.number) for seed in self.seeds],
             self.options,
-            until=self.until,
-            on_epoch=on_epoch,
+            self.until,
         )
+        return train(job, on_epoch)
 
 
 @dataclass(frozen=True)
@@ -130,17 +134,26 @@ class Match:
         return Match([self.rows[int(m)] for m in models], self.wanted[models])
 
 
-def train_units(fit: Fit, match: Match | None, data: DeviceDataset, told: Told) -> list[Unit]:
-    """The units of all models of a fit, or of their matched states, told about every epoch."""
+def train_units(
+    fit: Fit, match: Match | None, data: DeviceDataset, on_epoch: EpochTold
+) -> list[Unit]:
+    """The units of all models of a fit, or of their matched states.
+
+    Args:
+        fit: what to do.
+        match: where to stop each model; None: at its end.
+        data: the examples.
+        on_epoch: told after each epoch its number and its history, (K, 3).
+    """
     count = len(fit.rows)
     if match is None:
-        trained = fit.run(data, lambda epoch, history, now: told(epoch, history))
+        trained = fit.run(data, lambda epoch, history, now: on_epoch(epoch, history))
         return [pack(trained, k) for k in range(count)]
     matcher = Matcher(fit.objective.network, data, match.rows, match.wanted)
 
     def watch(epoch: int, history: Tensor, now: Callable[[], State]) -> None:
         matcher.watch(now())
-        told(epoch, history)
+        on_epoch(epoch, history)
 
     fit.run(data, watch)
     return [
@@ -156,15 +169,15 @@ def train_units(fit: Fit, match: Match | None, data: DeviceDataset, told: Told) 
 def train_units_remotely(
     tell: Tell, where: SharedExamples, dtype: torch.dtype, fit: Fit, match: Match | None
 ) -> list[Unit]:
-    """What `made` gives; tells about every epoch its number and its history, a list."""
+    """What `train_units` gives; tells about every epoch its number and its history, a list."""
     return train_units(
         fit,
         match,
-        _batches(where, dtype),
+        _dataset(where, dtype),
         lambda epoch, history: tell((epoch, history.tolist())),
     )
 
 
 @lru_cache(maxsize=1)  # for the next call
-def _batches(where: SharedExamples, dtype: torch.dtype) -> DeviceDataset:
+def _dataset(where: SharedExamples, dtype: torch.dtype) -> DeviceDataset:
     return DeviceDataset(where.load(), torch.device("cpu"), dtype)

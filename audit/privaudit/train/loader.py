@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from privaudit.keys import derive, fold
 from privaudit.networks.state import Rows
+from privaudit.train.batch import Batch
 from privaudit.train.dataset import DeviceDataset, epoch_order, poisson_order
 from privaudit.train.objective import Objective
 from privaudit.train.sparse import SparseRows
@@ -26,14 +27,21 @@ class Epoch:
     """The examples of one epoch.
 
     Attributes:
-        batches: step after step, what `Objective` calls a batch; all of them of one size.
+        batches: step after step; all of them of one size.
         steps: (K,) each model's own; later batches are not for it.
         seen: (K,) how many examples that makes.
     """
 
-    batches: Iterator[dict[str, Any]]
+    batches: Iterator[Batch]
     steps: Tensor
     seen: Tensor
+
+
+class _Examples(NamedTuple):
+    """One step's examples and labels of K models."""
+
+    x: Tensor
+    y: Tensor
 
 
 class BatchLoader:
@@ -59,7 +67,7 @@ class BatchLoader:
         options: Training,
         dtype: torch.dtype,
     ) -> None:
-        self._game, self._data, self._rows, self._options = objective, data, rows, options
+        self._objective, self._data, self._rows, self._options = objective, data, rows, options
         self._seeds, self._size = seeds, options.batch_size
         self._device = data.y.device
         self._keys = torch.tensor(seeds, device=self._device)
@@ -71,52 +79,62 @@ class BatchLoader:
     def epoch(self, epoch: int) -> Epoch:
         """The examples of an epoch, from 0."""
         order, real, steps = self._members(epoch)
-        common = {"epoch": torch.full((len(steps),), epoch, device=self._device)}
-        seen = steps * self._size
+        seen, expected = steps * self._size, None
         if real is not None:
             seen = real.sum((1, 2)).cpu()
             sizes = torch.tensor([len(r.member) for r in self._rows]) / steps
-            common["count"] = sizes.to(self._device, self._dtype)
-        if self._free is not None:
-            common["free"] = self._free
-        return Epoch(self._batches(epoch, order, real, common), steps, seen)
+            expected = sizes.to(self._device, self._dtype)
+        return Epoch(self._batches(epoch, order, real, expected), steps, seen)
 
     def _batches(
-        self, epoch: int, order: Tensor, real: Tensor | None, common: dict[str, Tensor]
-    ) -> Iterator[dict[str, Any]]:
-        steps = order.shape[1]
-        keys = fold(fold(self._keys, epoch)[:, None], torch.arange(steps, device=self._device))
+        self, epoch: int, order: Tensor, real: Tensor | None, expected: Tensor | None
+    ) -> Iterator[Batch]:
+        models, steps = order.shape[:2]
+        numbers = torch.arange(steps, device=self._device)
+        keys = fold(fold(self._keys, epoch)[:, None], numbers)
+        epochs = torch.full((models,), epoch, device=self._device)
         reference = self._reference(epoch, steps)
-        others: Iterator[dict[str, Any]] = repeat({})
+        others: Iterator[_Examples | None] = repeat(None)
         if reference is not None:
-            others = self._examples("reference_", reference, fold(keys, _REFERENCE))
-        own = self._examples("", order, keys)
-        for s, (one, other) in enumerate(zip(own, others, strict=False)):
-            batch = one | other | common | {"key": keys[:, s]}
-            yield batch if real is None else batch | {"real": real[:, s]}
+            others = self._examples(reference, fold(keys, _REFERENCE))
+        for s, (members, other) in enumerate(
+            zip(self._examples(order, keys), others, strict=False)
+        ):
+            yield Batch(
+                x=members.x,
+                y=members.y,
+                key=keys[:, s],
+                epoch=epochs,
+                reference_x=other.x if other else None,
+                reference_y=other.y if other else None,
+                real=None if real is None else real[:, s],
+                expected=expected,
+                free=self._free,
+            )
 
-    def _examples(self, name: str, rows: Tensor, keys: Tensor) -> Iterator[dict[str, Any]]:
+    def _examples(self, rows: Tensor, keys: Tensor) -> Iterator[_Examples]:
         y = self._data.y[rows]
         for s, x in enumerate(self._inputs(rows, keys)):
-            yield {f"{name}x": x, f"{name}y": y[:, s]}
+            # Sparse rows stand for a tensor where the first layer knows what to do with them.
+            yield _Examples(cast("Tensor", x), y[:, s])
 
     def _inputs(self, rows: Tensor, keys: Tensor) -> Iterator[Tensor | SparseRows]:
         """What K models see in each of S steps, from rows (K, S, B) and keys (K, S)."""
         data = self._data
-        if self._game.network.column_by_column and data.sparse:
+        if self._objective.network.column_by_column and data.sparse:
             yield from data.sparse.batches(rows)
             return
         augment = self._options.augment and data.augments
         for s in range(rows.shape[1]):
-            own = rows[:, s]
-            yield data.augmented(own, keys[:, s]) if augment else data.plain(own)
+            now = rows[:, s]
+            yield data.augmented(now, keys[:, s]) if augment else data.plain(now)
 
     def _members(self, epoch: int) -> tuple[Tensor, Tensor | None, Tensor]:
         """Rows (K, S, B) of an epoch's batches, which of them count, and each model's steps (K,).
 
         None counts as all; shorter epochs and, under Poisson sampling, smaller batches are padded.
         """
-        if self._game.defense.sampling != "poisson":
+        if self._objective.defense.sampling != "poisson":
             orders = self._orders("member", epoch)
             steps = torch.tensor([len(o) for o in orders])
             return _padded(orders).to(self._device), None, steps
@@ -130,7 +148,7 @@ class BatchLoader:
 
     def _reference(self, epoch: int, steps: int) -> Tensor | None:
         """(K, steps, B) rows of reference examples, gone through as often as it takes."""
-        if not self._game.defense.reference:
+        if not self._objective.defense.reference:
             return None
         orders = [
             o.repeat(-(-steps // len(o)), 1)[:steps] for o in self._orders("reference", epoch)

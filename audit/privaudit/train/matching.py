@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from privaudit.networks.answer import Answers
 from privaudit.networks.network import Network
 from privaudit.networks.state import State
 from privaudit.train.dataset import DeviceDataset
-from privaudit.train.loop import answer
 
 
 class Matcher:
@@ -27,6 +27,7 @@ class Matcher:
         self, network: Network, data: DeviceDataset, rows: list[Tensor], wanted: Tensor
     ) -> None:
         self._network, self._data = network, data
+        self._answers = Answers(network)
         self._rows = [r.to(network.device) for r in rows]
         self._wanted = wanted
         self._gap = torch.full_like(wanted, torch.inf)
@@ -48,7 +49,6 @@ class Matcher:
         """(K,) float64."""
         result = []
         for k, rows in enumerate(self._rows):
-            buffers = {n: b[k] for n, b in now.buffers.items()}
-            logits = answer(self._network, now.flat[k], buffers, self._data, rows)
+            logits = self._answers.to_rows(now.one(k), self._data.plain, rows)
             result.append((logits.argmax(-1) == self._data.y[rows]).double().mean().cpu())
         return torch.stack(result)

@@ -1,4 +1,4 @@
-"""One model's training step as pure functions, under the hooks of a sparsifier and a defense."""
+"""One model's training step as functions, under the hooks of a sparsifier and a defense."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 from copy import copy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from privaudit.api.plugin import Defense, Sparsifier, Step, Weights, overrides
 from privaudit.errors import PluginError
 from privaudit.keys import fold
-from privaudit.networks.network import Buffers, Network
+from privaudit.networks.network import Network
+from privaudit.networks.state import Buffers
+from privaudit.train.batch import Batch
+from privaudit.train.batch_norm import refuse_batch_norm
 
 DROPOUT, _REFERENCE, LOSS, _NOISE, _COMPANION = range(5)  # purposes of a step's key
 
@@ -21,13 +23,10 @@ _NUMBERS = 2**26  # of single examples' gradients held at once
 
 
 class Objective:
-    """What one step of one model computes; the companion, where there is one, plays against it.
+    """What one step of one model minimises; the companion, where there is one, plays against it.
 
-    Every function takes the model's weights (P,), its buffers, its batch and the companion's
-    weights (Pc,) and buffers; Pc is 0 without a companion. A batch holds `x` (B, ...), `y` (B,),
-    `key`, `epoch`, for a defense that asks `reference_x` and `reference_y`, and where batches
-    differ in size `real` (B,) bool and `count`, how many examples they have on average; for
-    gradients of single examples `free` (P,), 0 where a weight stays as it is.
+    Every function takes the model's weights, its buffers, its batch (of one model) and the
+    companion's weights and buffers; the companion's are empty without one.
 
     Attributes:
         shapes: whether the sparsifier's `penalty` and `project` have a say.
@@ -48,6 +47,7 @@ class Objective:
         self.defense = defense
         self.companion = companion
         self.sparsifier = sparsifier
+        self.tuning = tuning
         self.shapes = sparsifier.during == "all" or not tuning
         self.penalises = self.shapes and overrides(sparsifier, "penalty")
         self.inputs = overrides(defense, "inputs")
@@ -66,71 +66,103 @@ class Objective:
         there.network = network
         return there
 
-    def objective(
+    def one_at_a_time(self) -> Objective:
+        """The same for models that are trained one after another."""
+        alone = self.on(self.network.one_at_a_time())
+        if self.companion:
+            alone.companion = self.companion.one_at_a_time()
+        return alone
+
+    def loss(
         self,
         weights: Mapping[str, Tensor],
         buffers: Buffers,
-        batch: Buffers,
-        second: Tensor,
-        second_buffers: Buffers,
+        batch: Batch,
+        companion: Tensor,
+        companion_buffers: Buffers,
     ) -> tuple[Tensor, Buffers, Tensor]:
-        """Loss of one step, to be differentiated, buffers and number of right answers."""
-        step, after = self._step(weights, buffers, batch, second, second_buffers)
+        """Loss of one step, to be differentiated, buffers and number of correct answers."""
+        step, after = self._step(weights, buffers, batch, companion, companion_buffers)
         loss = self.defense.loss(step)
         if self.penalises:
             loss = loss + self.sparsifier.penalty(Weights(weights, self.network.module))
-        return loss, after, (step.logits.argmax(-1) == batch["y"]).sum()
+        return loss, after, (step.logits.argmax(-1) == batch.y).sum()
 
     def example_gradients(
         self,
         flat: Tensor,
         buffers: Buffers,
-        batch: Buffers,
-        second: Tensor,
-        second_buffers: Buffers,
+        batch: Batch,
+        companion: Tensor,
+        companion_buffers: Buffers,
     ) -> tuple[Tensor, Buffers, Tensor, Tensor]:
-        """Gradient (P,) by way of each example's own, buffers, loss and number of right answers."""
+        """Gradient (P,) by way of each example's own, buffers, loss and number of correct answers.
+
+        Args:
+            flat: (P,) weights.
+            buffers: by name.
+            batch: of one model.
+            companion: (Pc,) weights.
+            companion_buffers: by name.
+        """
 
         def one(x: Tensor, y: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            own = batch | {"x": x[None], "y": y[None], "key": key}
+            alone = batch._replace(x=x[None], y=y[None], key=key)
+            return self._example_gradient(flat, buffers, alone, companion, companion_buffers)
 
-            def objective(flat: Tensor) -> tuple[Tensor, Tensor]:
-                step, _ = self._step(flat, buffers, own, second, second_buffers)
-                return self.defense.loss(step), step.logits
-
-            gradient, (loss, logits) = grad_and_value(objective, has_aux=True)(flat)
-            if "free" in batch:  # what cannot move takes no part in a clipped norm
-                gradient = gradient * batch["free"]
-            right = (logits.argmax(-1) == own["y"]).sum()
-            return self.defense.example_gradient(gradient), loss.detach(), right
-
-        x, y, key = batch["x"], batch["y"], batch["key"]
-        rows = torch.arange(len(y), device=y.device)
-        real = batch.get("real", torch.ones_like(y, dtype=torch.bool))
-        some = max(1, _NUMBERS // max(1, len(flat)))
+        each = _looped(one) if self.network.inhabited else vmap(one, randomness="error")
+        rows = torch.arange(len(batch.y), device=batch.y.device)
+        real = torch.ones_like(batch.y, dtype=torch.bool) if batch.real is None else batch.real
         parts = []
-        for part in torch.split(rows, some):
-            each, loss, right = vmap(one, randomness="error")(x[part], y[part], fold(key, part))
-            there = real[part].to(each.dtype)
-            parts.append((there @ each, (loss * there).sum(), (right * real[part]).sum()))
-        total, loss, right = (torch.stack(each).sum(0) for each in zip(*parts, strict=True))
-        count = batch.get("count", torch.full_like(loss, len(y)))
-        total = self.defense.batch_gradient(total, count, fold(key, _NOISE))
+        for part in torch.split(rows, max(1, _NUMBERS // max(1, len(flat)))):
+            gradients, loss, correct = each(batch.x[part], batch.y[part], fold(batch.key, part))
+            there = real[part].to(gradients.dtype)
+            parts.append((there @ gradients, (loss * there).sum(), (correct * real[part]).sum()))
+        total, loss, correct = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
+        expected = batch.expected
+        count = torch.full_like(loss, len(batch.y)) if expected is None else expected
+        total = self.defense.batch_gradient(total, count, fold(batch.key, _NOISE))
         if self.penalises:
             total = total + grad(lambda w: self.sparsifier.penalty(self.weights(w)))(flat)
-        return total, buffers, loss / real.sum().clamp(min=1), right
+        return total, buffers, loss / real.sum().clamp(min=1), correct
 
-    def companion_objective(
+    def _example_gradient(
         self,
         flat: Tensor,
         buffers: Buffers,
-        batch: Buffers,
-        second: Mapping[str, Tensor],
-        second_buffers: Buffers,
+        batch: Batch,
+        companion: Tensor,
+        companion_buffers: Buffers,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One example's gradient (P,) as the defense changes it, its loss, whether it is right."""
+
+        def objective(weights: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+            step, _ = self._step(weights, buffers, batch, companion, companion_buffers)
+            return self.defense.loss(step), step.logits
+
+        if self.network.inhabited:
+            leaves = self.network.leaves(flat)
+            loss, logits = objective(leaves)
+            named = derivatives(loss, leaves)
+            gradient = self.network.flatten(named, torch.zeros_like(flat))
+        else:
+            gradient, (loss, logits) = grad_and_value(objective, has_aux=True)(flat)
+        if batch.free is not None:  # what cannot move takes no part in a clipped norm
+            gradient = gradient * batch.free
+        correct = (logits.argmax(-1) == batch.y).sum()
+        return self.defense.example_gradient(gradient), loss.detach(), correct
+
+    def companion_loss(
+        self,
+        weights: Tensor | Mapping[str, Tensor],
+        buffers: Buffers,
+        batch: Batch,
+        companion: Mapping[str, Tensor],
+        companion_buffers: Buffers,
     ) -> tuple[Tensor, Buffers]:
         """The companion's own loss, to be differentiated, and its buffers."""
-        held = dict(second_buffers)
-        step, _ = self._step(flat, buffers, batch, second, held)
+        held = dict(companion_buffers)
+        step, _ = self._step(weights, buffers, batch, companion, held)
         return self.defense.companion_loss(step), held
 
     def project(self, flat: Tensor, epoch: Tensor) -> Tensor:
@@ -143,56 +175,63 @@ class Objective:
 
     def _step(
         self,
-        flat: Tensor | Mapping[str, Tensor],
+        weights: Tensor | Mapping[str, Tensor],
         buffers: Buffers,
-        batch: Buffers,
-        second: Tensor | Mapping[str, Tensor],
-        second_buffers: Buffers,
+        batch: Batch,
+        companion: Tensor | Mapping[str, Tensor],
+        companion_buffers: Buffers,
     ) -> tuple[Step, Buffers]:
-        key, x = batch["key"], batch["x"]
+        key, x = batch.key, batch.x
         if self.inputs:
             x = self.defense.inputs(x, fold(key, LOSS))
-        logits, after = self.network.forward(flat, buffers, x, key=fold(key, DROPOUT))
+        logits, after = self.network.forward(weights, buffers, x, key=fold(key, DROPOUT))
         reference = None
-        if "reference_x" in batch:
+        if batch.reference_x is not None:
             reference, _ = self.network.forward(
-                flat, buffers, batch["reference_x"], key=fold(key, _REFERENCE)
+                weights, buffers, batch.reference_x, key=fold(key, _REFERENCE)
             )
         step = Step(
             logits=logits,
-            y=batch["y"],
-            epoch=batch["epoch"],
+            y=batch.y,
+            epoch=batch.epoch,
             key=fold(key, LOSS),
             reference_logits=reference,
-            reference_y=batch.get("reference_y"),
-            companion=self._player(second, second_buffers, key) if self.companion else None,
+            reference_y=batch.reference_y,
+            companion=self._player(companion, companion_buffers, key) if self.companion else None,
         )
         return step, after
 
     def _player(
-        self, second: Tensor | Mapping[str, Tensor], held: Buffers, key: Tensor
+        self, weights: Tensor | Mapping[str, Tensor], held: Buffers, key: Tensor
     ) -> Callable[..., Tensor]:
-        companion = self.companion
-        assert companion is not None
+        network = self.companion
+        assert network is not None
+        if isinstance(weights, Tensor):
+            weights = network.leaves(weights) if network.inhabited else network.views(weights)
 
         def play(*inputs: Tensor) -> Tensor:
-            answer, after = companion.forward(second, held, *inputs, key=fold(key, _COMPANION))
+            answer, after = network.forward(weights, held, *inputs, key=fold(key, _COMPANION))
             held.update(after)
             return answer
 
         return play
 
 
-def refuse_batch_norm(module: nn.Module, defense: Defense) -> None:
-    """Gradients of single examples have no meaning where a batch shares statistics.
+def derivatives(value: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient of a scalar by those leaves that it depends on."""
+    if not value.requires_grad:
+        return {}
+    parts = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+    return {name: part for name, part in zip(leaves, parts, strict=True) if part is not None}
 
-    Raises:
-        PluginError: naming the layers.
-    """
-    layers = [n for n, m in module.named_modules() if isinstance(m, _BatchNorm)]
-    if layers:
-        shown = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
-        raise PluginError(
-            f"defense {defense.name!r} needs gradients of single examples, which BatchNorm "
-            f"({shown}) mixes: choose a model without it, or give this one `norm: group`"
-        )
+
+def _looped(
+    function: Callable[..., tuple[Tensor, ...]],
+) -> Callable[..., tuple[Tensor, ...]]:
+    """A function of one example, for several, one after another."""
+
+    def call(*inputs: Tensor) -> tuple[Tensor, ...]:
+        results = [function(*one) for one in zip(*inputs, strict=True)]
+        return tuple(torch.stack(part) for part in zip(*results, strict=True))
+
+    return call

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from privaudit import AttackScores, Outputs, Signals
-from privaudit.keys import derive
-from privaudit.networks.build import seeded
-from privaudit.train.optimizer import Optimizer
+from privaudit.keys import derive, seeded
+from privaudit.optimizers import SGD
 from privaudit_plugins.attacks._pool import finite, needed, on_shadows, on_target, spread
 
 Features = Callable[[Outputs, Tensor], Tensor]
@@ -86,9 +85,9 @@ def train(network: nn.Module, x: Tensor, member: Tensor, epochs: int, learning_r
     _initialise(network)
     # The first torch.optim.SGD of a process imports torch's compiler, which takes seconds.
     parameters = list(network.parameters())
-    named = {name: p.detach() for name, p in network.named_parameters()}
-    weights = list(named.values())
-    sgd = Optimizer(named, "sgd", momentum=_MOMENTUM, weight_decay=_WEIGHT_DECAY)
+    weights = [p.detach() for p in parameters]
+    sgd = SGD(_MOMENTUM, _WEIGHT_DECAY)
+    slots = sgd.init(weights)
     y = member.long()
     balance = len(y) / (2 * torch.bincount(y, minlength=2).to(x.dtype))
     network.train()
@@ -96,7 +95,7 @@ def train(network: nn.Module, x: Tensor, member: Tensor, epochs: int, learning_r
         lr = learning_rate * 0.1 ** ((epoch >= epochs // 2) + (epoch >= epochs * 3 // 4))
         for rows in torch.randperm(len(x)).tensor_split(ceil(len(x) / _BATCH)):
             loss = cross_entropy(network(x[rows]), y[rows], balance, reduction="sum") / len(rows)
-            sgd.step(weights, list(torch.autograd.grad(loss, parameters)), lr)
+            sgd.update(weights, torch.autograd.grad(loss, parameters), slots, lr)
     network.eval()
 
 

@@ -3,60 +3,25 @@
 Features are (K, B, F). Images are (B, K x C, H, W), the models side by side as channels: a
 convolution of K models is one of K groups, and BatchNorm and pooling never mix channels.
 Derivatives are written out, because automatic ones cost a small step as much as its arithmetic.
+Every function here is called as `layer(now, name, layer, x)` and leaves its way back in `now`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from privaudit.keys import fold, uniform
-from privaudit.networks.network import Buffers, KeyedDropout
+from privaudit.networks.dropout import KeyedDropout
 from privaudit.train.objective import DROPOUT
-from privaudit.train.optimizer import Optimizer
 from privaudit.train.sparse import SparseRows
+from privaudit.train.ways.passing import Pass
 
 _ops = torch.ops.aten
 
 
-@dataclass
-class Pass:
-    """One way through the layers, and what the way back needs.
-
-    Attributes:
-        weights: (K, *shape) by name.
-        buffers: theirs by name, as they are after the layers gone through.
-        key: (K,) for dropout.
-        optimizer: whose momentum large weights' gradients are added to, where it is to be had.
-        gradients: by name, of weights gone back through; without those that a momentum took.
-        back: for each layer, from the gradient of its answer to that of its input; empty as long
-            as no layer had weights, because there is nothing to go back for.
-    """
-
-    weights: Mapping[str, Tensor]
-    buffers: Buffers
-    key: Tensor
-    optimizer: Optimizer
-    gradients: dict[str, Tensor] = field(default_factory=dict)
-    back: list[Callable[[Tensor], Tensor | None]] = field(default_factory=list)
-    dropouts: int = 0
-
-    @property
-    def models(self) -> int:
-        """K."""
-        return len(self.key)
-
-    def returns(self, way: Callable[[Tensor], Tensor]) -> None:
-        """A layer without weights has been gone through."""
-        if self.back:
-            self.back.append(way)
-
-
-def linear(now: Pass, name: str, x: Tensor) -> Tensor:
+def linear(now: Pass, name: str, layer: nn.Module, x: Tensor) -> Tensor:
     """(K, B, O) from (K, B, I), by the quickest order of each product."""
     weight, bias = now.weights[f"{name}.weight"], now.weights.get(f"{name}.bias")
     inner = bool(now.back)
@@ -109,11 +74,12 @@ def sparse_linear(now: Pass, name: str, x: SparseRows) -> Tensor:
     return answer
 
 
-def convolution(now: Pass, name: str, layer: nn.Conv2d, x: Tensor) -> Tensor:
+def convolution(now: Pass, name: str, layer: nn.Module, x: Tensor) -> Tensor:
     """K convolutions as one of K groups."""
+    assert isinstance(layer, nn.Conv2d)
+    assert not isinstance(layer.padding, str)
     weight, bias = now.weights[f"{name}.weight"], now.weights.get(f"{name}.bias")
     kernels, x, inner = weight.flatten(0, 1), arranged(x), bool(now.back)
-    assert not isinstance(layer.padding, str)
     shape = (layer.stride, layer.padding, layer.dilation)
     offset = None if bias is None else bias.flatten()
 
@@ -131,8 +97,9 @@ def convolution(now: Pass, name: str, layer: nn.Conv2d, x: Tensor) -> Tensor:
     return conv2d(x, kernels, offset, *shape, groups=now.models)
 
 
-def batch_norm(now: Pass, name: str, layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
+def batch_norm(now: Pass, name: str, layer: nn.Module, x: Tensor) -> Tensor:
     """BatchNorm of every model by its own statistics, which move on in the buffers."""
+    assert isinstance(layer, nn.BatchNorm2d)
     weight, bias = now.weights[f"{name}.weight"], now.weights[f"{name}.bias"]
     kept = [f"{name}.running_{what}" for what in ("mean", "var")]
     moved = [now.buffers[each].flatten().clone() for each in kept]
@@ -158,7 +125,7 @@ def batch_norm(now: Pass, name: str, layer: nn.BatchNorm2d, x: Tensor) -> Tensor
     return answer
 
 
-def pool(now: Pass, x: Tensor) -> Tensor:
+def pool(now: Pass, name: str, layer: nn.Module, x: Tensor) -> Tensor:
     """The largest of two by two pixels; the first of equals gets the gradient."""
     shape = ([2, 2], [2, 2], [0, 0], [1, 1], False)
     answer: Tensor
@@ -178,7 +145,7 @@ def arranged(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if on_cpu else torch.contiguous_format)
 
 
-def flatten(now: Pass, x: Tensor) -> Tensor:
+def flatten(now: Pass, name: str, layer: nn.Module, x: Tensor) -> Tensor:
     """(K, B, C x H x W) from (B, K x C, H, W), or from what is flat or one-dimensional already."""
     if x.ndim == 3:
         return x
@@ -188,8 +155,9 @@ def flatten(now: Pass, x: Tensor) -> Tensor:
     return torch.unflatten(x, 1, (now.models, -1)).transpose(0, 1).flatten(2)
 
 
-def dropout(now: Pass, layer: KeyedDropout, x: Tensor) -> Tensor:
+def dropout(now: Pass, name: str, layer: nn.Module, x: Tensor) -> Tensor:
     """Some numbers of each model zero, by its own key."""
+    assert isinstance(layer, KeyedDropout)
     key = fold(fold(now.key, DROPOUT), now.dropouts)
     now.dropouts += 1
     if layer.p == 0:
@@ -202,17 +170,3 @@ def dropout(now: Pass, layer: KeyedDropout, x: Tensor) -> Tensor:
     scale = keep.to(x.dtype).div_(1 - layer.p)
     now.returns(lambda gradient: gradient * scale)
     return x * scale
-
-
-def activation(now: Pass, layer: nn.Module, x: Tensor) -> Tensor:
-    """ReLU, Tanh, GELU, Sigmoid, or nothing."""
-    answer: Tensor = layer(x)
-    if isinstance(layer, nn.ReLU):
-        now.returns(lambda gradient: _ops.threshold_backward(gradient, answer, 0))
-    elif isinstance(layer, nn.Tanh):
-        now.returns(lambda gradient: _ops.tanh_backward(gradient, answer))
-    elif isinstance(layer, nn.Sigmoid):
-        now.returns(lambda gradient: _ops.sigmoid_backward(gradient, answer))
-    elif isinstance(layer, nn.GELU):
-        now.returns(lambda gradient: _ops.gelu_backward(gradient, x, approximate=layer.approximate))
-    return answer

@@ -1,0 +1,54 @@
+"""What a unit of the journal is called: by everything that determines what is in it."""
+
+from __future__ import annotations
+
+from privaudit.api.plugin import Defense, Sparsifier, overrides
+from privaudit.store.journal import digest
+from privaudit.train.fit import Fit
+from privaudit.train.objective import Objective
+from privaudit.training import SPEED
+
+_TRAINS = (
+    "loss", "inputs", "companion", "companion_loss", "companion_schedule",
+    "example_gradient", "batch_gradient",
+)  # fmt: skip
+_SHAPES = ("penalty", "project")
+
+
+def unit_keys(source: str, fit: Fit) -> list[str]:
+    """The key of each model's unit: a digest of everything that determines what it holds.
+
+    Args:
+        source: a digest of the examples and of the plugin that built the network.
+        fit: what is done to it.
+    """
+    options = fit.options.model_dump(mode="json", exclude=set(SPEED))
+    common = digest(source, options, fit.until, fit.number, *_hooks(fit.objective))
+    start = fit.start
+    return [
+        digest(
+            common,
+            fit.seeds[m],
+            start.flat[m],
+            {n: b[m] for n, b in start.buffers.items()},
+            start.companion[m],
+            {n: b[m] for n, b in start.companion_buffers.items()},
+            None if fit.trainable is None else fit.trainable[m],
+            rows.member,
+            rows.validation,
+            rows.reference if fit.objective.defense.reference else None,
+        )
+        for m, rows in enumerate(fit.rows)
+    ]
+
+
+def _hooks(objective: Objective) -> list[Sparsifier | Defense | str]:
+    """The plugins that have a say in this fit; others must not change its key."""
+    hooks: list[Sparsifier | Defense | str] = ["sparsifier", "defense"]
+    if objective.defense.per_example or any(overrides(objective.defense, name) for name in _TRAINS):
+        hooks.append(objective.defense)
+    if overrides(objective.sparsifier, "prepare") or (
+        objective.shapes and any(overrides(objective.sparsifier, name) for name in _SHAPES)
+    ):
+        hooks.insert(1, objective.sparsifier)
+    return hooks

@@ -1,0 +1,111 @@
+"""Whether a network answers as it must, seen on a few examples before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from privaudit.errors import PluginError
+from privaudit.networks.answer import Answers
+from privaudit.networks.network import Network
+from privaudit.networks.state import State
+
+_FEW = 3  # examples, so that a batch, a class count and a sequence are not taken for each other
+
+
+def check_answers(
+    network: Network,
+    state: State,
+    examples: Callable[[Tensor], Tensor],
+    model: str,
+    classes: int,
+    batch_size: int,
+) -> None:
+    """See that logits (B, classes) come, and learn what the network cannot do without.
+
+    A network may take only images in the usual order of memory, or only batches of the size that
+    it is trained with: `network.contiguous` and `network.batch` are then set.
+
+    Args:
+        network: the structure.
+        state: one model's, without a leading axis, on the host.
+        examples: gives those of some rows (b,), normalised, (b, ...).
+        model: the plugin's name, for messages.
+        classes: C.
+        batch_size: of training.
+
+    Raises:
+        PluginError: the answers are no logits of C classes; the message says what to change.
+        Exception: whatever the network raises, where it can answer no batch.
+    """
+    state = state.to(network.device)
+    answer = _first_answer(network, state, examples, batch_size)
+    problem = _problem(answer, classes)
+    if problem:
+        raise PluginError(f"model {model!r} {problem}")
+
+
+def _first_answer(
+    network: Network, state: State, examples: Callable[[Tensor], Tensor], batch_size: int
+) -> object:
+    """What it answers to a few examples, in the first way that it can be asked."""
+    few = examples(torch.zeros(_FEW, dtype=torch.int64, device=network.device))
+    raised: Exception | None = None
+    odd: object = None  # an answer that is not one for each example
+    for contiguous, batch in ((False, None), (True, None), (False, batch_size), (True, batch_size)):
+        if contiguous and few.ndim != 4:
+            continue
+        network.contiguous, network.batch = contiguous, batch
+        try:
+            answer: object = Answers(network)(state, few)
+        except Exception as error:  # the network's code may raise anything
+            raised = raised or error
+            continue
+        if not isinstance(answer, Tensor) or (answer.ndim and len(answer) == _FEW):
+            return answer
+        odd = odd or answer
+    network.contiguous, network.batch = False, None
+    if odd is None and raised is not None:
+        raise raised
+    return odd
+
+
+def _problem(answer: object, classes: int) -> str:
+    """What is wrong with an answer to `_FEW` examples, and what to change; empty: nothing."""
+    wanted = f"logits (B, {classes}), one number for each example and class"
+    if isinstance(answer, tuple | list):
+        return (
+            f"answers with a {type(answer).__name__} of {len(answer)}: return the {wanted} alone, "
+            "or an object with `.logits`"
+        )
+    if not isinstance(answer, Tensor):
+        return f"answers with {type(answer).__name__}: return the {wanted}"
+    shape = tuple(answer.shape)
+    shown = f"({', '.join(['B', *map(str, shape[1:])])}{',' if len(shape) == 1 else ''})"
+    if answer.ndim == 0 or shape[0] != _FEW:
+        return f"answers {_FEW} examples with shape {shape}: return {wanted}"
+    if answer.ndim == 1:
+        return f"answers {shown}, one number for each example: return {wanted}"
+    if answer.ndim > 2:
+        return (
+            f"answers {shown}: return {wanted}; of a sequence or a map, take the last place, or "
+            "the mean over all"
+        )
+    if shape[1] != classes:
+        return (
+            f"has {shape[1]} outputs, and the dataset has {classes} classes: return {wanted}, with "
+            "as many as `build` is given as `classes`"
+        )
+    if not answer.is_floating_point():
+        return f"answers with {answer.dtype}: return {wanted}, as floating-point numbers"
+    if not bool(torch.isfinite(answer).all()):
+        return "answers NaN or infinity before it is trained: look at its initial weights"
+    sums = answer.double().sum(1)
+    if bool((answer >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
+        return (
+            "ends in a softmax, for its outputs sum to one: return the logits before it, because "
+            "the loss takes the softmax itself"
+        )
+    return ""

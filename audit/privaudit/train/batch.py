@@ -1,0 +1,60 @@
+"""What K models are given in one step, and what the step comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from privaudit.networks.state import Buffers, State
+
+
+class Batch(NamedTuple):
+    """One step's examples of K models; of one model, without the leading axis.
+
+    Attributes:
+        x: (K, B, ...) normalised examples; `SparseRows` where the first layer takes them.
+        y: (K, B) int64.
+        key: (K,) int64: each model's own for this step.
+        epoch: (K,) int64, from 0.
+        reference_x: (K, B, ...), for a defense that asks.
+        reference_y: (K, B).
+        real: (K, B) bool: which examples count, where batches differ in size; None: all.
+        expected: (K,) how many examples batches have on average, where they differ in size.
+        free: (K, P), 0 where a weight stays as it is, for gradients of single examples.
+    """
+
+    x: Tensor
+    y: Tensor
+    key: Tensor
+    epoch: Tensor
+    reference_x: Tensor | None = None
+    reference_y: Tensor | None = None
+    real: Tensor | None = None
+    expected: Tensor | None = None
+    free: Tensor | None = None
+
+
+class StepResult(NamedTuple):
+    """What K models' step comes to.
+
+    Attributes:
+        gradients: by parameter, (K, *shape) each; None: nothing, or a momentum has it already.
+        buffers: afterwards.
+        loss: (K,).
+        correct: (K,) how many answers were.
+    """
+
+    gradients: list[Tensor | None]
+    buffers: Buffers
+    loss: Tensor
+    correct: Tensor
+
+
+# From the weights by name, (K, *shape) each, the same among all that answers depend on, a batch.
+GradientFunction = Callable[[Mapping[str, Tensor], State, Batch], StepResult]
+# The same for companions: gradients by parameter, and buffers afterwards.
+CompanionGradientFunction = Callable[
+    [Mapping[str, Tensor], State, Batch], tuple[list[Tensor | None], Buffers]
+]

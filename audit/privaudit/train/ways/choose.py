@@ -1,0 +1,169 @@
+"""Which way a fit takes: tried on a few examples before anything is trained.
+
+The plain way is what a network's author wrote, so it is the measure. A quicker way is taken where
+it gives the same loss, gradients and buffers as the plain one; what the plain way cannot do
+cannot be trained at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from privaudit.errors import PrivauditError
+from privaudit.networks.state import Rows, State
+from privaudit.optimizers import OPTIMIZERS
+from privaudit.train.batch import Batch, StepResult
+from privaudit.train.dataset import DeviceDataset
+from privaudit.train.loader import BatchLoader
+from privaudit.train.objective import Objective
+from privaudit.train.optimizer import Optimizer
+from privaudit.train.ways.chain_step import chain_of, chain_steps
+from privaudit.train.ways.plain import plain_steps
+from privaudit.train.ways.vmapped import vmapped_steps
+from privaudit.train.ways.way import Steps
+from privaudit.training import Training
+
+logger = logging.getLogger(__name__)
+
+WAYS: dict[str, Callable[[Objective, int, DeviceDataset, Training, Optimizer], Steps]] = {
+    "chain": chain_steps,
+    "vmapped": vmapped_steps,
+    "plain": plain_steps,
+}
+"""The ways by name, the quickest first."""
+
+_TRIED = 8  # examples of a tried step
+_CLOSE = {torch.float64: 1e-6, torch.float32: 2e-2}  # of the largest gradient
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A way, and why none of the quicker ones.
+
+    Attributes:
+        way: a name in `WAYS`.
+        reason: why a quicker way will not do; empty where none was refused.
+    """
+
+    way: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One step of two models, taken in any way."""
+
+    objective: Objective
+    data: DeviceDataset
+    state: State
+    batch: Batch
+    options: Training
+
+    def by(self, way: str) -> tuple[StepResult, Tensor]:
+        """What a step comes to, and the weights projected afterwards."""
+        network, count = self.objective.network, len(self.state.flat)
+        named = network.views(self.state.flat.clone())
+        rule = OPTIMIZERS[self.options.optimizer](self.options)
+        steps = WAYS[way](self.objective, count, self.data, self.options, Optimizer(named, rule))
+        now = self.state
+        if self.objective.companion:
+            steps.companion_gradients(
+                self.objective.companion.views(now.companion), now, self.batch
+            )
+        result = steps.gradients(named, now, self.batch)
+        projected = now.flat
+        if self.objective.projects:
+            projected = steps.project(now.flat, self.batch.epoch)
+        return result, projected
+
+
+def choose_way(
+    objective: Objective,
+    data: DeviceDataset,
+    start: State,
+    rows: list[Rows],
+    options: Training,
+) -> Choice:
+    """The quickest way that gives what the plain one gives.
+
+    Args:
+        objective: the network and the hooks in force.
+        data: the examples.
+        start: M models, on the host.
+        rows: theirs.
+        options: the schedule.
+
+    Raises:
+        Exception: whatever the network or a hook raises when it is called plainly.
+    """
+    size = objective.network.batch or min(_TRIED, options.batch_size)
+    precision = "fp64" if options.precision == "fp64" else "fp32"
+    options = options.model_copy(update={"compile": False, "precision": precision})
+    some = torch.arange(min(2, len(rows)))
+    state = start[some].to(data.y.device)
+    options_tried = options.model_copy(update={"batch_size": size})
+    few = [_shortened(rows[int(m)], 4 * size) for m in some]
+    loader = BatchLoader(objective, data, None, few, some.tolist(), options_tried, state.flat.dtype)
+    batch = next(loader.epoch(0).batches)
+    trial = _Trial(objective, data, state, batch, options)
+    expected = trial.by("plain")
+    reason = ""
+    for way in ("chain", "vmapped"):
+        if way == "chain" and chain_of(objective, data, options) is None:
+            continue
+        try:
+            _compare(expected, trial.by(way), state.flat.dtype)
+        except PrivauditError:
+            raise
+        except Exception as error:  # whatever torch raises where it cannot stack a function
+            reason = _first_line(error)
+            continue
+        return Choice(way, reason)
+    return Choice("plain", reason)
+
+
+def _shortened(rows: Rows, count: int) -> Rows:
+    return replace(rows, member=rows.member[:count], reference=rows.reference[:count])
+
+
+class _DifferError(Exception):
+    """A way's step is not what the plain way's is."""
+
+
+def _compare(
+    expected: tuple[StepResult, Tensor], result: tuple[StepResult, Tensor], dtype: torch.dtype
+) -> None:
+    """Raise unless two steps are the same but for rounding."""
+    (plain, plain_flat), (other, other_flat) = expected, result
+    pairs = [("its loss", plain.loss, other.loss), ("its projection", plain_flat, other_flat)]
+    pairs += [(f"buffer {n!r}", b, other.buffers[n]) for n, b in plain.buffers.items()]
+    for what, one, two in pairs:
+        if not _alike(one, two, float(one.abs().max()) if one.numel() else 0.0, dtype):
+            raise _DifferError(f"{what} comes out differently when models share a step")
+    gradients = list(zip(plain.gradients, other.gradients, strict=True))
+    largest = max((float(g.abs().max()) for g, _ in gradients if g is not None), default=0.0)
+    for right, quick in gradients:
+        known = right if right is not None else quick
+        if known is None:
+            continue
+        nothing = torch.zeros_like(known)
+        pair = (nothing if right is None else right), (nothing if quick is None else quick)
+        if not _alike(pair[0], pair[1], largest, dtype):
+            raise _DifferError("its gradients come out differently when models share a step")
+
+
+def _alike(one: Tensor, two: Tensor, scale: float, dtype: torch.dtype) -> bool:
+    if one.shape != two.shape:
+        return False
+    return torch.allclose(
+        one.double(), two.double(), rtol=0, atol=_CLOSE[dtype] * scale + 1e-7, equal_nan=True
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,93 @@
+"""The plain way: one model after another, each called as its author would call it.
+
+It takes what `torch.vmap` cannot: recurrent layers, dropout inside attention, `F.dropout` and
+`torch.randn` in `forward`, branches on data, `.item()`, NumPy. Whatever draws from a global
+generator draws under the model's own key, so that a model has the weights it would have alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from privaudit.keys import derive, seeded
+from privaudit.networks.state import Buffers, State
+from privaudit.networks.vmapped import one_by_one, stacked_results
+from privaudit.train.batch import Batch, StepResult
+from privaudit.train.dataset import DeviceDataset
+from privaudit.train.objective import Objective, derivatives
+from privaudit.train.optimizer import Optimizer
+from privaudit.train.ways.way import Steps
+from privaudit.training import Training
+
+
+def plain_steps(
+    objective: Objective,
+    count: int,
+    data: DeviceDataset,
+    options: Training,
+    optimizer: Optimizer,
+) -> Steps:
+    """The steps of `count` models, one model after another."""
+    alone = _Alone(objective.one_at_a_time(), options.precision == "bf16")
+    return Steps(
+        lambda named, now, batch: alone.gradients(now, batch),
+        lambda named, now, batch: alone.companion_gradients(now, batch),
+        one_by_one(objective.project, count),
+    )
+
+
+class _Alone:
+    """Gradients of models that are called one after another."""
+
+    def __init__(self, objective: Objective, mixed: bool) -> None:
+        self._objective = objective
+        self._mixed = mixed
+
+    def gradients(self, now: State, batch: Batch) -> StepResult:
+        """Of K models' losses."""
+        results = []
+        for model in range(len(now.flat)):
+            own, given = now.one(model), _one(batch, model)
+            with seeded(derive(int(given.key), "step"), given.key.device):
+                results.append(self._gradient(own, given))
+        return StepResult(*stacked_results(results))
+
+    def companion_gradients(self, now: State, batch: Batch) -> tuple[list[Tensor | None], Buffers]:
+        """Of K companions' losses, and their buffers."""
+        network = self._objective.companion
+        assert network is not None
+        results = []
+        for model in range(len(now.flat)):
+            own, given = now.one(model), _one(batch, model)
+            leaves = network.leaves(own.companion)
+            with seeded(derive(int(given.key), "companion"), given.key.device):
+                loss, after = self._objective.companion_loss(
+                    own.flat, own.buffers, given, leaves, own.companion_buffers
+                )
+            gradients = derivatives(loss, leaves)
+            detached = {name: buffer.detach() for name, buffer in after.items()}
+            results.append(([gradients.get(name) for name in leaves], detached))
+        return stacked_results(results)
+
+    def _gradient(
+        self, own: State, batch: Batch
+    ) -> tuple[list[Tensor | None], Buffers, Tensor, Tensor]:
+        objective, network = self._objective, self._objective.network
+        rest = own.companion, own.companion_buffers
+        if objective.defense.per_example:
+            flat, buffers, loss, correct = objective.example_gradients(
+                own.flat, own.buffers, batch, *rest
+            )
+            return list(network.views(flat).values()), buffers, loss, correct
+        leaves = network.leaves(own.flat)
+        with torch.autocast(own.flat.device.type, torch.bfloat16, enabled=self._mixed):
+            loss, after, correct = objective.loss(leaves, own.buffers, batch, *rest)
+        gradients = derivatives(loss, leaves)
+        detached = {name: buffer.detach() for name, buffer in after.items()}
+        return [gradients.get(name) for name in leaves], detached, loss.detach(), correct
+
+
+def _one(batch: Batch, model: int) -> Batch:
+    """One model's part of a batch."""
+    return Batch._make(None if part is None else part[model] for part in batch)

@@ -1,0 +1,35 @@
+"""What a way of training has to give: the functions of a step of K models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from privaudit.networks.answer import stacked_answers
+from privaudit.networks.network import Network
+from privaudit.networks.state import State
+from privaudit.train.batch import CompanionGradientFunction, GradientFunction
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The functions of a step of K models.
+
+    Attributes:
+        gradients: of the models' losses.
+        companion_gradients: of their companions' losses.
+        project: weights (K, P) moved back to where the sparsifier lets them be, at epoch (K,).
+        answers: logits (K, B, C) to examples (K, B, ...) of each model's own.
+    """
+
+    gradients: GradientFunction
+    companion_gradients: CompanionGradientFunction
+    project: Callable[[Tensor, Tensor], Tensor]
+    answers: Callable[[State, Tensor], Tensor] | None = None
+
+
+def stacked(network: Network) -> Callable[[State, Tensor], Tensor]:
+    """Answers of K models at once, for networks that can be stacked."""
+    return lambda state, x: stacked_answers(network, state, x)
