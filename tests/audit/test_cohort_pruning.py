@@ -238,14 +238,38 @@ def test_weights_are_given_and_taken_as_copies(make_cohort: Make) -> None:
     before = cohort.weights
     mine = cohort.weights
     cohort.set(mine)
-    for taken in (mine, cohort.weights, cohort.initial_weights):
-        for weight in taken.values():
-            weight.fill_(7)
-    for mask in cohort.masks.values():
-        mask.fill_(False)
+    for weight in mine.values():
+        weight.fill_(7)
     assert same(cohort.weights, before)
     cohort.rewind("initial")
     assert same(cohort.weights, make_cohort().weights)
+
+
+@pytest.mark.parametrize("name", ["weights", "initial_weights", "masks"])
+@pytest.mark.parametrize("then", ["fit", "rewind", "save", "fork", "logits", "prune", "set"])
+def test_writing_into_a_copy_is_an_error_and_changes_nothing(
+    make_cohort: Make, name: str, then: str
+) -> None:
+    cohort = make_cohort()
+    untouched = make_cohort().weights
+    for tensor in getattr(cohort, name).values():
+        tensor.zero_()
+    arguments: dict[str, tuple[Any, ...]] = {"save": ("x",), "prune": (0.5,), "set": ({},)}
+    with pytest.raises(PluginError, match=rf"cohort\.{name}.*cohort\.set"):
+        getattr(cohort, then)(*arguments.get(then, ()))
+    assert same(cohort.weights, untouched)
+
+
+def test_what_was_written_may_be_handed_back(make_cohort: Make) -> None:
+    """A script may work in a copy, as long as it gives it to the cohort."""
+    cohort = make_cohort()
+    weights, scores = cohort.weights, cohort.weights
+    weights["1.weight"].zero_()
+    cohort.set(weights)
+    assert not cohort.weights["1.weight"].any()
+    scores["4.weight"].abs_()
+    cohort.prune(0.5, scores)
+    cohort.fit()
 
 
 def test_set_changes_what_is_named_and_keeps_pruned_weights_zero(make_cohort: Make) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from privaudit.api.boundary import guests
-from privaudit.api.plugin import Model
+from privaudit.api.plugin import Model, Plugin
 from privaudit.cohort.unit_keys import unit_keys
 from privaudit.errors import PrivauditError
 from privaudit.events import EpochDone, Event, FitDone, FitStarted
@@ -135,7 +135,7 @@ class Fits:
         units = {m: unit for m, key in enumerate(keys) if (unit := self.journal.find(key))}
         missing = [m for m in range(len(keys)) if m not in units]
         if missing:
-            fit = replace(fit, way=self._way(fit))
+            fit = replace(fit, way=self._way(fit), plugins=self._plugins(fit))
         helpers = self._helpers(fit, match, missing)
         at_once = self._at_once(fit, len(missing), helpers)
         self._record(fit, missing, at_once)
@@ -195,7 +195,7 @@ class Fits:
         if self._checked:
             return
         self._checked = True
-        with guests(self.model, fit.objective.sparsifier):
+        with guests(*self._plugins(fit)):
             check_answers(
                 self.network,
                 fit.start.one(0),
@@ -205,12 +205,16 @@ class Fits:
                 fit.options.batch_size,
             )
 
+    def _plugins(self, fit: Fit) -> tuple[Plugin, ...]:
+        """Whose code a fit runs."""
+        return self.model, fit.objective.sparsifier, fit.objective.defense
+
     def _way(self, fit: Fit) -> str:
         """How the models' steps are taken, tried once for each set of hooks in force."""
         objective = fit.objective
         key = (objective.defense, objective.tuning, fit.options.augment, fit.options.compile)
         if key not in self._ways:
-            with guests(self.model, objective.sparsifier, objective.defense):
+            with guests(*self._plugins(fit)):
                 choice = choose_way(objective, self.data, fit.start, fit.rows, fit.options)
             self._ways[key] = choice.way
             if choice.reason:

@@ -54,17 +54,7 @@ class StackedModels:
         scores: Named | None = None,
         scope: Literal["global", "layer"] = "global",
     ) -> None:
-        """Set the least important weights to zero, for good.
-
-        Args:
-            keep: share, 0 to 1, of what is not yet pruned that stays; (M,) for one per model.
-            scores: importance (M, *shape) by name; only the named weights are candidates. By
-                default the magnitude of all weights of two and more axes: no bias, no BatchNorm.
-            scope: compare all candidates with each other, or those of each layer.
-
-        Raises:
-            PluginError: a share outside 0 to 1, an unknown name or a wrong shape.
-        """
+        """As `privaudit.Cohort.prune` says."""
         share = torch.as_tensor(keep, dtype=torch.float64).expand(len(self))
         if not bool(((share >= 0) & (share <= 1)).all()):
             raise PluginError(f"prune(keep=...) takes a share from 0 to 1, got {keep}")
@@ -87,30 +77,22 @@ class StackedModels:
         self._move(self._state.weights)
 
     def prune_where(self, where: Named) -> None:
-        """Set the chosen weights, (M, *shape) bool by name, to zero, for good."""
+        """As `privaudit.Cohort.prune_where` says."""
         self._state = replace(self._state, kept=self._state.kept & ~self._flat_mask(where))
         self._move(self._state.weights)
 
     def freeze(self, where: Named) -> None:
-        """Let the chosen weights, (M, *shape) bool by name, move no more."""
+        """As `privaudit.Cohort.freeze` says."""
         self._state = replace(self._state, frozen=self._state.frozen | self._flat_mask(where))
 
     def set(self, weights: Named) -> None:
-        """Give weights, (M, *shape) by name, new values; pruned ones stay zero.
-
-        Raises:
-            PluginError: an unknown name or a wrong shape.
-        """
+        """As `privaudit.Cohort.set` says."""
         self._check(weights)
         flat = self._network.flatten(weights, self._state.weights.flat)
         self._move(replace(self._state.weights, flat=flat))
 
     def note(self, name: str, values: Tensor) -> None:
-        """Have a number of each model, (M,), reported with the level that comes next.
-
-        Raises:
-            PluginError: not one number for each model.
-        """
+        """As `privaudit.Cohort.note` says."""
         if tuple(values.shape) != (len(self),):
             raise PluginError(
                 f"note({name!r}) takes one number for each of {len(self)} models, shape "

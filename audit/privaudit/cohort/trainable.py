@@ -98,17 +98,7 @@ class Cohort(StackedModels, AbstractCohort):
         defense: Plugin | None = None,
         **training: object,
     ) -> None:
-        """Train every model from where it is, with a fresh optimiser and schedule.
-
-        Each model ends at its last epoch; the state of its best validation epoch (the last
-        where there is no validation) is kept for `rewind("best")`.
-
-        Args:
-            epochs: instead of the recipe's.
-            tune: this is fine-tuning: a defense that acts in fine-tuning only is in force.
-            defense: in force instead of the recipe's; it must not bring a companion.
-            training: other options of the recipe's `training` to override.
-        """
+        """As `privaudit.Cohort.fit` says."""
         self._watched.check()
         changes = training | ({} if epochs is None else {"epochs": epochs})
         fit = self._fit(tune, defense, changes)
@@ -135,16 +125,8 @@ class Cohort(StackedModels, AbstractCohort):
         return controls
 
     def rewind(self, to: str | int = "best", where: Named | None = None) -> None:
-        """Put weights back to an earlier state; masks stay, unless `to` is a saved name.
-
-        Args:
-            to: "best" (of the last fit), "initial", a name given to `save`, or the number of
-                epochs of the first fit after which to take the weights.
-            where: (M, *shape) bool by name: only these weights go back.
-
-        Raises:
-            PluginError: there is no such state.
-        """
+        """As `privaudit.Cohort.rewind` says."""
+        self._watched.check()
         if isinstance(to, str) and to in self._saved and where is None:
             self._state = self._saved[to]
             return
@@ -156,17 +138,14 @@ class Cohort(StackedModels, AbstractCohort):
         self._move(earlier)
 
     def save(self, name: str) -> None:
-        """Keep weights and masks under a name, to rewind to.
-
-        Raises:
-            PluginError: the name means something else to `rewind`.
-        """
+        """As `privaudit.Cohort.save` says."""
+        self._watched.check()
         if name in ("best", "initial"):
             raise PluginError(f"a state cannot be saved as {name!r}, which rewind() defines")
         self._saved[name] = self._state
 
     def fork(self) -> Cohort:
-        """A cohort that starts here and leaves this one undisturbed."""
+        """As `privaudit.Cohort.fork` says."""
         self._watched.check()
         other = copy.copy(self)
         other._saved, other._notes = dict(self._saved), dict(self._notes)
@@ -176,22 +155,14 @@ class Cohort(StackedModels, AbstractCohort):
     def gradients(
         self, loss: Callable[[Tensor, Tensor], Tensor], rows: str = "member"
     ) -> dict[str, Tensor]:
-        """Gradients (M, *shape) by name of `loss(logits, y)`, a mean over examples.
-
-        Args:
-            loss: of logits (B, C) and labels (B,), differentiable, a mean over its batch.
-            rows: "member", "validation" or "reference": over which of each model's examples.
-        """
+        """As `privaudit.Cohort.gradients` says."""
         chosen = self.rows(rows)
         owner = (self.sparsifier, self.defense)
         flat = mean_gradients(self._fits, self._state.weights, loss, chosen, owner)
         return self._network.views(flat)
 
     def logits(self, x: Tensor | None = None) -> Tensor:
-        """Answers (M, N, C) of all models to all examples, or to x (n, ...) in their units.
-
-        Zeros in a plan that lacks a training.
-        """
+        """As `privaudit.Cohort.logits` says; zeros in a plan that lacks a training."""
         if self._fits.waits:
             count = len(self._data.y) if x is None else len(x)
             return torch.zeros(len(self), count, len(self._data.examples.classes))
@@ -204,7 +175,7 @@ class Cohort(StackedModels, AbstractCohort):
         ).cpu()
 
     def rows(self, role: str) -> list[Tensor]:
-        """Each model's examples (n,) int64 of a role: "member", "validation" or "reference"."""
+        """As `privaudit.Cohort.rows` says."""
         return [getattr(rows, role) for rows in self._rows]
 
     def companions(self) -> list[Callable[..., Tensor] | None]:

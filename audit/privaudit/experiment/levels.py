@@ -33,6 +33,7 @@ def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
             if label in seen:
                 raise PluginError(f"sparsifier {subject.sparsifier.name!r} yields {label!r} twice")
             seen.add(label)
+            cohort.check_copies()
             yield label, cohort
         if not seen:
             raise PluginError(

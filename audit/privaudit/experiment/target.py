@@ -13,6 +13,7 @@ from privaudit.cohort import Cohort
 from privaudit.errors import DataError
 from privaudit.experiment.checkpoint import Checkpoint, Program, first_line
 from privaudit.messages import show
+from privaudit.networks.answer import Answers
 from privaudit.recipe import Recipe, TargetOptions
 from privaudit.values import Examples
 
@@ -117,10 +118,21 @@ def _check_alike(name: str, part: Examples, own: Examples) -> None:
             )
 
 
+def _differ(one: Tensor, other: Tensor) -> bool:
+    """Whether answers to the same examples differ by more than rounding; TF32 comes to 0.001."""
+    return bool((one - other).abs().max() > 0.01 * one.abs().max())
+
+
 def _check_answers(cohort: Cohort, examples: Examples, path: str) -> None:
     x = examples.x[:_TRIED]
+    answers, state = Answers(cohort.network, keyed=False), cohort.states()[0]
+
+    def ask(x: Tensor) -> Tensor:
+        data = cohort.data.on(x)
+        return answers(state, data.plain(torch.arange(len(x), device=data.y.device))).cpu()
+
     try:
-        whole, alone = cohort.logits(x)[0], cohort.logits(x[:1])[0]
+        whole, again, alone = (ask(x), ask(x), ask(x[:1]))
     except Exception as error:  # a program may raise anything
         raise DataError(
             f"target.checkpoint: {path} cannot answer {len(x)} examples, or a single one, of shape "
@@ -131,7 +143,7 @@ def _check_answers(cohort: Cohort, examples: Examples, path: str) -> None:
         problem = f"answers {len(x)} examples with shape {tuple(whole.shape)} instead of {wanted}"
     elif not bool(torch.isfinite(whole).all()):
         problem = "answers NaN or infinity: it is damaged, or its training diverged"
-    elif bool((whole[:1] - alone).abs().max() > 0.01 * whole.abs().max()):  # TF32 comes to 0.001
+    elif _differ(whole, again) or _differ(whole[:1], alone):
         problem = "answers otherwise in other company: save it after .eval()"
     elif bool((whole >= 0).all()) and torch.allclose(whole.sum(1), whole.new_ones(()), atol=1e-3):
         problem = "answers with probabilities: save it without the softmax at its end"

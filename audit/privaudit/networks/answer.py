@@ -22,9 +22,13 @@ class Answers:
     The places of weights and buffers are looked up once and not on every call, which takes as
     long as a small network's answers to a thousand examples. A network that draws random numbers
     even in evaluation draws the same ones for every question.
+
+    Args:
+        network: the structure.
+        keyed: False leaves a network that draws as it is, to find out that it does.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, keyed: bool = True) -> None:
         self._network = network
         self._module = network.module
         self._parameters = dict(network.module.named_parameters())
@@ -35,7 +39,7 @@ class Answers:
             for attribute, buffer in owner._buffers.items()
             if buffer is not None
         ]
-        self._draws: bool | None = None
+        self._draws = None if keyed else False
 
     @torch.no_grad()
     def __call__(self, state: State, x: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def _first_answer(
             continue
         if not isinstance(answer, Tensor) or (answer.ndim and len(answer) == _FEW):
             return answer
-        odd = odd or answer
+        odd = answer if odd is None else odd
     network.contiguous, network.batch = False, None
     if odd is None and raised is not None:
         raise raised

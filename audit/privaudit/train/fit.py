@@ -9,6 +9,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from privaudit.api.boundary import guests
+from privaudit.api.plugin import Plugin
 from privaudit.jobs.local import SharedExamples, Tell
 from privaudit.keys import derive
 from privaudit.networks.state import Rows, State, Trained
@@ -38,6 +40,7 @@ class Fit:
         defended: the cohort's own defense is in force.
         until: stop after so many epochs, to look at an early state.
         way: how steps are taken, a name in `ways.choose.WAYS`.
+        plugins: whose code runs, so that errors can name its author's.
     """
 
     objective: Objective
@@ -50,6 +53,7 @@ class Fit:
     defended: bool = True
     until: int | None = None
     way: str = "vmapped"
+    plugins: tuple[Plugin, ...] = ()
 
     def __getitem__(self, models: Tensor) -> Fit:
         """The same for some of its models, (k,) int64."""
@@ -73,7 +77,16 @@ class Fit:
         return [self.epochs * -(-len(r.member) // size) for r in self.rows]
 
     def run(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
-        """Train all its models side by side."""
+        """Train all its models side by side.
+
+        Raises:
+            PluginError: the code of a plugin has raised.
+        """
+        with guests(*self.plugins):
+            return self._run_in_order(data, on_epoch)
+
+    def _run_in_order(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
+        """With the weights in the order in memory that is the quickest."""
         layer = None
         if self.way == "chain":
             layer = sparse_layer(self.objective, data, self.options)

@@ -171,7 +171,7 @@ class _Loop:
             return result
         together = self.steps.answers
         alike = bool(chosen.all()) and len(sizes) == 1 and max(sizes) < _FEW
-        if together and self.count > 1 and alike:
+        if together and self.objective.network.batch is None and self.count > 1 and alike:
             rows = torch.stack([r.validation for r in self.rows]).to(self.device)
             logits = together(self.now, self.data.plain(rows))
             return (logits.argmax(-1) == self.data.y[rows]).double().mean(-1).cpu()

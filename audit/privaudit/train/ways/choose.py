@@ -103,14 +103,14 @@ def choose_way(
     """
     size = objective.network.batch or min(_TRIED, options.batch_size)
     precision = "fp64" if options.precision == "fp64" else "fp32"
-    options = options.model_copy(update={"compile": False, "precision": precision})
+    plain_options = options.model_copy(update={"compile": False, "precision": precision})
     some = torch.arange(min(2, len(rows)))
     state = start[some].to(data.y.device)
-    options_tried = options.model_copy(update={"batch_size": size})
+    few_options = plain_options.model_copy(update={"batch_size": size})
     few = [_shortened(rows[int(m)], 4 * size) for m in some]
-    loader = BatchLoader(objective, data, None, few, some.tolist(), options_tried, state.flat.dtype)
+    loader = BatchLoader(objective, data, None, few, some.tolist(), few_options, state.flat.dtype)
     batch = next(loader.epoch(0).batches)
-    trial = _Trial(objective, data, state, batch, options)
+    trial = _Trial(objective, data, state, batch, plain_options)
     expected = trial.by("plain")
     reason = ""
     for way in ("chain", "vmapped"):
