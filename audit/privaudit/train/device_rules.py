@@ -37,14 +37,15 @@ def step_work(
     network: Network, data: DeviceDataset, objective: Objective, options: Training
 ) -> int:
     """Multiply-adds of the forward pass of one model's step, or what its memory is like."""
-    work = options.batch_size * multiply_adds(network, data.examples.shape)
+    kind = torch.int64 if data.examples.tokens else network.dtype
+    work = options.batch_size * multiply_adds(network, data.examples.shape, kind)
     if objective.defense.per_example:
         work = max(work, options.batch_size * network.size * 64)
     return work
 
 
-def multiply_adds(network: Network, shape: tuple[int, ...]) -> int:
-    """Of one example (*shape) with the weights of convolutions and matrix products, roughly.
+def multiply_adds(network: Network, shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    """Of one example (*shape) of a dtype with the weights of convolutions and matrix products, roughly.
 
     A layer's weights, and the factors that it keeps in a list, meet every place of its answer:
     a pixel, a token. torch's own counter is exact, but imports its compiler, which takes seconds.
@@ -65,7 +66,7 @@ def multiply_adds(network: Network, shape: tuple[int, ...]) -> int:
     try:
         network.module.eval()
         with torch.no_grad():
-            network.module(torch.zeros((1, *shape), device=network.device, dtype=network.dtype))
+            network.module(torch.zeros((1, *shape), device=network.device, dtype=dtype))
     finally:
         network.module.train(training)
         for hook in hooks:
