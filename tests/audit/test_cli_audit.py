@@ -158,7 +158,7 @@ def _without(name: str) -> dict[str, Any]:
         (
             _without("logits") | {"logits": np.array([None])},
             ["--attacks", "loss"],
-            "holds objects, not numbers",
+            "holds Python objects",
         ),
     ],
 )

@@ -45,7 +45,7 @@ def step_work(
 
 
 def multiply_adds(network: Network, shape: tuple[int, ...], dtype: torch.dtype) -> int:
-    """Of one example (*shape) of a dtype with the weights of convolutions and matrix products, roughly.
+    """Of one example (*shape) with the weights of convolutions and matrix products, roughly.
 
     A layer's weights, and the factors that it keeps in a list, meet every place of its answer:
     a pixel, a token. torch's own counter is exact, but imports its compiler, which takes seconds.
