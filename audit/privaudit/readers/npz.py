@@ -89,10 +89,10 @@ def read_examples(path: Path) -> tuple[Array, list[str]]:
 def _x_and_y(path: Path, names: list[str]) -> list[str]:
     for name in ("x", "y"):
         if name not in names:
-            held = ", ".join(sorted(names)) or "nothing"
+            shown = (held if held.isprintable() else repr(held) for held in sorted(names))
             raise DataError(
-                f"{path}: there is no array {name!r}; it holds {held}: save the examples as x and "
-                "their labels as y"
+                f"{path}: there is no array {name!r}; it holds {', '.join(shown) or 'nothing'}: "
+                "save the examples as x and their labels as y"
             )
     return ["x", "y"]
 
