@@ -133,6 +133,7 @@ def test_a_network_of_tokens_is_exported_with_what_it_takes(
     from onnx.reference import ReferenceEvaluator
 
     audited(tmp_path, recipe(tmp_path, tokens(), "words"))
+    (tmp_path / "examples.npz").unlink()  # the run's own file says what the network takes
     known = partial(load_recipe, plugins=PLUGINS)
     monkeypatch.setattr("privaudit.experiment.export.load_recipe", known)
     plain = export(tmp_path / "run", "dense")
@@ -193,6 +194,17 @@ def test_what_works_on_numbers_refuses_tokens_before_anything_is_trained(
     assert len(problems) == len(lines)
     for problem, line in zip(problems, lines, strict=True):
         assert re.match(line, problem)
+
+
+def test_tokens_of_a_targets_members_need_an_embedding_too(tmp_path: Path) -> None:
+    (tmp_path / "target.safetensors").touch()
+    np.savez(tmp_path / "more.npz", x=tokens() + 1, y=np.arange(ROWS) % 2 == 0)
+    more = {"name": "arrays", "path": str(tmp_path / "more.npz")}
+    checkpoint = str(tmp_path / "target.safetensors")
+    target = {"checkpoint": checkpoint, "members": more, "non_members": more}
+    asked = recipe(tmp_path, tokens(), "words", target=target)
+    with pytest.raises(RecipeError, match=r"model: 'words' cannot .*, 0 to 9: .* at least 10 rows"):
+        audited(tmp_path, asked)
 
 
 def test_a_program_trained_elsewhere_is_asked_about_tokens_as_they_are() -> None:
