@@ -200,6 +200,15 @@ def test_files_that_are_no_archive(
     assert len(err.splitlines()) == 1
 
 
+def test_a_path_that_cannot_be_printed_is_spelled_out(
+    tmp_path: Path, audit: Callable[..., Said]
+) -> None:
+    code, _, err = audit(tmp_path / "two\nlines\x1b.npz", "--attacks", "loss")
+    assert code == 2
+    assert "two\\nlines\\x1b.npz: cannot be read" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_one_array_is_no_archive(tmp_path: Path, audit: Callable[..., Said]) -> None:
     np.save(tmp_path / "logits.npy", np.zeros((4, 2)))
     code, _, err = audit(tmp_path / "logits.npy", "--attacks", "loss")

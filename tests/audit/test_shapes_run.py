@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from privaudit import Model, Recipe, RecipeError, RunResult, load_recipe, run
 from privaudit.api.host import Plugins, Provided, load_plugins
+from privaudit.cli import main
 from privaudit.events import Event
 from privaudit.experiment.checkpoint import Program
 from privaudit.experiment.export import export
@@ -126,7 +127,7 @@ def test_tokens_train_under_any_defense_and_precision(
 
 
 def test_a_network_of_tokens_is_exported_with_what_it_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     onnx = pytest.importorskip("onnx", reason="onnx is not installed: privaudit[onnx]")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed: privaudit[onnx]")
@@ -137,13 +138,17 @@ def test_a_network_of_tokens_is_exported_with_what_it_takes(
     known = partial(load_recipe, plugins=PLUGINS)
     monkeypatch.setattr("privaudit.experiment.export.load_recipe", known)
     plain = export(tmp_path / "run", "dense")
-    done = export(tmp_path / "run", "dense", format="onnx")
+    words = ["export", tmp_path / "run", "--subject", "dense", "--format", "onnx"]
+    monkeypatch.setattr("sys.argv", ["privaudit", *map(str, words)])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert "It takes tokens (N, 7) of int64.\n" in capsys.readouterr().out
     with safe_open(plain.path, framework="pt") as file:
         inputs = json.loads(file.metadata()["privaudit"])["inputs"]
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert (inputs["shape"], inputs["dtype"]) == ([7], "int64")
     assert (inputs["mean"], inputs["std"]) == (0, 1)
-    model = onnx.load(done.path)
+    model = onnx.load(plain.path.with_suffix(".onnx"))
     (entry,) = model.graph.input
     assert entry.type.tensor_type.elem_type == onnx.TensorProto.INT64
     for count in (1, 11):
