@@ -30,12 +30,17 @@ class Examples:
     """A dataset: every example once, in a fixed order.
 
     Attributes:
-        x: (N, ...) uint8 images (N, channels, height, width), or float32 features (N, D).
+        x: (N, ...) numbers in uint8 or float32: features (N, D), series (N, T) and (N, T, D),
+            maps (N, height, width), images (N, channels, height, width); or tokens in int64,
+            (N, T) or of any other shape: indices into a vocabulary, from 0 on.
         y: (N,) int64 labels, 0 to C - 1.
         classes: the C class names.
-        mean: subtracted from x, in x's units; its shape broadcasts to one example.
-        std: divides x - mean, in x's units; its shape broadcasts to one example.
-        augmentation: what training may do to an image; None where it makes no sense.
+        mean: subtracted from x, in x's units; its shape broadcasts to one example. Tokens are
+            never normalised: theirs is the scalar 0.
+        std: divides x - mean, in x's units; its shape broadcasts to one example; for tokens the
+            scalar 1.
+        augmentation: what training may do to images (N, channels, height, width); None where it
+            makes no sense.
     """
 
     x: Tensor
@@ -51,8 +56,15 @@ class Examples:
                 f"a dataset needs one int64 label for each of its {len(self.x)} examples, "
                 f"got {self.y.dtype} labels of shape {tuple(self.y.shape)}"
             )
-        if self.x.dtype not in (torch.uint8, torch.float32):
-            raise DataError(f"a dataset's x must be uint8 or float32, got {self.x.dtype}")
+        if self.x.dtype not in (torch.uint8, torch.float32, torch.int64):
+            raise DataError(
+                f"a dataset's x must be uint8, float32, or int64 for tokens, got {self.x.dtype}"
+            )
+        if self.x.ndim < 2:
+            raise DataError(
+                "a dataset's x must have an axis of examples and one or more of their numbers, "
+                f"got shape {tuple(self.x.shape)}: of one number for each example make (N, 1)"
+            )
         if len(self.y) == 0:
             raise DataError("the dataset is empty: it needs examples to train on and to audit")
         low, high = int(self.y.min()), int(self.y.max())
@@ -65,6 +77,22 @@ class Examples:
         if self.x.is_floating_point() and not bool(torch.isfinite(self.x).all()):
             row = int((~torch.isfinite(self.x.flatten(1)).all(1)).nonzero()[0])
             raise DataError(f"example {row} of the dataset holds NaN or infinity: clean it first")
+        if self.tokens:
+            self._check_tokens()
+
+    def _check_tokens(self) -> None:
+        wrong = (self.x < 0).flatten(1).any(1)
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0])
+            raise DataError(
+                f"example {row} of the dataset holds the token {int(self.x[row].min())}, and "
+                "tokens are indices from 0 on: shift them, or give numbers as float32"
+            )
+        if self.mean.ndim or self.std.ndim or self.mean != 0 or self.std != 1:
+            raise DataError(
+                "tokens are never normalised: give a dataset of int64 the mean torch.tensor(0.0) "
+                "and the std torch.tensor(1.0), or give numbers as float32"
+            )
 
     def __len__(self) -> int:
         return len(self.y)
@@ -73,6 +101,11 @@ class Examples:
     def shape(self) -> tuple[int, ...]:
         """Shape of one example, without N."""
         return tuple(self.x.shape[1:])
+
+    @property
+    def tokens(self) -> bool:
+        """Whether x holds indices into a vocabulary, which nobody may calculate with."""
+        return self.x.dtype == torch.int64
 
     def take(self, rows: Tensor) -> Examples:
         """The examples of the given rows, (n,) int64, in that order."""

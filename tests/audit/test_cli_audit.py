@@ -158,7 +158,7 @@ def _without(name: str) -> dict[str, Any]:
         (
             _without("logits") | {"logits": np.array([None])},
             ["--attacks", "loss"],
-            "holds objects, not numbers",
+            "holds Python objects",
         ),
     ],
 )
@@ -197,6 +197,15 @@ def test_files_that_are_no_archive(
     code, out, err = audit(path, "--attacks", "loss")
     assert (code, out) == (2, "")
     assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_path_that_cannot_be_printed_is_spelled_out(
+    tmp_path: Path, audit: Callable[..., Said]
+) -> None:
+    code, _, err = audit(tmp_path / "two\nlines\x1b.npz", "--attacks", "loss")
+    assert code == 2
+    assert "two\\nlines\\x1b.npz: cannot be read" in err
     assert len(err.splitlines()) == 1
 
 

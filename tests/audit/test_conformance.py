@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -33,10 +34,17 @@ def table(folder: Path) -> dict[str, object]:
     return {"path": str(folder / "table.csv"), "label_column": "label"}
 
 
+def arrays(folder: Path) -> dict[str, object]:
+    x = np.random.default_rng(0).normal(size=(12, 5, 3))
+    np.savez(folder / "series.npz", x=x, y=np.arange(12) % 2)
+    return {"path": str(folder / "series.npz")}
+
+
 # Options without a default, and what keeps a long script short.
 OPTIONS: dict[str, Callable[[Path], dict[str, object]]] = {
     "image_folder": image_folder,
     "table": table,
+    "arrays": arrays,
     "imp": lambda folder: {"rounds": 2},
     **dict.fromkeys(("resnet18", "vgg16_bn"), lambda folder: {"width": 8}),
     "memguard": lambda folder: {"iterations": 20},

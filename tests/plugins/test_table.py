@@ -202,6 +202,31 @@ def test_npz_holds_x_and_y(tmp_path: Path) -> None:
     assert load(path).classes == ("ja", "nein")
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (6, 3, 4), (6, 2, 3, 4)])
+def test_npz_may_hold_features_of_any_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "series.npz"
+    x = np.random.default_rng(0).normal(5, 3, shape)
+    np.savez(path, x=x, y=np.arange(6) % 2)
+    examples = load(path)
+    assert torch.equal(examples.x, torch.from_numpy(x).float())
+    normalised = ((examples.x - examples.mean) / examples.std).double()
+    others = tuple(range(len(shape) - 1))
+    torch.testing.assert_close(normalised.mean(others), torch.zeros(4).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        normalised.square().mean(others), torch.ones(4).double(), atol=1e-6, rtol=0
+    )
+    plain = load(path, standardize=False)
+    assert (plain.mean.tolist(), plain.std.tolist()) == ([0] * 4, [1] * 4)
+
+
+def test_whole_numbers_of_an_npz_are_features(tmp_path: Path) -> None:
+    path = tmp_path / "counts.npz"
+    np.savez(path, x=np.array([[3, 9], [5, 9], [7, 12]]), y=Y)
+    examples = load(path)
+    assert not examples.tokens
+    assert examples.mean.tolist() == [5, 10]
+
+
 X = np.ones((3, 2))
 Y = np.array([0, 1, 0])
 
@@ -211,10 +236,13 @@ Y = np.array([0, 1, 0])
     [
         ({"x": X}, "there is no array 'y'; it holds x"),
         ({"features": X, "y": Y}, "there is no array 'x'; it holds features, y"),
-        ({"x": X[:, 0], "y": Y}, r"x must be numbers of shape \(N, D\)"),
-        ({"x": X.astype(str), "y": Y}, r"x must be numbers of shape \(N, D\)"),
+        ({"x": X[:, 0], "y": Y}, r"x must be numbers of shape \(N, D\).* got float64 .*\(3,\)"),
+        ({"x": X[:, :0], "y": Y}, r"x must be numbers of shape \(N, D\).* \(3, 0\)"),
+        ({"x": X.astype(str), "y": Y}, r"x must be numbers of shape \(N, D\).* got <U32"),
+        ({"x": X.astype(complex), "y": Y}, r"x must be numbers of shape \(N, D\).* got complex128"),
         ({"x": X, "y": Y[:2]}, "y must hold one number or text for each of the 3 rows"),
-        ({"x": X, "y": Y.astype(object)}, "cannot be read as .npz .*allow_pickle"),
+        ({"x": X, "y": np.eye(3)[Y]}, r"y must hold one .* \(3, 3\); of one-hot .*y\.argmax\(1\)"),
+        ({"x": X, "y": Y.astype(object)}, "holds Python objects: make it with np.savez"),
         ({"x": X[:0], "y": Y[:0]}, "x and y have no rows"),
         ({"x": X * [[1], [1], [np.nan]], "y": Y}, r"row 2 \(from 0\) holds NaN"),
         ({"x": X, "y": np.array([0, np.nan, 1])}, r"row 1 \(from 0\) holds NaN"),
@@ -236,7 +264,7 @@ def test_npz_mistakes_are_named(
 def test_a_damaged_npz_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "people.npz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=f"{path}: cannot be read as .npz"):
+    with pytest.raises(DataError, match=f"{path}: is damaged, or no archive"):
         load(path)
 
 

@@ -69,4 +69,6 @@ def export(
     if format == "onnx":
         shape = "x".join(map(str, done.inputs.shape))
         kind = str(done.inputs.dtype).removeprefix("torch.")
-        typer.echo(f"It takes examples (N, {shape}) of {kind}, not normalised.")
+        what = "tokens" if done.inputs.tokens else "examples"
+        how = "" if done.inputs.tokens else ", not normalised"
+        typer.echo(f"It takes {what} (N, {shape}) of {kind}{how}.")

@@ -81,7 +81,12 @@ class Program(nn.Module):
         self._program = (program,)  # in a tuple, or it would be stacked, moved and trained
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the program answers to examples (B, ...), in the precision it was written for."""
+        """What the program answers to examples (B, ...), in the precision it was written for.
+
+        Tokens, int64, have none: the program sees them as they are.
+        """
+        if not x.is_floating_point():
+            return cast(Tensor, self._program[0](x))
         logits: Tensor = self._program[0](x.to(self._dtype))
         return logits.to(x.dtype)
 

@@ -48,7 +48,9 @@ def costs(context: RunContext, level: Level) -> list[list[Cost]]:
     def cost(model: int, known: Cost | None) -> Cost:
         network = compact(filled(level.network, _weights_of(context, level, model)))
         network = network.to(context.device)
-        x = examples.plain(rows.to(context.device)).to(next(network.parameters()).dtype)
+        x = examples.plain(rows.to(context.device))
+        if not context.examples.tokens:
+            x = x.to(next(network.parameters()).dtype)
         work = multiply_adds(network, x[:1])
         return Cost(work, known.seconds if known else seconds_per_example(network, x, work))
 

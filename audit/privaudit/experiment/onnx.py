@@ -43,8 +43,8 @@ def as_onnx(network: nn.Module, inputs: Inputs, metadata: Mapping[str, str]) -> 
     """A network in float32 from `examples` (N, ...) in the dataset's units to `logits` (N, C).
 
     Args:
-        network: takes normalised examples.
-        inputs: what they are, and how they are normalised.
+        network: takes normalised examples, or tokens.
+        inputs: what they are, and how they are normalised; tokens, int64, are not.
         metadata: goes into the file as it is.
 
     Raises:
@@ -56,7 +56,7 @@ def as_onnx(network: nn.Module, inputs: Inputs, metadata: Mapping[str, str]) -> 
         raise RecipeError(
             f"--format onnx needs {' and '.join(lacking)}: pip install 'privaudit[onnx]'"
         )
-    model = Normalising(network, inputs).float().eval()
+    model = (network if inputs.tokens else Normalising(network, inputs)).float().eval()
     examples = torch.zeros((_TRIED, *inputs.shape), dtype=inputs.dtype)
     try:
         with warnings.catch_warnings():

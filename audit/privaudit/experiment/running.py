@@ -23,6 +23,7 @@ from privaudit.experiment.environment import cache_folder, choose_device, descri
 from privaudit.experiment.level import DENSE, Level
 from privaudit.experiment.levels import control_of, controls, levels
 from privaudit.experiment.target import given_target, joined
+from privaudit.experiment.tokens import check_tokens
 from privaudit.jobs.local import Workers
 from privaudit.jobs.memory import free_memory
 from privaudit.recipe import Recipe, Subject
@@ -138,9 +139,11 @@ def run_context(
     examples, given = recipe.dataset.load(folder / "data"), None
     _check_augmentation(recipe, examples)
     if recipe.target is None:
+        check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples))
     else:
         examples, sizes = joined(recipe.target, examples, folder / "data")
+        check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples), sizes)
         role = ensemble.role[ensemble.targets[0]]
         given = given_target(recipe, recipe.target, examples, role, chosen)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from privaudit.values import Examples
 
+_DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "int64": torch.int64}
 _KEY = "privaudit"  # one key: safetensors writes several in an order that varies
 
 
@@ -21,7 +22,7 @@ class Inputs:
 
     Attributes:
         shape: of one example.
-        dtype: torch.uint8 or torch.float32.
+        dtype: torch.uint8 or torch.float32; torch.int64 for tokens.
         classes: the C class names.
         mean: as in `Examples`.
         std: as in `Examples`.
@@ -37,6 +38,11 @@ class Inputs:
     def of(cls, examples: Examples) -> Self:
         """Those of a dataset."""
         return cls(examples.shape, examples.x.dtype, examples.classes, examples.mean, examples.std)
+
+    @property
+    def tokens(self) -> bool:
+        """Whether they are indices into a vocabulary, which are never normalised."""
+        return self.dtype == torch.int64
 
     def record(self) -> dict[str, object]:
         """As JSON holds them."""
@@ -59,7 +65,7 @@ class Inputs:
             held = json.loads((metadata or {})[_KEY])["inputs"]
             return cls(
                 tuple(held["shape"]),
-                {"uint8": torch.uint8, "float32": torch.float32}[held["dtype"]],
+                _DTYPES[held["dtype"]],
                 tuple(held["classes"]),
                 torch.tensor(held["mean"]),
                 torch.tensor(held["std"]),

@@ -20,6 +20,8 @@ _FLIP, _DOWN, _RIGHT = 101, 102, 103  # purposes of a step's key
 class DeviceDataset:
     """A dataset on the device, normalised and augmented batch by batch.
 
+    Tokens stay the int64 indices that they are, whatever the dtype of numbers.
+
     Attributes:
         y: (N,) int64.
     """
@@ -31,7 +33,7 @@ class DeviceDataset:
         self._mean = examples.mean.to(device, dtype)
         self._std = examples.std.to(device, dtype)
         augmentation = examples.augmentation
-        self._image = image = len(examples.shape) == 3
+        self._image = image = len(examples.shape) == 3 and not examples.tokens
         self._flip = bool(augmentation and augmentation.flip and image)
         self._crop = augmentation.crop if augmentation and image else 0
         self._x = examples.x.to(device)
@@ -43,7 +45,7 @@ class DeviceDataset:
             self._windows = padded.unfold(2, height, 1).unfold(3, width, 1)
 
     def plain(self, rows: Tensor) -> Tensor:
-        """Normalised examples (*rows.shape, ...) as they are."""
+        """Normalised examples, or tokens, (*rows.shape, ...) as they are."""
         if self._ready is None:
             return self._arranged(self._normalise(self._x[rows]))
         chosen = self._ready.index_select(0, rows.flatten())
@@ -53,7 +55,7 @@ class DeviceDataset:
     def sparse(self) -> SparseTable | None:
         """The normalised examples as a sparse table, where most of their numbers are zero."""
         ready = self._ready
-        if ready is None or ready.device.type != "cpu":
+        if ready is None or ready.device.type != "cpu" or self.examples.tokens:
             return None
         if int(ready.count_nonzero()) > DENSE * ready.numel():
             return None
@@ -91,6 +93,8 @@ class DeviceDataset:
         return self._flip or self._crop > 0
 
     def _normalise(self, x: Tensor) -> Tensor:
+        if self.examples.tokens:
+            return x
         return x.to(self.dtype).sub(self._mean).div_(self._std)  # x may be the dataset itself
 
     def _arranged(self, x: Tensor) -> Tensor:
