@@ -40,10 +40,12 @@ def _measured(metrics: tuple[Metric, ...]) -> type[BaseModel]:
         kind = _kind(metric)
         if len(metric.path) > 1:
             kind = GenericAlias(dict, (str, kind))
-        # What stands for a missing metric is never looked at: the audit keeps what the file has.
-        fields[metric.path[0]] = (kind, ... if metric.required else None)
+        # A family is required if one of its metrics is. What stands for a missing metric is never
+        # looked at: the audit keeps what the file has.
+        required = any(other.required for other in metrics if other.path[0] == metric.path[0])
+        fields[metric.path[0]] = (kind, ... if required else None)
     record = create_model("Metrics", __config__=_STRICT, **fields)
-    variants = GenericAlias(dict, (str, record))
+    variants: Any = GenericAlias(dict, (str, record))
     return create_model("Measured", metrics=(record, ...), variants=(variants, {}))
 
 
