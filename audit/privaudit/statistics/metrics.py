@@ -21,9 +21,10 @@ from privaudit.statistics.intervals import (
     mean_std,
 )
 from privaudit.statistics.roc import Roc, as_membership, roc_curve
-from privaudit.statistics.table import RATES, defense
+from privaudit.statistics.table import CUTS, RATES, defense
 
 __all__ = [
+    "CUTS",
     "RATES",
     "Estimate",
     "Roc",
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "mean_std",
     "one_run_epsilon",
+    "precision_at_k",
     "roc_auc",
     "roc_curve",
     "tpr_at_fpr",
@@ -90,6 +92,36 @@ def tpr_at_fpr(
         PrivauditError: a score is NaN, shapes differ, or one side is empty.
     """
     return roc_curve(scores, members).tpr_at_fpr(fpr, confidence)
+
+
+def precision_at_k(
+    scores: ArrayLike, members: ArrayLike, k: int, *, confidence: float = 0.95
+) -> Estimate | None:
+    """The share of members among the k examples scored highest (`Roc.precision_at_k`).
+
+    It depends on how many of the examples are members: an attacker who guesses reaches their share.
+
+    Args:
+        scores: (N,), higher = likelier a member.
+        members: (N,) bool.
+        k: how many of the highest scores.
+        confidence: of the two-sided interval.
+
+    Returns:
+        None where there are fewer than k examples.
+
+    >>> scores, members = [5, 4, 3, 3, 2, 1], [True, False, True, False, False, False]
+    >>> precision_at_k(scores, members, 2)
+    Estimate(value=0.5, low=0.012579..., high=0.987420...)
+    >>> precision_at_k(scores, members, 3).value  # of the two that tie, half a member is expected
+    0.5
+    >>> print(precision_at_k(scores, members, 10))
+    None
+
+    Raises:
+        PrivauditError: a score is NaN, shapes differ, one side is empty, or k is below 1.
+    """
+    return roc_curve(scores, members).precision_at_k(k, confidence)
 
 
 def advantage(scores: ArrayLike, members: ArrayLike) -> float:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 RATES = ("0.1", "0.01", "0.001", "0.0001")
 """The false positive rates of every audit, as JSON keys."""
 
+CUTS = ("10", "100", "1000")
+"""How many of the highest scores every audit takes, as JSON keys."""
+
 
 def defense(accuracy: float) -> float:
     """How well a network withstood an attack: 1 where the attacker guesses, 0 where it is right.
@@ -51,6 +54,15 @@ _UNRESOLVABLE = Absence(
     audit="n/r: not resolvable with this many non-members.",
 )
 
+_TOO_FEW = Absence(
+    lambda metric, record: (
+        f"{record['members'] + record['non_members']} examples are too few: "
+        f"it takes {metric.path[-1]} or more"
+    ),
+    report="No {metrics} for {attacks}: fewer examples than that were audited, or the run was made "
+    "before privaudit measured it.",
+)
+
 _IN_HINDSIGHT = "has no confidence interval to judge by: use auc or balanced_accuracy"
 
 
@@ -74,6 +86,23 @@ def _tpr(rate: str) -> Metric:
         in_audit=True,
         gate="<",
         required=True,
+    )
+
+
+def _precision(cut: str) -> Metric:
+    def value(case: Case) -> Estimate | None:
+        return case.roc.precision_at_k(int(cut), case.confidence)
+
+    return Metric(
+        name=f"precision@{cut}",
+        path=("precision_at_k", cut),
+        value=value,
+        interval=True,
+        heading=("precision %", f"@ {cut}"),
+        absence=_TOO_FEW,
+        legend="precision@k: the share of members among the k examples scored highest; an attacker "
+        "who guesses reaches the share of members among all examples.",
+        gate="<",
     )
 
 
@@ -144,6 +173,7 @@ METRICS: tuple[Metric, ...] = (
         required=True,
     ),
     *map(_tpr, RATES),
+    *map(_precision, CUTS),
 )
 """Every metric, in the order of reports."""
 
@@ -170,8 +200,8 @@ def named(wanted: Iterable[str]) -> list[Metric]:
 def spelled(text: str) -> Metric | None:
     """The metric of that name, its number after @ spelled in any way; None if there is none.
 
-    >>> [metric and metric.name for metric in map(spelled,  ("tpr@1e-2", "tpr"))]
-    ['tpr@0.01', None]
+    >>> [metric and metric.name for metric in map(spelled, ("tpr@1e-2", "precision@1e2", "tpr"))]
+    ['tpr@0.01', 'precision@100', None]
     """
     wanted = _spelling(text)
     return next((metric for metric in METRICS if _spelling(metric.name) == wanted), None)
