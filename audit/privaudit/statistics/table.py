@@ -59,8 +59,8 @@ _TOO_FEW = Absence(
         f"{record['members'] + record['non_members']} examples are too few: "
         f"it takes {metric.path[-1]} or more"
     ),
-    report="No {metrics} for {attacks}: fewer examples than that were audited, or the run was made "
-    "before privaudit measured it.",
+    report="No {metrics} for {attacks}: fewer examples than that were audited, or the run is older "
+    "than this metric.",
 )
 
 _IN_HINDSIGHT = "has no confidence interval to judge by: use auc or balanced_accuracy"
