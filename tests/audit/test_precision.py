@@ -143,6 +143,29 @@ def test_a_run_of_the_first_version_is_loaded_and_lacks_it() -> None:
     )
 
 
+def test_the_first_version_s_table_has_not_changed_by_a_character() -> None:
+    assert (
+        render([load_run(FIRST_VERSION)], metrics=["auc", "tpr@0.1", "advantage"])
+        == """\
+subject            level   nonzero %  train %  test %
+─────────────────────────────────────────────────────
+halved + smoothed  before     100.00     51.9    63.3
+halved + smoothed  after       63.64     55.6    36.7
+
+                           ──────────────── surety ─────────────────
+                                                  TPR %
+subject            level                    AUC  @ 10 %  advantage %
+────────────────────────────────────────────────────────────────────
+halved + smoothed  before  0.494 [0.341, 0.648]    25.9         19.3
+halved + smoothed  after   0.589 [0.433, 0.729]    25.9         22.2
+
+Each row is 1 network (1 seed): without a spread no change is significant.
+Brackets hold the 95 % interval; over several networks, that of their mean (over
+seeds, never narrower than the number of examples allows).
+"""
+    )
+
+
 def test_other_formats_of_the_first_version_s_run() -> None:
     run = load_run(FIRST_VERSION)
     lines = list(csv.DictReader(io.StringIO(render([run], format="csv"))))
