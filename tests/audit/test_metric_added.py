@@ -156,6 +156,11 @@ def test_the_audit_of_outputs_shows_it(
     assert next(line for line in lines if line.startswith("b ")).endswith("  ?!")
     assert "Dull: b." in lines
     assert "bluntness" not in "".join(lines)
+    audited.print_table({"b": _record(decides=False)}, 0.95)
+    alone = capsys.readouterr().out
+    assert "sharp" in alone  # what may not hide is shown without a single number
+    assert "accuracy %" not in alone
+    assert "No balanced accuracy for b: no threshold was chosen on shadows." in alone
 
 
 def test_the_help_texts_name_it() -> None:
