@@ -7,19 +7,14 @@ the estimate; it takes every attack; and a number that is not known breaks it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from privaudit.errors import RecipeError
-from privaudit.statistics.metrics import RATES, defense
-
-_UPPER = ("auc", "balanced_accuracy", *(f"tpr@{rate}" for rate in RATES))
-METRICS = (*_UPPER, "defense")
-"""What a gate can be about: metrics with a confidence interval."""
-
-_WITHOUT = ("advantage", "best_balanced_accuracy")
+from privaudit.statistics import table
+from privaudit.statistics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,7 @@ class Gate:
 
     Attributes:
         text: as the user wrote it, without spaces.
-        metric: one of `METRICS`.
+        metric: its name in `statistics.table`.
         limit: strictly between 0 and 1.
     """
 
@@ -37,9 +32,14 @@ class Gate:
     limit: float
 
     @property
-    def side(self) -> str:
-        """The confidence limit that must keep the gate: "upper", and "lower" for the defense."""
-        return "lower" if self.metric == "defense" else "upper"
+    def judged(self) -> Metric:
+        """What the table says of the metric."""
+        return table.named([self.metric])[0]
+
+    @property
+    def side(self) -> Literal["upper", "lower"]:
+        """The confidence limit that must keep the gate."""
+        return self.judged.side
 
     def kept_by(self, reached: float) -> bool:
         """Whether a confidence limit keeps the gate; NaN never does."""
@@ -85,7 +85,7 @@ class Verdict:
 
 
 def parse_gate(text: str) -> Gate:
-    """Read METRIC<NUMBER, or defense>NUMBER.
+    """Read METRIC<NUMBER, or METRIC>NUMBER where more is safer.
 
     >>> parse_gate("tpr@1e-3 < 0.01")
     Gate(text='tpr@1e-3<0.01', metric='tpr@0.001', limit=0.01)
@@ -97,16 +97,15 @@ def parse_gate(text: str) -> Gate:
     text = "".join(text.split())
     match = re.fullmatch(r"([^<>=]+)([<>])([^<>=]+)", text)
     if not match:
-        raise _wrong(text, "is not METRIC<NUMBER, such as auc<0.6, or defense>NUMBER")
+        raise _wrong(text, f"is not {_forms()}")
     metric = _metric(text, match[1])
-    sign = ">" if metric == "defense" else "<"
-    if match[2] != sign:
-        better = "more" if sign == ">" else "less"
-        raise _wrong(text, f"{better} is safer, so write {match[1]}{sign}{match[3]}")
+    if match[2] != metric.gate:
+        better = "more" if metric.side == "lower" else "less"
+        raise _wrong(text, f"{better} is safer, so write {match[1]}{metric.gate}{match[3]}")
     limit = _number(match[3])
     if limit is None or not 0 < limit < 1:
         raise _wrong(text, f"{match[3]!r} must be a number between 0 and 1")
-    return Gate(text, metric, limit)
+    return Gate(text, metric.name, limit)
 
 
 def judge(gate: Gate, metrics: Mapping[str, Mapping[str, Any]]) -> Verdict:
@@ -116,10 +115,11 @@ def judge(gate: Gate, metrics: Mapping[str, Mapping[str, Any]]) -> Verdict:
         gate: the limit.
         metrics: by the attack's label, as `privaudit.statistics.metrics.evaluate` makes them.
     """
-    reached = {label: _reached(gate, found) for label, found in metrics.items()}
+    reached = {label: gate.judged.reached(record) for label, record in metrics.items()}
     unknown = tuple(label for label, value in reached.items() if value is None)
     if unknown or not reached:
-        return Verdict(gate, False, unknown, None, _reason(gate, metrics, unknown))
+        why = gate.judged.why_unknown(metrics[unknown[0]]) if unknown else "no attack was made"
+        return Verdict(gate, False, unknown, None, why)
     known = {label: value for label, value in reached.items() if value is not None}
     worst = min if gate.side == "lower" else max
     strongest = worst(known, key=known.__getitem__)
@@ -127,45 +127,25 @@ def judge(gate: Gate, metrics: Mapping[str, Mapping[str, Any]]) -> Verdict:
     return Verdict(gate, passed, (strongest,), known[strongest])
 
 
-def _reached(gate: Gate, found: Mapping[str, Any]) -> float | None:
-    """The confidence limit that the gate is about; None where it is not known."""
-    kind, _, rate = gate.metric.partition("@")
-    if kind == "tpr":
-        interval = found["tpr_at_fpr"].get(rate)
-    else:
-        interval = found["balanced_accuracy" if kind == "defense" else kind]
-    if interval is None:
-        return None
-    return defense(interval["high"]) if kind == "defense" else float(interval["high"])
+def _forms() -> str:
+    """How a gate is written, by the first metric of the table and those where more is safer."""
+    example = next(metric.name for metric in table.METRICS if metric.gate == "<")
+    others = table.names(lambda metric: metric.gate == ">")
+    forms = [f"METRIC<NUMBER, such as {example}<0.6", *(f"{name}>NUMBER" for name in others)]
+    return ", or ".join(forms)
 
 
-def _reason(gate: Gate, metrics: Mapping[str, Mapping[str, Any]], unknown: Sequence[str]) -> str:
-    if not unknown:
-        return "no attack was made"
-    if gate.metric.startswith("tpr@"):
-        needed = round(1 / float(gate.metric.partition("@")[2]))
-        have = metrics[unknown[0]]["non_members"]
-        return f"not resolvable with {have} non-members: it takes {needed} or more"
-    return "unknown, as no threshold was chosen: give shadows, or gate on auc"
-
-
-def _metric(text: str, name: str) -> str:
-    """The metric's own name; a rate may be spelled as any number."""
-    kind, at, rate = name.partition("@")
-    if kind == "tpr" and at:
-        value = _number(rate)
-        for known in RATES:
-            if value == float(known):
-                return f"tpr@{known}"
-    if name in METRICS:
-        return name
-    if name in _WITHOUT:
-        raise _wrong(
-            text, f"{name} has no confidence interval to judge by: use auc or balanced_accuracy"
-        )
-    near = get_close_matches(name, METRICS, n=1)
+def _metric(text: str, name: str) -> Metric:
+    """The metric of that name; the number after @ may be spelled in any way."""
+    metric = table.spelled(name)
+    if metric is not None and metric.gate is not None:
+        return metric
+    if metric is not None:
+        raise _wrong(text, f"{name} {metric.ungated}")
+    known = table.names(lambda metric: metric.gate is not None)
+    near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise _wrong(text, f"unknown metric {name!r}; {hint}There are: {', '.join(METRICS)}")
+    raise _wrong(text, f"unknown metric {name!r}; {hint}There are: {', '.join(known)}")
 
 
 def _number(text: str) -> float | None:

@@ -86,6 +86,7 @@ def test_every_number_has_its_interval(archive: Path, audit: Callable[..., Said]
         (["defense>0.1", "tpr@0.01<0.9"], 0, ["passed", "passed"]),
         (["defense>0.99"], 3, ["BROKEN"]),
         (["tpr@0.001<0.99"], 3, ["BROKEN"]),
+        (["precision@1e3<0.9", "precision@10<0.9"], 3, ["passed", "BROKEN"]),
     ],
 )
 def test_gates(

@@ -22,6 +22,8 @@ from privaudit.api.host import load_plugins
 from privaudit.api.plugin import KINDS, Plugin
 from privaudit.cli import app
 from privaudit.recipe import Recipe, SplitOptions, load_recipe
+from privaudit.statistics import table
+from privaudit.statistics.metric import Metric
 from privaudit.testing import check_plugin
 from privaudit.training import Training
 
@@ -193,3 +195,13 @@ def test_the_recipe_behind_the_defenses_is_right() -> None:
     recipe = load_recipe(words[2], changes)
     table = section("Which defense?")
     assert all(f"| {subject.defense_label}" in table for subject in recipe.subjects())
+
+
+@pytest.mark.parametrize("metric", table.METRICS, ids=lambda metric: metric.name)
+def test_how_to_read_the_table_speaks_of_every_metric(metric: Metric) -> None:
+    text = section("How to read the table").lower()
+    family, at, _ = metric.name.partition("@")
+    assert family in text
+    assert metric.name in text or metric.by_default  # those of every table have their headings
+    gates = section("Audit outputs you already have")
+    assert (f"`{family}{at}" in gates) == (metric.gate is not None)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from privaudit.statistics import table
+
 GATE_BROKEN = 3
 """Exit code when the audit was made and a gate did not hold."""
 
@@ -27,13 +29,15 @@ _Set = Annotated[
         "--set", metavar="ATTACK.OPTION=VALUE", help="Change an attack's option; repeatable."
     ),
 ]
+_below = table.names(lambda metric: metric.gate == "<")
+_above = table.names(lambda metric: metric.gate == ">")
 _Gate = Annotated[
     list[str] | None,
     typer.Option(
         metavar="METRIC<NUMBER",
-        help="Exit 3 unless the upper confidence limit of every attack is below the number: auc, "
-        "tpr@0.1, tpr@0.01, tpr@0.001, tpr@0.0001, balanced_accuracy; or defense>NUMBER, by its "
-        "lower limit. Repeatable.",
+        help="Exit 3 unless the upper confidence limit of every attack is below the number: "
+        f"{', '.join(_below)}; or {', '.join(f'{name}>NUMBER' for name in _above)}, by its lower "
+        "limit. Repeatable.",
     ),
 ]
 _Format = Annotated[

@@ -12,9 +12,10 @@ from privaudit.errors import RecipeError
 from privaudit.gate import Verdict
 from privaudit.messages import plain, unknown
 from privaudit.recipe.overrides import apply
-from privaudit.report.columns import ASCII, TERMINAL, UNRESOLVABLE, Column, Style
+from privaudit.report.columns import ASCII, TERMINAL, Column, Style, absent, headed
 from privaudit.report.table import table_lines
-from privaudit.statistics.metrics import RATES
+from privaudit.statistics import table
+from privaudit.statistics.metric import Metric
 
 Metrics = Mapping[str, Mapping[str, Any]]
 
@@ -68,25 +69,35 @@ def print_table(metrics: Metrics, confidence: float) -> None:
         console.print(line, soft_wrap=True)
 
 
+def _shown() -> list[Metric]:
+    return [metric for metric in table.METRICS if metric.in_audit]
+
+
 def _columns(metrics: Metrics, style: Style) -> list[Column]:
-    rows = list(metrics.values())
-    cells = [_cell(row["auc"], 1, 3, style.missing) for row in rows]
-    found = [
-        Column("name", "", ("attack",), [style.escape(label) for label in metrics]),
-        Column("attack", "", ("AUC",), cells),
+    names = [style.escape(label) for label in metrics]
+    return [
+        Column("name", "", ("attack",), names),
+        *(
+            Column("attack", "", headed(metric, style), cells)
+            for metric in _shown()
+            if (cells := _cells(metric, metrics, style))
+        ),
     ]
-    if any(row["balanced_accuracy"] for row in rows):
-        cells = [_cell(row["balanced_accuracy"], 100, 1, style.missing) for row in rows]
-        found.append(Column("attack", "", ("balanced", "accuracy %"), cells))
-    for rate in RATES:
-        cells = [_cell(row["tpr_at_fpr"][rate], 100, 1, UNRESOLVABLE) for row in rows]
-        found.append(Column("attack", "", ("TPR %", f"@ {100 * float(rate):g} %"), cells))
-    return found
 
 
-def _cell(interval: Mapping[str, float] | None, scale: int, digits: int, missing: str) -> str:
-    if interval is None:
-        return missing
+def _cells(metric: Metric, metrics: Metrics, style: Style) -> list[str]:
+    """One for each attack; none where the column is left out."""
+    intervals = [metric.read(record) for record in metrics.values()]
+    if metric.absence.hides and not any(intervals):
+        return []
+    missing = absent(metric, style)
+    return [
+        missing if interval is None else _cell(interval, metric.scale, metric.digits)
+        for interval in intervals
+    ]
+
+
+def _cell(interval: Mapping[str, float], scale: int, digits: int) -> str:
     value, low, high = (f"{scale * interval[key]:.{digits}f}" for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
@@ -97,9 +108,17 @@ def _legend(metrics: Metrics, confidence: float, style: Style) -> list[str]:
         f"{rows[0]['members']:,} members and {rows[0]['non_members']:,} non-members; "
         f"brackets hold the {100 * confidence:g} % interval."
     ]
-    if undecided := [label for label, row in metrics.items() if not row["balanced_accuracy"]]:
-        labels = ", ".join(map(style.escape, undecided))
-        lines.append(f"No balanced accuracy for {labels}: no threshold was chosen on shadows.")
-    if any(interval is None for row in rows for interval in row["tpr_at_fpr"].values()):
-        lines.append(f"{UNRESOLVABLE}: not resolvable with this many non-members.")
+    shown = _shown()
+    for absence in dict.fromkeys(metric.absence for metric in shown if metric.absence.audit):
+        family = [metric for metric in shown if metric.absence == absence]
+        lacking = [
+            label
+            for label, record in metrics.items()
+            if any(metric.read(record) is None for metric in family)
+        ]
+        if lacking:
+            sentence = absence.audit.format(
+                attacks=", ".join(lacking), metrics=", ".join(metric.name for metric in family)
+            )
+            lines.append(style.escape(sentence))
     return lines

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from privaudit.statistics import table
+
 _Runs = Annotated[list[Path], typer.Argument(help="Run folders, or their result.json files.")]
 _Format = Annotated[
     Literal["table", "markdown", "csv", "json", "latex"],
@@ -31,8 +33,7 @@ _Metric = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME[,NAME...]",
-        help="What to show of each attack: defense, auc, balanced_accuracy, "
-        "best_balanced_accuracy, advantage, tpr@0.1, tpr@0.01, tpr@0.001, tpr@0.0001; repeatable.",
+        help=f"What to show of each attack: {', '.join(table.names())}; repeatable.",
     ),
 ]
 _Attack = Annotated[

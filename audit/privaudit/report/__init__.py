@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from privaudit.report.aggregate import compare
 from privaudit.report.choose import means_only, pick_metrics
-from privaudit.report.columns import (
-    ASCII,
-    DEFAULT_METRICS,
-    TERMINAL,
-    Style,
-    attack_columns,
-    columns,
-)
+from privaudit.report.columns import ASCII, TERMINAL, Style, attack_columns, columns
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
-from privaudit.report.rows import METRICS, Row
+from privaudit.report.rows import Row
 from privaudit.report.table import table_lines
+from privaudit.statistics import table
 from privaudit.store.result import RunResult
 
 if TYPE_CHECKING:
@@ -54,7 +48,7 @@ def render(
             first row.
         sort: one of `choose.ORDERS`; without, run order.
         attacks: labels of the attacks to show; without, all.
-        metrics: names of `rows.METRICS`; without, the four of every table, and for CSV and JSON
+        metrics: names of `statistics.table`; without, those of every table, and for CSV and JSON
             all.
         width: of the table, in terminal cells.
         cost: show parameters, multiply-adds and time, which CSV and JSON always hold.
@@ -66,13 +60,13 @@ def render(
     """
     rows = compare(results, baseline, sort, attacks)
     if format in ("csv", "json"):
-        chosen = pick_metrics(metrics, METRICS)
+        chosen = pick_metrics(metrics, table.names())
         return as_csv(rows, chosen) if format == "csv" else as_json(rows, chosen, explanation)
     rows = means_only(rows) if means else rows
     if format == "table":
         lines = _lines(rows, metrics, TERMINAL, width, cost)
         return "".join(f"{line.plain}\n" for line in lines)
-    chosen = pick_metrics(metrics, DEFAULT_METRICS)
+    chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
     write = as_markdown if format == "markdown" else as_latex
     return write(rows, chosen, cost)
 
@@ -103,7 +97,7 @@ def print_table(
 def _lines(
     rows: Sequence[Row], metrics: Sequence[str], style: Style, width: int, cost: bool
 ) -> list[Text]:
-    chosen = pick_metrics(metrics, DEFAULT_METRICS)
+    chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
     every, sentences = columns(rows, chosen, style, cost), legend(rows, chosen, style, cost)
     if len(rows) != 1 or len(rows[0].attacks) < _MANY:
         return table_lines(every, sentences, style, width)

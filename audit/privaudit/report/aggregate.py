@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import hypot
 from statistics import fmean
-from typing import Any
 
 from privaudit.report.choose import ordered, pick_attacks, pick_baselines
-from privaudit.report.rows import METRICS, AttackSummary, Change, Row, Summary
+from privaudit.report.rows import AttackSummary, Change, Row, Summary
+from privaudit.statistics import table
 from privaudit.statistics.metrics import Estimate, bootstrap_mean, disjoint, mean_std
 from privaudit.store.result import AuditResult, RunResult
 
@@ -126,7 +126,7 @@ def _row(run: str, audits: Sequence[AuditResult]) -> Row:
         test=Summary(*mean_std([audit.test_accuracy for audit in networks])),
         seeds=len({audit.seed for audit in audits}),
         models=len(networks),
-        attacks={name: _attack(found) for name, found in attacks.items()},
+        attacks={name: _attack(its_audits) for name, its_audits in attacks.items()},
         notes={name: summarise([each.notes.get(name) for each in networks]) for name in notes},
         parameters=_mean([audit.parameters for audit in networks]),
         multiply_adds=_mean([audit.multiply_adds for audit in networks]),
@@ -139,17 +139,15 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known and len(known) == len(values) else None
 
 
-def _attack(found: Sequence[AuditResult]) -> AttackSummary:
-    seeds = [audit.seed for audit in found]
+def _attack(audits: Sequence[AuditResult]) -> AttackSummary:
+    seeds = [audit.seed for audit in audits]
     return AttackSummary(
-        {key: summarise([_read(each.metrics, key) for each in found], seeds) for key in METRICS},
-        audits=len(found),
+        {
+            metric.name: summarise([metric.read(audit.metrics) for audit in audits], seeds)
+            for metric in table.METRICS
+        },
+        audits=len(audits),
     )
-
-
-def _read(metrics: Mapping[str, Any], key: str) -> Any:
-    kind, _, rate = key.partition("@")
-    return metrics["tpr_at_fpr"].get(rate) if kind == "tpr" else metrics[key]
 
 
 def _compared(row: Row, baseline: Row) -> Row:
@@ -162,8 +160,10 @@ def _compared(row: Row, baseline: Row) -> Row:
 
 
 def _change(attack: AttackSummary, baseline: AttackSummary | None) -> Change | None:
-    here = attack.metrics["defense"]
-    there = None if baseline is None else baseline.metrics["defense"]
+    metric = table.changing()
+    here = attack.metrics[metric.name]
+    there = None if baseline is None else baseline.metrics[metric.name]
     if here is None or there is None or not disjoint(here.mean, here.std, there.mean, there.std):
         return None
-    return "better" if here.mean > there.mean else "worse"
+    more_is_safer = metric.side == "lower"
+    return "better" if (here.mean > there.mean) == more_is_safer else "worse"

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from privaudit.errors import RecipeError
 from privaudit.report.escape import plain
-from privaudit.report.rows import METRICS, Row, Summary
+from privaudit.report.rows import Row, Summary
+from privaudit.statistics import table
 
 _Key = tuple[bool, float | Sequence[str | int]]
 
@@ -58,9 +59,10 @@ def pick_metrics(wanted: Sequence[str], default: Sequence[str]) -> list[str]:
         RecipeError: there is no such metric.
     """
     names = [name for each in wanted or default for name in _listed(each)]
+    known = table.names()
     for name in names:
-        if name not in METRICS:
-            raise _unknown("--metric", name, METRICS, METRICS)
+        if name not in known:
+            raise _unknown("--metric", name, known, known)
     return list(dict.fromkeys(names))
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from privaudit.report.escape import latex, markdown, plain
 from privaudit.report.rows import AttackSummary, Row, Summary
+from privaudit.statistics import table
+from privaudit.statistics.metric import Metric
 
-DEFAULT_METRICS = ("defense", "auc", "tpr@0.01", "tpr@0.001")
-UNRESOLVABLE = "n/r"
 MEANINGLESS = 1000
 """An ε above it promises nothing: a likelihood ratio of e to the 1000."""
 
@@ -66,9 +66,9 @@ def columns(
 ) -> list[Column]:
     """Every column of the comparison: names, network, and for each attack its metrics.
 
-    An attack that chose no threshold has no defense and no balanced accuracy to show. What the
-    networks cost stands there if wanted, what has been noted about them wherever there is any,
-    and levels where they have names.
+    A metric that an attack has for no row may be left out (`Absence.hides`). What the networks
+    cost stands there if wanted, what has been noted about them wherever there is any, and levels
+    where they have names.
     """
     escape = style.escape
     percent = escape("%")
@@ -92,8 +92,8 @@ def columns(
         attacks = [row.attacks.get(label) for row in rows]
         found += [
             _column(escape(label), metric, attacks, style)
-            for metric in metrics
-            if metric.startswith("tpr@") or any(each and each.metrics[metric] for each in attacks)
+            for metric in table.named(metrics)
+            if not metric.absence.hides or any(a and a.metrics[metric.name] for a in attacks)
         ]
     return found
 
@@ -116,44 +116,43 @@ def attack_columns(row: Row, metrics: Sequence[str], style: Style) -> list[Colum
     attacks = list(row.attacks.values())
     return [
         Column("name", "", ("attack",), [style.escape(label) for label in row.attacks]),
-        *(_column("", metric, attacks, style) for metric in metrics),
+        *(_column("", metric, attacks, style) for metric in table.named(metrics)),
     ]
+
+
+def headed(metric: Metric, style: Style) -> tuple[str, ...]:
+    """The heading of a metric's column, escaped."""
+    return tuple(map(style.escape, metric.heading))
+
+
+def absent(metric: Metric, style: Style) -> str:
+    """What stands in the cells of a metric that is not known."""
+    sign = metric.absence.sign
+    return style.missing if sign is None else style.escape(sign)
 
 
 def _column(
-    group: str, metric: str, attacks: Sequence[AttackSummary | None], style: Style
+    group: str, metric: Metric, attacks: Sequence[AttackSummary | None], style: Style
 ) -> Column:
-    kind, _, rate = metric.partition("@")
-    percent = style.escape("%")
-    headings = {
-        "defense": (f"defense {percent}",),
-        "auc": ("AUC",),
-        "balanced_accuracy": ("balanced", f"accuracy {percent}"),
-        "best_balanced_accuracy": ("best balanced", f"accuracy {percent}"),
-        "advantage": (f"advantage {percent}",),
-        "tpr": (f"TPR {percent}", f"@ {100 * float(rate or 0):g} {percent}"),
-    }
     cells = [
-        style.missing if attack is None else _cell(metric, attack, style) for attack in attacks
+        style.missing if attack is None else _cell(metric, attack.metrics[metric.name], style)
+        for attack in attacks
     ]
-    if metric == "defense":
+    if metric.marked:
         marks = [_mark(attack, style) for attack in attacks]
         width = max(map(len, marks), default=0)
         cells = [cell + mark.ljust(width) for cell, mark in zip(cells, marks, strict=True)]
-    return Column("attack", group, headings[kind], cells)
+    return Column("attack", group, headed(metric, style), cells)
 
 
-def _cell(metric: str, attack: AttackSummary, style: Style) -> str:
-    summary = attack.metrics[metric]
+def _cell(metric: Metric, summary: Summary | None, style: Style) -> str:
     if summary is None:
-        return UNRESOLVABLE if metric.startswith("tpr@") else style.missing
-    if metric == "auc":
-        return _interval(summary, 1, 3)
-    if metric == "balanced_accuracy":
-        return _interval(summary, 100, 1)
-    if metric.startswith("tpr@"):
-        return f"{100 * summary.mean:.1f}"
-    return _spread(summary, style)
+        return absent(metric, style)
+    if metric.cell == "interval":
+        return _interval(summary, metric.scale, metric.digits)
+    if metric.cell == "deviation":
+        return _spread(summary, style, metric.scale, metric.digits)
+    return f"{metric.scale * summary.mean:.{metric.digits}f}"
 
 
 def _mark(attack: AttackSummary | None, style: Style) -> str:
@@ -174,10 +173,12 @@ def _note(name: str, summary: Summary | None, style: Style) -> str:
     return mean + spread
 
 
-def _spread(summary: Summary, style: Style) -> str:
-    """Mean ± std of a share, in per cent."""
-    mean = f"{100 * summary.mean:.1f}"
-    return mean if summary.std is None else f"{mean} {style.plus_minus} {100 * summary.std:.1f}"
+def _spread(summary: Summary, style: Style, scale: int = 100, digits: int = 1) -> str:
+    """Mean ± std of a share, in per cent unless told otherwise."""
+    mean = f"{scale * summary.mean:.{digits}f}"
+    if summary.std is None:
+        return mean
+    return f"{mean} {style.plus_minus} {scale * summary.std:.{digits}f}"
 
 
 def _interval(summary: Summary, scale: int, digits: int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from privaudit.report.columns import MEANINGLESS, UNRESOLVABLE, Style
+from privaudit.report.columns import MEANINGLESS, Style
 from privaudit.report.rows import Row
+from privaudit.statistics import table
+from privaudit.statistics.metric import Metric
 
 
 def legend(
@@ -15,14 +17,13 @@ def legend(
     if not rows:
         return ["No audits: these runs hold no results."]
     percent = style.escape("%")
+    shown = table.named(metrics)
     lines = [_audits(rows, style)]
-    if "defense" in metrics:
+    if any(metric.marked for metric in shown):
         lines.append(_changes(rows, style))
-        lines.append(
-            f"defense = 2 (1 - attack accuracy): 100 {percent} where the attacker guesses, "
-            f"0 {percent} where it is always right, at the threshold it chose on its shadows."
-        )
-    if {"auc", "balanced_accuracy"} & set(metrics) and _any(rows, "low"):
+    sentences = dict.fromkeys(metric.legend for metric in shown if metric.legend)
+    lines += map(style.escape, sentences)
+    if any(metric.cell == "interval" for metric in shown) and _any(rows, "low"):
         lines.append(
             f"Brackets hold the 95 {percent} interval; over several networks, that of their mean "
             "(over seeds, never narrower than the number of examples allows)."
@@ -31,12 +32,7 @@ def legend(
             lines.append(
                 "With one seed the networks share their examples: that interval is too narrow."
             )
-    undecided = _lacking(rows, {"defense", "balanced_accuracy"} & set(metrics))
-    if undecided:
-        labels = ", ".join(map(style.escape, undecided))
-        lines.append(f"No defense for {labels}: the attack chose no threshold to be judged at.")
-    if _lacking(rows, {metric for metric in metrics if metric.startswith("tpr@")}):
-        lines.append(f"{UNRESOLVABLE}: not resolvable with this many non-members.")
+    lines += [style.escape(sentence) for sentence in _absences(rows, shown)]
     if cost:
         lines.append(
             "Multiply-adds count, for one example, weights that are not zero; time is measured in "
@@ -73,23 +69,33 @@ def _changes(rows: Sequence[Row], style: Style) -> str:
         style.escape(name) for name in dict.fromkeys(row.baseline for row in rows)
     )
     intervals = f"mean {style.plus_minus} standard deviation"
+    name = style.escape(table.changing().name)
     if any(attack.change for row in rows for attack in row.attacks.values()):
         return (
             f"{style.better} better, {style.worse} worse than the baseline ({baselines}): "
-            f"the intervals {intervals} of the defense are disjoint."
+            f"the intervals {intervals} of the {name} are disjoint."
         )
-    return f"Baseline: {baselines}; no defense is significantly better or worse than its."
+    return f"Baseline: {baselines}; no {name} is significantly better or worse than its."
 
 
-def _lacking(rows: Sequence[Row], metrics: set[str]) -> list[str]:
-    """Labels of the attacks that lack one of the metrics somewhere."""
-    lacking = {
-        label: None
-        for row in rows
-        for label, attack in row.attacks.items()
-        if any(attack.metrics[metric] is None for metric in metrics)
-    }
-    return list(lacking)
+def _absences(rows: Sequence[Row], shown: Sequence[Metric]) -> list[str]:
+    """Why numbers are missing, once for each reason that occurs; not yet escaped."""
+    sentences = []
+    for absence in dict.fromkeys(metric.absence for metric in shown if metric.absence.report):
+        family = [metric.name for metric in shown if metric.absence == absence]
+        lacking = [
+            (label, name)
+            for row in rows
+            for label, attack in row.attacks.items()
+            for name in family
+            if attack.metrics[name] is None
+        ]
+        if lacking:
+            labels, missing = (dict.fromkeys(column) for column in zip(*lacking, strict=True))
+            sentences.append(
+                absence.report.format(attacks=", ".join(labels), metrics=", ".join(missing))
+            )
+    return sentences
 
 
 def _range(counts: Sequence[int], noun: str) -> str:

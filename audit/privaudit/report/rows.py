@@ -6,14 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from privaudit.statistics.metrics import RATES
-
 Change = Literal["better", "worse"]
-
-METRICS = (
-    "defense", "auc", "balanced_accuracy", "best_balanced_accuracy", "advantage",
-    *(f"tpr@{rate}" for rate in RATES),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,9 +31,10 @@ class AttackSummary:
     """What one attack found about one row.
 
     Attributes:
-        metrics: by the names of `METRICS`; None where an audit cannot tell.
+        metrics: by the names of `statistics.table`; None where an audit cannot tell.
         audits: how many there are.
-        change: of the defense against the baseline's, where it is significant.
+        change: of the metric whose changes are marked, against the baseline's, where it is
+            significant.
     """
 
     metrics: Mapping[str, Summary | None]

@@ -35,11 +35,12 @@ def check_confidence(confidence: float) -> None:
         raise PrivauditError(f"confidence must be between 0 and 1, such as 0.95, got {confidence}")
 
 
-def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
+def clopper_pearson(successes: float, trials: int, confidence: float = 0.95) -> Estimate:
     """The share of successes with its exact interval, never narrower than it claims to be.
 
     Clopper & Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of
-    the binomial", in its form by quantiles of the beta distribution.
+    the binomial", in its form by quantiles of the beta distribution, which takes counts that are
+    no whole numbers as well (an expected count, where scores tie).
 
     >>> clopper_pearson(8, 10)
     Estimate(value=0.8, low=0.443904..., high=0.974789...)

@@ -6,24 +6,25 @@ found. Scores and membership may be NumPy arrays, torch tensors on the CPU, or l
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from privaudit.statistics import table
+from privaudit.statistics.case import Case, balanced_accuracy
 from privaudit.statistics.epsilon import epsilon_lower_bound, one_run_epsilon
 from privaudit.statistics.intervals import (
     Estimate,
     bootstrap_mean,
     clopper_pearson,
     disjoint,
-    mean_of_shares,
     mean_std,
 )
-from privaudit.statistics.roc import Roc, as_flags, as_membership, roc_curve
+from privaudit.statistics.roc import Roc, as_membership, roc_curve
+from privaudit.statistics.table import CUTS, RATES, defense
 
 __all__ = [
+    "CUTS",
     "RATES",
     "Estimate",
     "Roc",
@@ -38,12 +39,11 @@ __all__ = [
     "evaluate",
     "mean_std",
     "one_run_epsilon",
+    "precision_at_k",
     "roc_auc",
     "roc_curve",
     "tpr_at_fpr",
 ]
-
-RATES = ("0.1", "0.01", "0.001", "0.0001")  # the false positive rates of every audit, as JSON keys
 
 
 def roc_auc(scores: ArrayLike, members: ArrayLike, *, confidence: float = 0.95) -> Estimate:
@@ -94,6 +94,36 @@ def tpr_at_fpr(
     return roc_curve(scores, members).tpr_at_fpr(fpr, confidence)
 
 
+def precision_at_k(
+    scores: ArrayLike, members: ArrayLike, k: int, *, confidence: float = 0.95
+) -> Estimate | None:
+    """The share of members among the k examples scored highest (`Roc.precision_at_k`).
+
+    It depends on how many of the examples are members: an attacker who guesses reaches their share.
+
+    Args:
+        scores: (N,), higher = likelier a member.
+        members: (N,) bool.
+        k: how many of the highest scores.
+        confidence: of the two-sided interval.
+
+    Returns:
+        None where there are fewer than k examples.
+
+    >>> scores, members = [5, 4, 3, 3, 2, 1], [True, False, True, False, False, False]
+    >>> precision_at_k(scores, members, 2)
+    Estimate(value=0.5, low=0.012579..., high=0.987420...)
+    >>> precision_at_k(scores, members, 3).value  # of the two that tie, half a member is expected
+    0.5
+    >>> print(precision_at_k(scores, members, 10))
+    None
+
+    Raises:
+        PrivauditError: a score is NaN, shapes differ, one side is empty, or k is below 1.
+    """
+    return roc_curve(scores, members).precision_at_k(k, confidence)
+
+
 def advantage(scores: ArrayLike, members: ArrayLike) -> float:
     """The largest true minus false positive rate over all thresholds, from 0 to 1.
 
@@ -109,32 +139,6 @@ def advantage(scores: ArrayLike, members: ArrayLike) -> float:
     return roc_curve(scores, members).advantage()
 
 
-def balanced_accuracy(
-    decision: ArrayLike, members: ArrayLike, *, confidence: float = 0.95
-) -> Estimate:
-    """The mean of the shares of members and of non-members that were called right.
-
-    The interval combines the Clopper-Pearson intervals of the two shares (`mean_of_shares`).
-
-    Args:
-        decision: (N,) bool, the attacker's verdict: True = member.
-        members: (N,) bool.
-        confidence: of the two-sided interval.
-
-    >>> balanced_accuracy([True, True, False, False], [True, True, True, False])
-    Estimate(value=0.833333..., low=0.268039..., high=0.995798...)
-
-    Raises:
-        PrivauditError: shapes differ, or one side is empty.
-    """
-    inside = as_membership(members, np.asarray(members).size)
-    right = as_flags(decision, len(inside), "decision") == inside
-    return mean_of_shares(
-        clopper_pearson(int(right[inside].sum()), int(inside.sum()), confidence),
-        clopper_pearson(int(right[~inside].sum()), int((~inside).sum()), confidence),
-    )
-
-
 def best_balanced_accuracy(scores: ArrayLike, members: ArrayLike) -> float:
     """The balanced accuracy of the best threshold in hindsight, from 0.5 to 1.
 
@@ -147,19 +151,6 @@ def best_balanced_accuracy(scores: ArrayLike, members: ArrayLike) -> float:
         PrivauditError: a score is NaN, shapes differ, or one side is empty.
     """
     return (1 + advantage(scores, members)) / 2
-
-
-def defense(accuracy: float) -> float:
-    """How well a network withstood an attack: 1 where the attacker guesses, 0 where it is right.
-
-    D = 2 (1 - a), a the attack's accuracy on equally many members and non-members, that is its
-    balanced accuracy; Gonon et al. 2023, "Sparsity can improve privacy of neural networks".
-    The paper's D lies in [0, 1], so an attack that does worse than guessing (a < 1/2) leaves 1.
-
-    >>> round(defense(0.585), 6), defense(0.5), defense(1.0), defense(0.48)
-    (0.83, 1.0, 0.0, 1.0)
-    """
-    return min(2 * (1 - accuracy), 1.0)
 
 
 def evaluate(
@@ -179,10 +170,9 @@ def evaluate(
         confidence: of every interval.
 
     Returns:
-        `defense` and `balanced_accuracy` (None without a decision: the best threshold in
-        hindsight is no substitute, as it has seen the answers), `best_balanced_accuracy`,
-        `advantage`, `auc`, `tpr_at_fpr` (None at a rate that the non-members cannot resolve),
-        and the counts `members` and `non_members`.
+        Each metric of `table.METRICS` at its path, None where it cannot be told, and the counts
+        `members` and `non_members`. `defense` and `balanced_accuracy` take a decision: the best
+        threshold in hindsight is no substitute, as it has seen the answers.
 
     >>> metrics = evaluate([0.9, 0.8, 0.4, 0.3], [1, 1, 0, 0], decision=[1, 0, 0, 0])
     >>> metrics["defense"], metrics["auc"]["value"], metrics["tpr_at_fpr"]["0.01"]
@@ -192,21 +182,9 @@ def evaluate(
         PrivauditError: a score is NaN, shapes differ, or one side is empty.
     """
     roc = roc_curve(scores, members)
-    distance = roc.advantage()
-    accuracy = (
-        None if decision is None else balanced_accuracy(decision, members, confidence=confidence)
-    )
-    return {
-        "defense": None if accuracy is None else defense(accuracy.value),
-        "balanced_accuracy": _plain(accuracy),
-        "best_balanced_accuracy": (1 + distance) / 2,
-        "advantage": distance,
-        "auc": _plain(roc.auc(confidence)),
-        "tpr_at_fpr": {rate: _plain(roc.tpr_at_fpr(float(rate), confidence)) for rate in RATES},
-        "members": roc.members,
-        "non_members": roc.non_members,
-    }
-
-
-def _plain(estimate: Estimate | None) -> dict[str, float] | None:
-    return None if estimate is None else asdict(estimate)
+    inside = as_membership(members, roc.members + roc.non_members)
+    case = Case(roc, inside, decision, confidence)
+    record: dict[str, Any] = {}
+    for metric in table.METRICS:
+        metric.write(record, case)
+    return {**record, "members": roc.members, "non_members": roc.non_members}

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from privaudit.errors import StoreError
 from privaudit.store.files import private_folder, write_whole
+from privaudit.store.measured import check_metrics
 
 FORMAT = 1
 
@@ -177,28 +178,6 @@ def model_path(folder: Path, subject: str, level: str, seed: int, target: int) -
     return folder / "models" / f"{name}.safetensors"
 
 
-class _Interval(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-    value: float
-    low: float
-    high: float
-
-
-class _Metrics(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-    defense: float | None
-    balanced_accuracy: _Interval | float | None
-    best_balanced_accuracy: float | None
-    advantage: float | None
-    auc: _Interval | None
-    tpr_at_fpr: dict[str, _Interval | None]
-
-
-class _Measured(BaseModel):
-    metrics: _Metrics
-    variants: dict[str, _Metrics] = {}
-
-
 class _Record(BaseModel):
     name: str
     environment: dict[str, Any]
@@ -218,7 +197,7 @@ _AUDIT = TypeAdapter(AuditResult)
 
 def _audit(place: int, data: dict[str, Any]) -> AuditResult:
     try:
-        _Measured.model_validate(data)
+        check_metrics(data)
         return _AUDIT.validate_python(data)
     except ValidationError as problem:
         raise _BadAuditError(place, problem) from problem

@@ -1,0 +1,136 @@
+"""What a metric is: all that evaluation, reports, gates and help texts have to know about it.
+
+NumPy is not imported here, so that `privaudit report --help` can read the table at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from privaudit.statistics.case import Case
+    from privaudit.statistics.intervals import Estimate
+
+Record = Mapping[str, Any]
+"""The metrics of one attack on one network, as `metrics.evaluate` makes them."""
+
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Why a number may not be known, and how that is said. Metrics of one family share it.
+
+    Attributes:
+        reason: what a gate says of a number that is null, and what to do; it is given the metric
+            and the record.
+        sign: stands in the cells of a table; None: the format's own sign for nothing.
+        hides: whether a column without a single number is left out of a table.
+        report: below a report in which it happens; {metrics} are the names of those that lack a
+            number, {attacks} the labels of the attacks that lack one. Empty: nothing.
+        audit: the same below the table of `privaudit audit`.
+    """
+
+    reason: Callable[[Metric, Record], str]
+    sign: str | None = None
+    hides: bool = False
+    report: str = ""
+    audit: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number about one attack on one network: how it is made, kept, shown and judged.
+
+    Attributes:
+        name: in reports, gates and help; a family's begin alike: "tpr@0.01", "tpr@0.001".
+        path: where it lies in the record: one key, or the family's and its own.
+        value: measures it: an `Estimate` if `interval`, otherwise a number; None where it cannot
+            be told.
+        interval: whether it has a confidence interval.
+        heading: the lines above its column, with % as it is.
+        absence: what is said where it is not known.
+        scale: what a share is multiplied by in a table: 100 for per cent, 1 as it is.
+        digits: after the point, in a table.
+        cell: what a report's cell shows beside the mean over seeds: its interval, the standard
+            deviation, or nothing.
+        legend: a sentence below reports that show it; one that a family shares is said once.
+        by_default: whether reports show it without being asked.
+        in_audit: whether the table of `privaudit audit` shows it.
+        marked: whether ▲ and ▼ mark its changes against the baseline. True for one metric, which
+            stands for all of an attack.
+        gate: the sign of a gate on it: "<" is kept by the upper confidence limit, ">" by the
+            lower one; None: it cannot be judged.
+        ungated: why it cannot be, after its name, and what to use instead.
+        judged: where the interval lies whose limit a gate looks at; its own if not given.
+        limit: from that interval to the limit; if not given, its upper limit for "<" and its
+            lower one for ">".
+        required: whether every result ever written has it; a later one lacks it in older files,
+            where it counts as not known.
+        bare: whether files of before it had an interval hold the number alone.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    value: Callable[[Case], Estimate | float | None]
+    interval: bool
+    heading: tuple[str, ...]
+    absence: Absence
+    scale: int = 100
+    digits: int = 1
+    cell: Literal["interval", "deviation", "mean"] = "interval"
+    legend: str = ""
+    by_default: bool = False
+    in_audit: bool = False
+    marked: bool = False
+    gate: Literal["<", ">"] | None = None
+    ungated: str = ""
+    judged: tuple[str, ...] = ()
+    limit: Callable[[Mapping[str, float]], float] | None = None
+    required: bool = False
+    bare: bool = False
+
+    @property
+    def side(self) -> Literal["upper", "lower"]:
+        """The confidence limit that must keep a gate."""
+        return "lower" if self.gate == ">" else "upper"
+
+    def write(self, record: dict[str, Any], case: Case) -> None:
+        """Measure it, and put it where it lies in the record, as JSON has it."""
+        *family, key = self.path
+        for name in family:
+            record = record.setdefault(name, {})
+        value = self.value(case)
+        record[key] = value if value is None or isinstance(value, (int, float)) else asdict(value)
+
+    def read(self, record: Record) -> Any:
+        """The number, or its interval as a mapping; None where it is not known, or missing."""
+        return _at(record, self.path)
+
+    def reached(self, record: Record) -> float | None:
+        """The confidence limit that a gate looks at; None where there is none."""
+        interval = _at(record, self.judged or self.path)
+        if not isinstance(interval, Mapping):
+            return None
+        if self.limit is not None:
+            return self.limit(interval)
+        return float(interval["low" if self.side == "lower" else "high"])
+
+    def why_unknown(self, record: Record) -> str:
+        """Why a gate has no limit to look at, and what to do."""
+        interval = _at(record, self.judged or self.path, missing=_MISSING)
+        if interval is _MISSING:
+            return "not measured, as this result is older than the metric: audit again"
+        if interval is None:
+            return self.absence.reason(self, record)
+        return "a number without a confidence interval: audit again"
+
+
+def _at(record: Any, path: tuple[str, ...], missing: object = None) -> Any:
+    for key in path:
+        if not isinstance(record, Mapping) or key not in record:
+            return missing
+        record = record[key]
+    return record
