@@ -29,8 +29,8 @@ class LoadError(PluginError):
         kind: its kind, or "" where that is not known.
     """
 
-    def __init__(self, message: str, name: str, kind: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, name: str = "", kind: str = "", original: str = "") -> None:
+        super().__init__(message, original)
         self.name = name
         self.kind = kind
 

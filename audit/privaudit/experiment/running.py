@@ -11,6 +11,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from privaudit.api.calls import loaded
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.cohort import Journal
 from privaudit.errors import RecipeError, StoreError
@@ -135,7 +136,7 @@ def run_context(
     """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
     chosen = choose_device(device)
-    examples, given = recipe.dataset.load(folder / "data"), None
+    examples, given = loaded(recipe.dataset, folder / "data"), None
     _check_augmentation(recipe, examples)
     if recipe.target is None:
         ensemble = make_ensemble(recipe, len(examples))
