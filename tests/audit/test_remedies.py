@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import grad, vmap
+from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.functional import cross_entropy, dropout, one_hot
 
 import privaudit
@@ -117,12 +117,16 @@ class Network(nn.Module):
         super().__init__()
         self.mistake = mistake
         self.norm = nn.BatchNorm1d(C)
+        self.recurrent = nn.LSTM(C, C)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.mistake == "view":
             return x.view(len(x), -1)
         if self.mistake == "dropout":
             return dropout(x)
+        if self.mistake == "no form for many":
+            states: Tensor = self.recurrent(x[:, None])[0]
+            return states
         answer: Tensor = self.norm(x)
         return answer
 
@@ -195,6 +199,13 @@ def make(mistake: str) -> None:
         x = torch.ones(2, C, 2).mT if mistake == "view" else torch.ones(1, C)
         with guests(Building(mistake=mistake)):
             vmap(network, randomness="error")(x[None]) if mistake == "dropout" else network(x)
+    elif mistake == "no form for many":
+        model = Building(mistake=mistake)
+        networks = [model.build((C,), C) for _ in range(2)]
+        with guests(model):
+            vmap(lambda weights: functional_call(networks[0], weights, torch.ones(2, C)))(
+                stack_module_state(networks)[0]
+            )
     elif mistake in ("bare tensor", "queries"):
         scored(Scoring(mistake=mistake), tiny_signals(Scoring()))
     elif mistake == "unwritten":

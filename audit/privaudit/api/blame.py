@@ -80,9 +80,9 @@ def origin(cls: type[Plugin]) -> str:
 
 def definition(plugin: Plugin, hook: str) -> Blame:
     """Where an author has written a hook, for what it returns: no frame is left to blame."""
-    method = inspect.unwrap(getattr(type(plugin), hook))
-    code = getattr(method, "__code__", None)
-    if code is None or _top(method.__module__) == _ENGINE:
+    method = getattr(type(plugin), hook, None)
+    code = getattr(inspect.unwrap(method), "__code__", None) if callable(method) else None
+    if code is None or _top(getattr(method, "__module__", "")) == _ENGINE:
         return Blame(plugin, hook, _file(type(plugin)))
     return Blame(plugin, hook, code.co_filename, code.co_firstlineno)
 

@@ -80,8 +80,14 @@ REMEDIES: tuple[Remedy, ...] = (
         "dropout",
         r"random operation",
         "Randomness must be each model's own: use the module nn.Dropout, which the engine draws "
-        "for, instead of F.dropout; recurrent layers (nn.LSTM, nn.GRU) have no form for many.",
+        "for, instead of F.dropout.",
         kinds=frozenset({"model"}),
+    ),
+    Remedy(
+        "no form for many",
+        r"[Bb]atching rule not implemented|could not generate a fallback",
+        "torch has no form of this operation for many models at once, as of nn.LSTM and nn.GRU: "
+        "where speed matters, write it with other operations.",
     ),
     Remedy(
         "numpy",
