@@ -129,8 +129,9 @@ def test_what_is_no_mistake_of_the_plugin_passes_untouched(error: BaseException)
 
 def test_a_plugin_that_ends_the_program_is_told() -> None:
     model = Building(ends=True)
-    with pytest.raises(PluginError, match=r"build .*SystemExit: enough"), guests(model):
-        model.build((C,), C)
+    for boundary in (guest(model, "build"), guests(model)):
+        with pytest.raises(PluginError, match=r"build .*SystemExit: enough"), boundary:
+            model.build((C,), C)
 
 
 def test_long_words_are_cut_and_an_error_without_words_is_named() -> None:

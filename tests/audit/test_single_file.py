@@ -290,6 +290,14 @@ def test_commands_take_files(
     assert "halved" in capsys.readouterr().out
 
 
+def test_a_validator_that_fails_is_told(folder: Path) -> None:
+    code = CODE.replace("Field(0.5,", "Field(default_factory=lambda: {}['factor'],")
+    (folder / "more" / "mine.py").write_text(code)
+    expected = "^defense 'halved' of mine.py: validation of its options: KeyError: 'factor'$"
+    with pytest.raises(PluginError, match=expected):
+        load_recipe(folder / "file.yaml")
+
+
 RAISING = CODE.replace("signals.target.logits[0].amax(-1)", "signals.target.logit")
 
 
