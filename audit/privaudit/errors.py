@@ -25,9 +25,18 @@ class RecipeError(PrivauditError):
 
 
 class PluginError(PrivauditError):
-    """A plugin cannot be loaded or breaks its contract; the message names its distribution."""
+    """A plugin cannot be loaded or breaks its contract; the message names its distribution.
+
+    Attributes:
+        original: the formatted traceback of what the plugin raised, for `privaudit --debug`; text,
+            so that it survives pickling; empty where nothing was raised.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, original: str = "") -> None:
+        super().__init__(message)
+        self.original = original
 
 
 class DataError(PrivauditError):

@@ -4,6 +4,7 @@ import socket
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_every_installed_plugin_keeps_the_contract(
         raise OSError("no network in this test")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
-    options = OPTIONS[provided.name](tmp_path) if provided.name in OPTIONS else {}
+    options: dict[str, Any] = OPTIONS[provided.name](tmp_path) if provided.name in OPTIONS else {}
     try:
         check_plugin(provided.cls, **options)
     except DataError as error:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from privaudit import Attack, Dataset, Examples, Recipe, Role, Signals, Split
-from privaudit.experiment.attacking import checked, measured, signals_of
+from privaudit.api.calls import scored
+from privaudit.experiment.attacking import measured, signals_of
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
 from privaudit.experiment.running import run_context
@@ -76,9 +77,7 @@ def trained(
 def audit(attack: Attack, trained: tuple[Examples, Split, Level], split: Split) -> dict[str, Any]:
     examples, _, level = trained
     signals = signals_of(attack, examples, split, level.outputs, level.outputs, 0, 1)
-    return measured(
-        checked(attack, attack.score(signals), signals.audited), split.role[0], signals.audited
-    )
+    return measured(scored(attack, signals), split.role[0], signals.audited)
 
 
 @by_name

@@ -20,7 +20,7 @@ import typer.main
 import privaudit
 from privaudit.api.host import load_plugins
 from privaudit.api.plugin import KINDS, Plugin
-from privaudit.cli import app
+from privaudit.cli import app, main
 from privaudit.recipe import Recipe, SplitOptions, load_recipe
 from privaudit.statistics import table
 from privaudit.statistics.metric import Metric
@@ -60,6 +60,30 @@ def test_the_first_plugin_is_complete_and_keeps_the_contract(
     plugins = load_plugins(entry_points=[EntryPoint("margin", "readme_margin", "privaudit")])
     assert not plugins.problems
     check_plugin(plugins.get("attack", "margin"))
+
+
+def test_the_first_plugin_runs_without_packaging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "margin.py").write_text(blocks("python")[0])
+    (tmp_path / "first.yaml").write_text(blocks("yaml")[0])
+    command = next(b for b in blocks("console") if "--plugin" in b)
+    options = "--set training.epochs=1 --set seeds=1 --device cpu --processes 1 --cache cache"
+    monkeypatch.chdir(tmp_path)
+    words = [*shlex.split(command), *options.split()]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr("privaudit.cli.run._attach_logging", lambda console: None)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert "margin" in capsys.readouterr().out
+
+
+def test_options_of_all_commands_are_told() -> None:
+    options = typer.main.get_command(app).params
+    names = [name for option in options for name in option.opts if name not in ("--version",)]
+    assert names
+    assert all(f"privaudit {name} " in section("Commands") for name in names)
 
 
 def test_the_first_plugin_installs_with_its_pyproject(tmp_path: Path) -> None:

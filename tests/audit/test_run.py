@@ -36,6 +36,7 @@ from privaudit import (
     load_run,
     run,
 )
+from privaudit.api.calls import checked_scores
 from privaudit.events import (
     AttackDone,
     EpochDone,
@@ -45,7 +46,7 @@ from privaudit.events import (
     LevelReached,
     SubjectStarted,
 )
-from privaudit.experiment.attacking import checked, signals_of
+from privaudit.experiment.attacking import signals_of
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
@@ -491,8 +492,8 @@ class Fickle(Sparsifier):
 @pytest.mark.parametrize(
     ("sparsifier", "message"),
     [
-        (Silent(), "'silent' yields no level"),
-        (Twice(), "'twice' yields 'same' twice"),
+        (Silent(), "'silent' .* yields no level"),
+        (Twice(), "'twice' .* yields 'same' twice"),
         (Fickle(labels=True), "reached different levels"),
         (Fickle(labels=False), "'fickle' yields more levels for some"),
     ],
@@ -569,24 +570,27 @@ def scores(**changes: Any) -> AttackScores:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (scores(score=torch.zeros(3)), r"all 4 examples, got shape \(3,\)"),
-        (scores(score=torch.zeros(4, 1)), r"got shape \(4, 1\)"),
+        (scores(score=torch.zeros(3)), r"gives shape \(3,\), not one score for each of 4 examples"),
+        (scores(score=torch.zeros(4, 1)), r"gives shape \(4, 1\)"),
         (scores(score=torch.tensor([0.0, torch.nan, 1, 2])), "NaN"),
-        (scores(decision=torch.ones(4)), "yes or no"),
-        (scores(decision=torch.ones(3, dtype=torch.bool)), "yes or no"),
-        (scores(variants={"v": scores(score=torch.zeros(2))}), r"got shape \(2,\)"),
+        (scores(decision=torch.ones(4)), "decision as"),
+        (scores(decision=torch.ones(3, dtype=torch.bool)), "decision as"),
+        (
+            scores(variants={"v": scores(score=torch.zeros(2))}),
+            r"in its variant 'v' gives shape \(2,\)",
+        ),
     ],
 )
 def test_an_attack_s_broken_answer_is_named(answer: AttackScores, message: str) -> None:
     audited = torch.tensor([True, True, True, False])
     with pytest.raises(PluginError, match=f"'loss'.*{message}"):
-        checked(Loss(), answer, audited)
+        checked_scores(Loss(), answer, audited)
 
 
 def test_an_example_that_is_not_audited_may_have_any_score() -> None:
     audited = torch.tensor([True, True, True, False])
     answer = scores(score=torch.tensor([0.0, 1.0, 2.0, torch.nan]))
-    assert checked(Loss(), answer, audited) is answer
+    assert checked_scores(Loss(), answer, audited) is answer
 
 
 class Blank(Attack):
@@ -603,6 +607,6 @@ def test_a_run_with_a_broken_attack_names_it_and_keeps_no_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Loss, "score", Blank.score)
-    with pytest.raises(PluginError, match="attack 'loss' scores an audited example as NaN"):
+    with pytest.raises(PluginError, match=r"attack 'loss' of .*: score .* gives NaN for"):
         run(recipe, home / "broken", device="cpu", cache=home / "cache")
     assert not (home / "broken" / "result.json").exists()

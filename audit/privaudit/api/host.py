@@ -1,7 +1,4 @@
-"""Finds the installed plugins, each entry point on its own.
-
-What pluggy leaves untyped stays in `_ask`; everything else here is typed.
-"""
+"""Finds the installed plugins, each entry point on its own, and those of single files."""
 
 from __future__ import annotations
 
@@ -10,55 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
-from types import ModuleType
-
-import pluggy
+from pathlib import Path
 
 from privaudit.api import hooks
-from privaudit.api.contract import check_class, kind_of, name_of
 from privaudit.api.plugin import KINDS, Plugin
-from privaudit.api.source import source_digest
+from privaudit.api.provided import LoadError as LoadError
+from privaudit.api.provided import Provided as Provided
+from privaudit.api.provided import provided_by
+from privaudit.api.single_file import OneFile
 from privaudit.errors import PluginError
-
-
-class LoadError(PluginError):
-    """One plugin that cannot be used.
-
-    Attributes:
-        name: what recipes would call it; the entry point's name where its own is not known.
-        kind: its kind, or "" where that is not known.
-    """
-
-    def __init__(self, message: str, name: str, kind: str = "") -> None:
-        super().__init__(message)
-        self.name = name
-        self.kind = kind
-
-
-@dataclass(frozen=True)
-class Provided:
-    """A plugin that can be used, and where it comes from.
-
-    Attributes:
-        cls: the plugin class.
-        kind: dataset, model, sparsifier, defense or attack.
-        name: what recipes call it.
-        distribution: the installed distribution that brings it.
-        version: of that distribution.
-        source: SHA-256 of its source code, so that changed code is noticed.
-    """
-
-    cls: type[Plugin]
-    kind: str
-    name: str
-    distribution: str
-    version: str
-    source: str
-
-    @property
-    def summary(self) -> str:
-        """What it does: the first line of its docstring."""
-        return (self.cls.__doc__ or "").strip().partition("\n")[0]
 
 
 @dataclass(frozen=True)
@@ -68,10 +25,37 @@ class Plugins:
     Attributes:
         provided: those that can be used, by kind and name.
         problems: those that cannot, and why.
+        files: from which plugins without packaging were loaded.
     """
 
     provided: tuple[Provided, ...]
     problems: tuple[LoadError, ...]
+    files: tuple[OneFile, ...] = ()
+
+    def with_files(self, files: Iterable[str | Path]) -> Plugins:
+        """These plugins, and those of files without packaging, each loaded once.
+
+        Args:
+            files: relative to the current folder.
+
+        Raises:
+            PluginError: a file cannot be used; unlike an installed plugin, somebody asked for it.
+        """
+        result = self
+        for path in files:
+            file = OneFile.read(path)
+            if file not in result.files:
+                result = result._with(file)
+        return result
+
+    def _with(self, file: OneFile) -> Plugins:
+        results = list(provided_by(file.path.name, "", str(file.path), file.load))
+        for result in results:
+            if isinstance(result, LoadError):
+                raise result
+        new = [result for result in results if isinstance(result, Provided)]
+        provided, clashes = _sorted([*self.provided, *new])
+        return Plugins(provided, (*self.problems, *clashes), (*self.files, file))
 
     def of(self, kind: str) -> dict[str, type[Plugin]]:
         """The plugins of a kind by name."""
@@ -117,15 +101,23 @@ class Plugins:
                 return each
         raise PluginError(
             f"{cls.__module__}.{cls.__qualname__} is not provided by an installed plugin: "
-            "name its module in an entry point of group 'privaudit'"
+            "name its module in an entry point of group 'privaudit', or its file in `plugins`"
         )
 
 
-def load_plugins(*, entry_points: Iterable[metadata.EntryPoint] | None = None) -> Plugins:
-    """Load every plugin on its own, so that a broken one stops nothing.
+def load_plugins(
+    *,
+    entry_points: Iterable[metadata.EntryPoint] | None = None,
+    files: Iterable[str | Path] = (),
+) -> Plugins:
+    """Load every plugin on its own, so that a broken one that is installed stops nothing.
 
     Args:
         entry_points: what to load; by default, the installed ones of group `privaudit`.
+        files: Python files of plugins without packaging, relative to the current folder.
+
+    Raises:
+        PluginError: one of the files cannot be used.
     """
     if entry_points is None:
         entry_points = metadata.entry_points(group=hooks.GROUP)
@@ -133,79 +125,25 @@ def load_plugins(*, entry_points: Iterable[metadata.EntryPoint] | None = None) -
     results = [result for entry_point in ordered for result in _load(entry_point)]
     provided = [result for result in results if isinstance(result, Provided)]
     problems = [result for result in results if isinstance(result, LoadError)]
-    clashes = list(_clashes(provided))
+    kept, clashes = _sorted(provided)
+    return Plugins(kept, (*problems, *clashes)).with_files(files)
+
+
+def _sorted(provided: list[Provided]) -> tuple[tuple[Provided, ...], tuple[LoadError, ...]]:
+    """Plugins by kind and name, and one error for each name that several claim."""
+    clashes = tuple(_clashes(provided))
     gone = {(clash.kind, clash.name) for clash in clashes}
     kept = [each for each in provided if (each.kind, each.name) not in gone]
     order = [kind.kind for kind in KINDS]
     kept.sort(key=lambda each: (order.index(each.kind), each.name))
-    return Plugins(tuple(kept), (*problems, *clashes))
+    return tuple(kept), clashes
 
 
 def _load(entry_point: metadata.EntryPoint) -> Iterator[Provided | LoadError]:
     """What one entry point provides, class by class."""
     distribution, version = _origin(entry_point)
     where = f"plugin {entry_point.name!r} of {f'{distribution} {version}'.strip()}"
-    try:
-        classes = _classes(_ask(entry_point.load()))
-    except PluginError as error:
-        yield LoadError(f"{where} {error}", entry_point.name)
-        return
-    except (Exception, SystemExit) as error:
-        # A stranger's code may raise anything; whatever it is, the other plugins go on.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        yield LoadError(f"{where} cannot be loaded: {reason}", entry_point.name)
-        return
-    for cls in classes:
-        name = name_of(cls)
-        try:
-            plugin = check_class(cls)
-        except PluginError as error:
-            yield LoadError(f"{where}: {error}", name or entry_point.name)
-            continue
-        yield Provided(
-            cls=plugin,
-            kind=kind_of(plugin).kind,
-            name=str(name),
-            distribution=distribution,
-            version=version,
-            source=source_digest(plugin),
-        )
-
-
-def _ask(module: object) -> list[object]:
-    """The answers of one module's hook, asked through a manager of its own.
-
-    Raises:
-        PluginError: the module has no hook, or one that is not of privaudit.
-    """
-    if not isinstance(module, ModuleType):
-        raise PluginError(f"is {module!r}: its entry point must name a module")
-    manager = pluggy.PluginManager(hooks.GROUP)
-    manager.add_hookspecs(hooks)
-    manager.register(module)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        unknown = str(error).partition("'")[2].partition("'")[0]
-        raise PluginError(
-            f"has the unknown hook {unknown!r}: the only hook is 'privaudit_provide'"
-        ) from error
-    if not manager.hook.privaudit_provide.get_hookimpls():
-        raise PluginError("has no function privaudit_provide marked @privaudit.hookimpl")
-    answers: list[object] = manager.hook.privaudit_provide()
-    return answers
-
-
-def _classes(answers: list[object]) -> list[object]:
-    """The classes of the one answer; pluggy drops an answer of None.
-
-    Raises:
-        PluginError: the answer is not a list.
-    """
-    answer = answers[0] if answers else None
-    if not isinstance(answer, list):
-        raise PluginError(f"answers privaudit_provide with {answer!r}, not with a list of classes")
-    return answer
+    yield from provided_by(distribution, version, where, entry_point.load, entry_point.name)
 
 
 def _clashes(provided: list[Provided]) -> Iterator[LoadError]:

@@ -8,6 +8,8 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+from privaudit.api.single_file import SOURCE
+
 
 def source_digest(cls: type) -> str:
     """SHA-256 (hex) of a class's source file and of what it imports from its own package.
@@ -17,6 +19,9 @@ def source_digest(cls: type) -> str:
     found by reading the imports, so the digest does not depend on what happens to be loaded.
     A class whose module has no readable source has the digest of its qualified name.
     """
+    held = getattr(sys.modules.get(cls.__module__), SOURCE, None)
+    if held is not None:  # the file may have changed since it was loaded
+        return sha256(held).hexdigest()
     modules = _closure(cls.__module__)
     if not modules:
         return sha256(f"{cls.__module__}.{cls.__qualname__}".encode()).hexdigest()

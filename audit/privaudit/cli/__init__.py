@@ -6,11 +6,14 @@ No command module imports torch at its top, so that `privaudit --help` answers a
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from traceback import format_exception
 
 import typer
 
 from privaudit.cli import audit, export, new, plugins, report, run, schema, validate
 from privaudit.errors import PrivauditError
+from privaudit.messages import plain
 from privaudit.version import __version__
 
 app = typer.Typer(
@@ -36,20 +39,36 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+@dataclass
+class _Asked:
+    """What is asked of every command."""
+
+    debug: bool = False
+
+
 @app.callback()
 def options(
+    context: typer.Context,
+    debug: bool = typer.Option(
+        False, "--debug", help="After the message of an error, show its traceback."
+    ),
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
     """Audit the privacy of neural networks from YAML recipes."""
+    if isinstance(context.obj, _Asked):
+        context.obj.debug = debug
 
 
 def main() -> None:
     """Entry point of the console script: 0 done, 1 the run failed, 2 command or recipe wrong."""
+    asked = _Asked()
     try:
-        app()
+        app(obj=asked)
     except PrivauditError as error:
         for line in str(error).splitlines():
-            typer.echo(line, err=True)
+            typer.echo(plain(line), err=True)
+        if asked.debug:
+            typer.echo(getattr(error, "original", "") or "".join(format_exception(error)), err=True)
         sys.exit(error.exit_code)

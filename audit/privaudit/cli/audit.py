@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from privaudit.cli.options import PluginFiles
 from privaudit.statistics import table
 
 GATE_BROKEN = 3
@@ -52,12 +53,14 @@ def audit(
     outputs: _Archive,
     attacks: _Attacks,
     changes: _Set = None,
+    plugin: PluginFiles = None,
     gate: _Gate = None,
     format: _Format = "table",
     confidence: _Confidence = 0.95,
     seed: _Seed = 0,
 ) -> None:
     """Attack a network by the outputs you already have, and gate a release on the result."""
+    from privaudit.api.host import load_plugins
     from privaudit.cli.audited import as_json, chosen, print_table
     from privaudit.gate import judge, parse_gate
     from privaudit.outputs import audit_outputs
@@ -67,7 +70,10 @@ def audit(
     gates = [parse_gate(text) for text in gate or ()]
     entries = chosen(attacks, changes or ())
     arrays = read_archive(outputs)
-    found = audit_outputs(**arrays, attacks=entries, confidence=confidence, seed=seed)
+    plugins = load_plugins(files=plugin or ())
+    found = audit_outputs(
+        **arrays, attacks=entries, confidence=confidence, seed=seed, plugins=plugins
+    )
     metrics = {label: each.metrics for label, each in found.items()}
     verdicts = [judge(each, metrics) for each in gates]
     if format == "json":

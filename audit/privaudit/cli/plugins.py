@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from privaudit.cli.options import PluginFiles
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -21,20 +23,20 @@ _JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
 
 
 @app.callback(invoke_without_command=True)
-def plugins(context: typer.Context, as_json: bool = _JSON) -> None:
+def plugins(context: typer.Context, as_json: bool = _JSON, plugin: PluginFiles = None) -> None:
     """List the installed plugins, or show the options of one."""
     if context.invoked_subcommand is not None:
         return
     from privaudit.api.host import load_plugins
 
-    found = load_plugins()
+    found = load_plugins(files=plugin or ())
     if as_json:
         listed = [_identity(each) for each in found.provided]
         problems = [str(problem) for problem in found.problems]
         typer.echo(json.dumps({"plugins": listed, "problems": problems}, indent=2))
     else:
         rows = (
-            (each.kind, each.name, each.summary, f"{each.distribution} {each.version}")
+            (each.kind, each.name, each.summary, f"{each.distribution} {each.version}".strip())
             for each in found.provided
         )
         _print(_table(("kind", "name", "what it does", "from"), rows))
@@ -44,13 +46,15 @@ def plugins(context: typer.Context, as_json: bool = _JSON) -> None:
 
 @app.command()
 def show(
-    name: str = typer.Argument(help="What recipes call the plugin."), as_json: bool = _JSON
+    name: str = typer.Argument(help="What recipes call the plugin."),
+    as_json: bool = _JSON,
+    plugin: PluginFiles = None,
 ) -> None:
     """Show a plugin's options: type, default and meaning, and the paper it comes from."""
     from privaudit.api.describe import describe
     from privaudit.api.host import load_plugins
 
-    found = load_plugins().named(name)
+    found = load_plugins(files=plugin or ()).named(name)
     if as_json:
         both = [{**_identity(each), **asdict(describe(each.cls))} for each in found]
         typer.echo(json.dumps(both, indent=2))
@@ -72,7 +76,8 @@ def _show(each: Provided) -> None:
         for key, value in description.needs.items()
         if value != description.usual[key]
     )
-    lines = [f"{each.name}: {each.kind} of {each.distribution} {each.version}", each.summary]
+    origin = f"{each.distribution} {each.version}".strip()
+    lines = [f"{each.name}: {each.kind} of {origin}", each.summary]
     lines += [f"Paper: {description.paper}"] if description.paper else []
     lines += [f"Needs: {needs}"] if needs else []
     lines += [] if description.options else ["It has no options."]

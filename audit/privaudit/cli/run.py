@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from privaudit.cli.options import PluginFiles
+
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
@@ -59,6 +61,7 @@ _Memory = Annotated[
 def run(
     recipe: _Recipe,
     changes: _Set = None,
+    plugin: PluginFiles = None,
     output: _Output = None,
     device: _Device = "auto",
     cache: _Cache = None,
@@ -77,7 +80,7 @@ def run(
     errors = Console(stderr=True)
     _attach_logging(errors)
     plugins = load_plugins()
-    loaded = load_recipe(recipe, changes or (), plugins=plugins)
+    loaded = load_recipe(recipe, changes or (), plugins=plugins, files=plugin or ())
     if dry_run:
         with errors.status("going through every script, and timing a few training steps"):
             shown = _plan(loaded, device, cache)

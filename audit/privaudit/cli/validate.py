@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from privaudit.cli.options import PluginFiles
+
 
 def validate(
     recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one.")],
@@ -13,11 +15,12 @@ def validate(
         list[str] | None,
         typer.Option("--set", metavar="A.B.C=VALUE", help="Change the recipe first; repeatable."),
     ] = None,
+    plugin: PluginFiles = None,
 ) -> None:
     """Check a recipe without running it; a wrong one prints every mistake and exits with 2."""
     from privaudit.recipe import find_recipe, load_recipe
 
-    loaded = load_recipe(recipe, changes or ())
+    loaded = load_recipe(recipe, changes or (), files=plugin or ())
     sizes = ((loaded.subjects(), "subject"), (loaded.seeds, "seed"), (loaded.attacks, "attack"))
     counts = (f"{len(items)} {name}{'' if len(items) == 1 else 's'}" for items, name in sizes)
     typer.echo(f"{find_recipe(recipe)}: fine: {' x '.join(counts)}")

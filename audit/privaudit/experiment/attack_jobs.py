@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from privaudit.api.calls import scored
 from privaudit.api.plugin import Attack
 from privaudit.experiment.attacking import signals_of
 from privaudit.experiment.context import RunContext
@@ -69,7 +70,7 @@ class AttackJob:
         """The attack's scores, from what all models answer and what shadows are believed to."""
         own = answers[self.models], believed[self.models]
         signals = signals_of(self.attack, examples, self.split, *own, self.target_number, self.seed)
-        return self.attack.score(signals)
+        return scored(self.attack, signals)
 
 
 def attack_job(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from privaudit.api.plugin import Attack
-from privaudit.errors import PluginError
 from privaudit.keys import derive
 from privaudit.statistics.metrics import evaluate
 from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split, audited
@@ -46,27 +44,6 @@ def signals_of(
         shadow_role=split.role[shadows],
         seed=derive(seed, "attack", target),
     )
-
-
-def checked(attack: Attack, scores: AttackScores, audited: Tensor) -> AttackScores:
-    """The scores, if they are what the contract asks for.
-
-    Raises:
-        PluginError: naming the attack and what is wrong.
-    """
-    who = f"attack {attack.name!r}"
-    if scores.score.shape != audited.shape:
-        raise PluginError(
-            f"{who} must score all {len(audited)} examples, got shape {tuple(scores.score.shape)}"
-        )
-    if bool(scores.score[audited].isnan().any()):
-        raise PluginError(f"{who} scores an audited example as NaN")
-    decision = scores.decision
-    if decision is not None and (decision.shape != audited.shape or decision.dtype != torch.bool):
-        raise PluginError(f"{who} must decide yes or no (bool) for all {len(audited)} examples")
-    for variant in scores.variants.values():
-        checked(attack, variant, audited)
-    return scores
 
 
 def measured(scores: AttackScores, role: Tensor, audited: Tensor) -> dict[str, object]:

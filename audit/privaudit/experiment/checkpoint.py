@@ -15,6 +15,7 @@ from pydantic import SerializeAsAny
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from privaudit.api.boundary import guest
 from privaudit.api.plugin import Model
 from privaudit.errors import DataError
 from privaudit.recipe.target import EXPORTED, WEIGHTS
@@ -45,7 +46,8 @@ class Checkpoint(Model):
         """
         path = existing(self.path)
         if path.suffix == WEIGHTS:
-            network = self.model.build(shape, classes)
+            with guest(self.model, "build"):
+                network = self.model.build(shape, classes)
             _fill(network, path, self.model.name)
             return network
         if path.suffix == EXPORTED:

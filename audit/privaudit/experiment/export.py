@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from privaudit.api.calls import loaded
 from privaudit.api.plugin import Defense, overrides
 from privaudit.channels import compact
 from privaudit.errors import RecipeError, StoreError
@@ -105,7 +106,7 @@ def export(
     )
     inputs, weights = _read(source)
     if inputs is None:
-        inputs = Inputs.of(recipe.dataset.load(cache_folder(cache) / "data"))
+        inputs = Inputs.of(loaded(recipe.dataset, cache_folder(cache) / "data"))
     network, dense = _rebuilt(recipe, chosen, inputs, weights, source)
     about = packed(_about(recipe, chosen, inputs, network))
     if format == "onnx":

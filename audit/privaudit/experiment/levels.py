@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from privaudit.api.calls import finished, labels, promised_epsilon
 from privaudit.api.plugin import Defense, Sparsifier, overrides
 from privaudit.cohort import Cohort
 from privaudit.errors import PluginError
@@ -28,17 +29,9 @@ def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
 
     def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
         cohort = context.cohort(subject, models)
-        seen: set[str] = set()
-        for label in subject.sparsifier.sparsify(cohort):
-            if label in seen:
-                raise PluginError(f"sparsifier {subject.sparsifier.name!r} yields {label!r} twice")
-            seen.add(label)
+        for label in labels(subject.sparsifier, cohort, subject.defense, context.recipe.model):
             cohort.check_copies()
             yield label, cohort
-        if not seen:
-            raise PluginError(
-                f"sparsifier {subject.sparsifier.name!r} yields no level: there is nothing to audit"
-            )
 
     yield from _together(context, subject, script)
 
@@ -119,7 +112,7 @@ def _audited(
         shown = cohort
         if overrides(subject.defense, "finish"):
             shown = cohort.fork()
-            subject.defense.finish(shown)
+            finished(subject.defense, shown, context.recipe.model)
         outputs = asked(shown, context.ensemble.audited[models], context.recipe)
         notes = shown.take_notes() | _promised(subject.defense, shown)
         cohort.take_notes()  # a fork has had its own copy
@@ -138,7 +131,7 @@ def _promised(defense: Defense, cohort: Cohort) -> dict[str, Tensor]:
     if not overrides(defense, "epsilon") or not defended:
         return {}
     rate, steps = max(r.rate for r in defended), sum(r.defended for r in defended)
-    epsilon = defense.epsilon(rate, steps)
+    epsilon = promised_epsilon(defense, rate, steps)
     if epsilon is None:
         return {}
     return {"epsilon": torch.full((len(cohort),), epsilon, dtype=torch.float64)}

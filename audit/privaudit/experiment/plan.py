@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from privaudit.api.calls import finished, labels
 from privaudit.api.plugin import overrides
 from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
@@ -73,17 +74,17 @@ def plan(context: RunContext) -> list[SubjectPlan]:
 def _planned(context: RunContext, subject: Subject) -> tuple[SubjectPlan, list[Tensor]]:
     """A subject's row, and for each of its sparse levels the (M,) test accuracies."""
     cohort = context.cohort(subject, context.trained, plan=True)
-    levels = 0
+    reached = 0
     sparse = []
-    for _ in subject.sparsifier.sparsify(cohort):
-        levels += 1
+    for _ in labels(subject.sparsifier, cohort, subject.defense, context.recipe.model):
+        reached += 1
         shown = cohort
         if overrides(subject.defense, "finish"):
             shown = cohort.fork()
-            subject.defense.finish(shown)
+            finished(subject.defense, shown, context.recipe.model)
         if context.recipe.matched and float(shown.density().mean()) < DENSE:
             sparse.append(_accuracy(context, shown))
-    return _row(context, subject, cohort, levels), sparse
+    return _row(context, subject, cohort, reached), sparse
 
 
 def _control(context: RunContext, subject: Subject, sparse: Sequence[Tensor]) -> SubjectPlan:

@@ -11,6 +11,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from privaudit.api.calls import loaded
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.cohort import Journal
 from privaudit.errors import RecipeError, StoreError
@@ -69,13 +70,13 @@ def run(
     """
     started = time.monotonic()
     choose_device(device)  # a wrong one is told even where there is nothing left to do
-    plugins = plugins or load_plugins()
+    plugins = (plugins or load_plugins()).with_files(recipe.plugins)
     made_by = _made_by(recipe, plugins)
     folder = output or run_folder(recipe)
     finished = _finished(folder, recipe, made_by)
     if finished:
         return finished
-    with _workers(device, processes) as workers:
+    with _workers(device, processes, plugins) as workers:
         context = run_context(
             recipe,
             device=device,
@@ -115,12 +116,12 @@ def _audited(context: RunContext, folder: Path) -> tuple[Auditor, dict[str, int]
 
 
 @contextmanager
-def _workers(device: str, processes: int) -> Iterator[Workers | None]:
+def _workers(device: str, processes: int, plugins: Plugins) -> Iterator[Workers | None]:
     """Processes to train in, started while the data is read; None trains in this one."""
     if processes < 2 or choose_device(device).type != "cpu":
         yield None
         return
-    with Workers(processes) as workers:
+    with Workers(processes, [file.load for file in plugins.files]) as workers:
         yield workers
 
 
@@ -136,7 +137,7 @@ def run_context(
     """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
     chosen = choose_device(device)
-    examples, given = recipe.dataset.load(folder / "data"), None
+    examples, given = loaded(recipe.dataset, folder / "data"), None
     _check_augmentation(recipe, examples)
     if recipe.target is None:
         check_tokens(recipe, examples)

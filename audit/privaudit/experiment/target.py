@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from privaudit.api.calls import loaded
 from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.errors import DataError
@@ -57,8 +58,8 @@ def joined(target: TargetOptions, own: Examples, root: Path) -> tuple[Examples, 
         DataError: the three are not of one kind.
     """
     parts = {
-        "target.members": target.members.load(root),
-        "target.non_members": target.non_members.load(root),
+        "target.members": loaded(target.members, root),
+        "target.non_members": loaded(target.non_members, root),
     }
     for name, part in parts.items():
         _check_alike(name, part, own)

@@ -9,7 +9,7 @@ import torch
 from privaudit.api.plugin import Defense, Model, Plugin, overrides
 from privaudit.errors import PrivauditError, RecipeError
 from privaudit.experiment.checkpoint import first_line
-from privaudit.networks.build import seeded
+from privaudit.keys import seeded
 from privaudit.recipe import Recipe
 from privaudit.values import Examples
 

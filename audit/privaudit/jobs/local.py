@@ -8,7 +8,7 @@ import signal
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,9 +45,11 @@ class Workers:
 
     Args:
         count: how many, at least 1.
+        prepare: called in each process before it reads what it is sent: they load modules that
+            a process cannot find by their names. They must not mind being called often.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, prepare: Sequence[Callable[[], object]] = ()) -> None:
         # Forking after OpenMP has run would hang.
         context = multiprocessing.get_context("spawn")
         self._folder = tempfile.TemporaryDirectory(prefix="privaudit-")
@@ -56,7 +58,7 @@ class Workers:
         self._processes = []
         for _ in range(count):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            process = context.Process(target=_serve, args=(theirs, tuple(prepare)), daemon=True)
             process.start()
             theirs.close()
             self._connections.append(ours)
@@ -180,7 +182,7 @@ class _Sender(logging.Handler):
         self._connection.send(("log", (record.name, record.levelno, record.getMessage())))
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, prepare: Sequence[Callable[[], object]]) -> None:
     """Do what is asked for until the other end hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
     torch.set_num_threads(1)
@@ -198,6 +200,8 @@ def _serve(connection: Connection) -> None:
         while True:
             described, body = connection.recv()
             try:
+                for ready in prepare:
+                    ready()
                 function, arguments = unwrapped(described, body)
                 result = function(lambda content: connection.send(("told", content)), *arguments)
                 answer: tuple[str, object] = "done", wrapped(result)

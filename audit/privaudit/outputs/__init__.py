@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from privaudit.api.calls import scored
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.plugin import Attack
 from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError
-from privaudit.experiment.attacking import checked
 from privaudit.keys import derive
 from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
@@ -124,7 +124,7 @@ def _signals(answers: Answers, seed: int) -> Signals:
 
 def _scored(label: str, attack: Attack, signals: Signals) -> AttackScores:
     try:
-        return checked(attack, attack.score(signals), signals.audited)
+        return scored(attack, signals)
     except PluginError:
         raise
     except PrivauditError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from privaudit.api.boundary import guest
 from privaudit.api.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.messages import Place, show, spell, unknown
 from privaudit.recipe.checks import PAIRS, cross_check
@@ -184,10 +185,10 @@ class Builder:
         if chosen is None:
             return self._wrong(kind, where, self._not_installed(kind, name))
         options = self.nested(chosen, options, path)
-        try:
-            result = chosen.model_validate(options)
-        except ValidationError as error:
-            self.mistakes += mistakes_of(error, chosen, options, path, beside)
+        with guest(chosen, "validation of its options"):
+            result = _validated(chosen, options)
+        if isinstance(result, ValidationError):
+            self.mistakes += mistakes_of(result, chosen, options, path, beside)
             return _stand_in(kind, path)
         self.mistakes += _numbers(options, result, path)
         return result
@@ -223,6 +224,14 @@ class Builder:
     def _wrong(self, kind: type[P], path: Place, message: str) -> P:
         self.mistakes.append(Mistake(path, message))
         return _stand_in(kind, path)
+
+
+def _validated(chosen: type[P], options: Mapping[str, Any]) -> P | ValidationError:
+    """The plugin, or why its options are refused; validators of its own may raise anything."""
+    try:
+        return chosen.model_validate(options)
+    except ValidationError as error:
+        return error
 
 
 def _stand_in(kind: type[P], path: Place) -> P:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from privaudit.api.calls import refused_by_attack, refused_by_defense
 from privaudit.messages import Place
 from privaudit.recipe.messages import Mistake
 from privaudit.recipe.model import Recipe
@@ -59,13 +60,13 @@ def _enough_shadows(recipe: Recipe) -> Iterator[Mistake]:
 
 def _refused(recipe: Recipe) -> Iterator[Mistake]:
     for index, entry in enumerate(recipe.attacks):
-        if refusal := entry.plugin.refusal(recipe.split, recipe.shadows):
+        if refusal := refused_by_attack(entry.plugin, recipe.split, recipe.shadows):
             yield Mistake(("attacks", index), f"{entry.plugin.name!r} {refusal}")
 
 
 def _refused_defenses(recipe: Recipe) -> Iterator[Mistake]:
     for index, entry in enumerate(recipe.defenses):
-        if refusal := entry.plugin.refusal(recipe.split):
+        if refusal := refused_by_defense(entry.plugin, recipe.split):
             yield Mistake(("defenses", index), f"{entry.plugin.name!r} {refusal}")
 
 

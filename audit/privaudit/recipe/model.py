@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializeAsAny,
+    SerializerFunctionWrapHandler,
     WithJsonSchema,
     model_serializer,
 )
@@ -192,6 +193,19 @@ class Recipe(BaseModel):
         None, description="a network trained elsewhere, to be audited instead of one trained here"
     )
 
+    plugins: tuple[str, ...] = Field(
+        (),
+        description="Python files of plugins without packaging, relative to the recipe's own file",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_plugins(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where there are none, a recipe is written as it was before there could be any."""
+        data: dict[str, Any] = dump(self)
+        if not self.plugins:
+            data.pop("plugins", None)
+        return data
+
     def subjects(self) -> tuple[Subject, ...]:
         """Every sparsifier with every defense, defenses varying fastest.
 
@@ -228,8 +242,13 @@ class Recipe(BaseModel):
 
 
 def without_speed_options(dumped: Mapping[str, Any]) -> dict[str, Any]:
-    """A dumped recipe without `stack` and `compile`, which change speed, not results."""
+    """A dumped recipe without what changes speed or lies elsewhere, not results.
+
+    These are `stack` and `compile`, and where the files of `plugins` lie: what they hold is kept
+    beside the recipe, as the source of every plugin is.
+    """
     data = deepcopy(dict(dumped))
+    data.pop("plugins", None)
     for holder in (data, *data.get("sparsifiers", ()), *data.get("defenses", ())):
         for key in SPEED:
             holder.get("training", {}).pop(key, None)

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from privaudit.errors import RecipeError
+from privaudit.errors import PluginError, RecipeError
 from privaudit.messages import Place, plain, show, spell, unknown
 from privaudit.recipe import overrides as changes
 from privaudit.recipe.build import build
@@ -28,6 +28,7 @@ def load_recipe(
     overrides: Sequence[str] = (),
     *,
     plugins: Plugins | None = None,
+    files: Sequence[str | Path] = (),
 ) -> Recipe:
     """Read and validate a recipe.
 
@@ -36,23 +37,26 @@ def load_recipe(
             itself; plugins may stand in it as objects.
         overrides: changes as `--set` takes them, such as `training.epochs=3`.
         plugins: what is installed; found if not given.
+        files: Python files of plugins without packaging, relative to the current folder, beside
+            those that the recipe names.
 
     Raises:
+        PluginError: one of `files` cannot be used.
         RecipeError: with every mistake, one line each: `FILE:LINE: path: message`.
     """
     if isinstance(source, Mapping):
-        label, document = "recipe", Document(_copied(source))
+        label, document, folder = "recipe", Document(_copied(source)), Path.cwd()
     else:
         path = find_recipe(source)
-        label = str(path)
-        document = _read(path)
+        label, document, folder = str(path), _read(path), path.parent
     if plugins is None:
         from privaudit.api.host import load_plugins
 
         plugins = load_plugins()
     places, problems = changes.apply(document.value, overrides)
+    plugins, unusable = _with_files(document.value, folder, places, files, plugins)
     recipe, mistakes = build(document.value, plugins)
-    mistakes += document.mistakes
+    mistakes += document.mistakes + unusable
     if mistakes or problems:
         raise RecipeError(*_lines(label, document, mistakes, places), *map(plain, problems))
     return recipe
@@ -88,6 +92,45 @@ def shipped_recipes() -> dict[str, Path]:
         folder = checkout
     files = sorted(folder.rglob("*.yaml"))
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+
+
+def _with_files(
+    data: dict[str, Any],
+    folder: Path,
+    places: Sequence[Place],
+    files: Sequence[str | Path],
+    plugins: Plugins,
+) -> tuple[Plugins, list[Mistake]]:
+    """The plugins with those of a recipe's files, which it names absolutely from now on.
+
+    Args:
+        data: what the recipe says; changed, so that it can be run again from anywhere.
+        folder: of the recipe, from which its files are named.
+        places: what `--set` has set, from the current folder.
+        files: more of them, named from the current folder.
+        plugins: what is installed.
+    """
+    paths, mistakes = data.get("plugins", []), []
+    if not isinstance(paths, list):
+        return plugins, []  # as is said where all of the recipe is validated
+    for index, path in enumerate(paths):
+        if isinstance(path, str):
+            is_set = ("plugins",) in places or ("plugins", index) in places
+            paths[index] = _absolute(path, Path.cwd() if is_set else folder)
+            try:
+                plugins = plugins.with_files([paths[index]])
+            except PluginError as error:
+                mistakes.append(Mistake(("plugins", index), str(error)))
+    for path in files:
+        plugins = plugins.with_files([path])
+        absolute = _absolute(path, Path.cwd())
+        if absolute not in paths:
+            data["plugins"] = paths = [*paths, absolute]
+    return plugins, mistakes
+
+
+def _absolute(path: str | Path, folder: Path) -> str:
+    return str((folder / Path(path).expanduser()).resolve())
 
 
 def _copied(value: Any) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import replace
 
+from privaudit.api.calls import scored
 from privaudit.api.plugin import Attack
-from privaudit.testing.material import N, tiny_signals
+from privaudit.testing.material import tiny_signals
 from privaudit.testing.require import require, same
-from privaudit.values import AttackScores
+from privaudit.values import Outputs, Signals
 
 _SIGNALS = frozenset({"gradient_norm", "x", "augmentation"})
 
@@ -22,37 +22,27 @@ def check_attack(attack: Attack) -> None:
     unknown = set(attack.signals) - _SIGNALS
     require(not unknown, f"{who}.signals asks for {unknown}: there is only {set(_SIGNALS)}")
     signals, untouched = tiny_signals(attack), tiny_signals(attack)
-    scores = attack.score(signals)
-    _check_scores(scores, signals.audited, f"{who}.score")
+    scores = scored(attack, signals)
+    for name, answer in (("", scores), *scores.variants.items()):
+        where = f"{who}.score{f', variant {name!r},' if name else ''}"
+        require(
+            not answer.score.requires_grad, f"{where} must give scores without a gradient: detach"
+        )
     require(
         same(signals, untouched), f"{who}.score changes the signals it is given: work on copies"
     )
     require(
-        same(scores, attack.score(tiny_signals(attack))),
+        same(scores, scored(attack, tiny_signals(attack))),
         f"{who}.score answers the same signals differently: "
         "draw its randomness from a generator seeded with `signals.seed`",
     )
+    scored(attack, _strided(signals))
 
 
-def _check_scores(scores: AttackScores, audited: Tensor, where: str) -> None:
-    require(
-        isinstance(scores, AttackScores),
-        f"{where} must answer with privaudit.AttackScores, not with {type(scores).__name__}",
-    )
-    require(
-        isinstance(scores.score, Tensor) and scores.score.shape == (N,),
-        f"{where} must give one score for each of the {N} examples, (N,), "
-        f"not {tuple(getattr(scores.score, 'shape', ()))}",
-    )
-    require(scores.score.is_floating_point(), f"{where} must give scores as floating-point numbers")
-    lost = int(scores.score[audited].isnan().sum())
-    require(not lost, f"{where} gives NaN for {lost} of the {int(audited.sum())} audited examples")
-    require(not scores.score.requires_grad, f"{where} must give scores without a gradient: detach")
-    if scores.decision is not None:
-        require(
-            scores.decision.shape == (N,) and scores.decision.dtype == torch.bool,
-            f"{where} must give its decision as (N,) bool, not as "
-            f"{tuple(scores.decision.shape)} {scores.decision.dtype}",
-        )
-    for name, variant in scores.variants.items():
-        _check_scores(variant, audited, f"{where}, variant {name!r},")
+def _strided(signals: Signals) -> Signals:
+    """The same signals, whose logits do not lie in memory in the order of their axes."""
+
+    def turned(outputs: Outputs) -> Outputs:
+        return replace(outputs, logits=outputs.logits.mT.contiguous().mT)
+
+    return replace(signals, target=turned(signals.target), shadows=turned(signals.shadows))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from privaudit.api.calls import loaded
 from privaudit.api.plugin import Dataset
 from privaudit.testing.require import require, same
-from privaudit.values import Examples
 
 
 def check_dataset(dataset: Dataset, root: Path) -> None:
@@ -20,11 +20,7 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
         DataError: its files are not there.
     """
     who = type(dataset).__name__
-    first = dataset.load(root)
-    require(
-        isinstance(first, Examples),
-        f"{who}.load must return privaudit.Examples, not {type(first).__name__}",
-    )
+    first = loaded(dataset, root)
     for name in ("mean", "std"):
         shape = tuple(getattr(first, name).shape)
         fits = len(shape) <= len(first.shape) and all(
@@ -34,7 +30,7 @@ def check_dataset(dataset: Dataset, root: Path) -> None:
         require(fits, f"{who}: {name} {shape} does not broadcast to an example {first.shape}")
     require(bool((first.std > 0).all()), f"{who}: std must be positive, or x turns into infinity")
     require(
-        same(first, dataset.load(root)),
+        same(first, loaded(dataset, root)),
         f"{who}.load gives other examples, or another order, the second time: "
         "sort what it reads and seed what it draws",
     )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 
+from privaudit.api.boundary import broken, guest, guests
+from privaudit.api.calls import finished
 from privaudit.api.plugin import Defense, Sparsifier, Step, overrides
-from privaudit.testing.material import C, N, generator, tiny_cohort, tiny_step
+from privaudit.testing.material import C, N, generator, tiny_cohort
 from privaudit.testing.require import require
+from privaudit.testing.steps import Weights, companion_weights, playing, stacked, tiny_step
+from privaudit.training import Training
 
 _P = 7  # parameters of the gradients that example_gradient and batch_gradient see
-
-Weights = dict[str, Tensor]
 
 
 def check_defense(defense: Defense) -> None:
@@ -26,24 +27,39 @@ def check_defense(defense: Defense) -> None:
         defense.sampling == "shuffle" or (defense.sampling == "poisson" and defense.per_example),
         f'{who}.sampling must be "shuffle", or "poisson" together with per_example = True',
     )
-    x = torch.randn(N, 2, generator=generator())
-    shape = defense.inputs(x, torch.tensor(3)).shape
-    require(shape == x.shape, f"{who}.inputs must keep the shape {tuple(x.shape)}")
+    _check_schedule(defense)
+    _check_inputs(defense)
     companion = _companion(defense)
-    _check_loss(defense, defense.loss, companion, f"{who}.loss")
+    _check_loss(defense, "loss", companion)
     if companion is not None:
-        _check_loss(defense, defense.companion_loss, companion, f"{who}.companion_loss")
+        _check_loss(defense, "companion_loss", companion)
         _check_companion_learns(defense, companion)
     _check_gradients(defense, who)
-    logits = torch.randn(N, C, generator=generator())
-    second = _playing(tiny_step(defense), companion, _weights(companion)).companion
-    answer = defense.respond(logits.clone(), second)
-    require(
-        answer.shape == logits.shape,
-        f"{who}.respond must keep the shape {tuple(logits.shape)}, not give {tuple(answer.shape)}",
-    )
-    require(not bool(answer.isnan().any()), f"{who}.respond answers finite logits with NaN")
+    _check_answers(defense, companion)
     _check_training(defense)
+
+
+def _check_schedule(defense: Defense) -> None:
+    with guest(defense, "schedule"):
+        training = defense.schedule(Training())
+    if not isinstance(training, Training):
+        raise broken(defense, "schedule", f"must give a privaudit.Training, not {training!r}")
+
+
+def _check_inputs(defense: Defense) -> None:
+    """On features, on images, and on images whose channels lie last in memory."""
+    images = torch.randn(2, N, 3, 4, 4, generator=generator())
+    last = torch.stack(list(images)).permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    keys = torch.tensor([3, 4])
+    for x in (torch.randn(2, N, 2, generator=generator()), images, last):
+        with guest(defense, "inputs"):
+            alone = [defense.inputs(one.clone(), key) for one, key in zip(x, keys, strict=True)]
+        if alone[0].shape != x[0].shape:
+            what = f"must keep the shape {tuple(x[0].shape)}, not give {tuple(alone[0].shape)}"
+            raise broken(defense, "inputs", what)
+        with guest(defense, "inputs"):
+            together = vmap(defense.inputs)(x, keys)
+        _check_alike(defense, "inputs", alone, together)
 
 
 def _companion(defense: Defense) -> nn.Module | None:
@@ -55,7 +71,7 @@ def _companion(defense: Defense) -> nn.Module | None:
     )
     if not any(written):
         return None
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), guest(defense, "companion"):
         torch.manual_seed(0)
         companion = defense.companion(C)
     require(
@@ -65,62 +81,60 @@ def _companion(defense: Defense) -> nn.Module | None:
     return companion
 
 
-def _playing(step: Step, companion: nn.Module | None, weights: Weights) -> Step:
-    """The step with the companion as its second player, under the given weights."""
-    if companion is None:
-        return step
-    return replace(step, companion=lambda *inputs: functional_call(companion, weights, inputs))
-
-
-def _weights(companion: nn.Module | None) -> Weights:
-    return {} if companion is None else {n: p.detach() for n, p in companion.named_parameters()}
-
-
-def _check_loss(
-    defense: Defense, loss: Callable[[Step], Tensor], companion: nn.Module | None, where: str
-) -> None:
-    weights = _weights(companion)
+def _check_loss(defense: Defense, hook: str, companion: nn.Module | None) -> None:
+    """One number with a finite gradient, the same for two models at once as for each alone."""
+    loss: Callable[[Step], Tensor] = getattr(defense, hook)
     steps = [tiny_step(defense, seed) for seed in (0, 1)]
+    weights = companion_weights(companion)
+    own = [weights, {name: 0.5 * value for name, value in weights.items()}]
 
-    def of(logits: Tensor, key: Tensor, reference: Tensor | None) -> Tensor:
-        step = replace(steps[0], logits=logits, key=key, reference_logits=reference)
-        return loss(_playing(step, companion, weights))
+    def of(step: dict[str, Tensor], weights: Weights) -> Tensor:
+        return loss(playing(Step(companion=None, **step), companion, weights))
 
-    alone = [of(step.logits, step.key, step.reference_logits) for step in steps]
-    require(
-        alone[0].shape == () and alone[0].is_floating_point(),
-        f"{where} must be one number, not a tensor of shape {tuple(alone[0].shape)}",
-    )
-    require(bool(alone[0].isfinite()), f"{where} is {alone[0].item()} on plain logits")
-    gradient = grad(of)(steps[0].logits, steps[0].key, steps[0].reference_logits)
-    require(
-        bool(gradient.isfinite().all()),
-        f"{where} has a gradient that is not finite: guard square roots and logarithms at 0",
-    )
-    logits = torch.stack([step.logits for step in steps])
-    keys = torch.stack([step.key for step in steps])
-    references = [step.reference_logits for step in steps if step.reference_logits is not None]
-    stacked = torch.stack(references) if references else None
-    try:
-        together = vmap(of, in_dims=(0, 0, 0 if references else None))(logits, keys, stacked)
-    except RuntimeError as error:
-        raise AssertionError(
-            f"{where} does not work for two models at once under torch.vmap: branch with "
-            f"torch.where, and draw randomness with privaudit.keys\n{error}"
-        ) from error
-    require(
-        torch.allclose(together, torch.stack(alone), atol=1e-5, rtol=1e-4),
-        f"{where} differs between two models at once (torch.vmap) and one after the other",
-    )
+    def gradient_of(step: dict[str, Tensor], weights: Weights) -> Tensor:
+        logits = step["logits"]
+        gradient: Tensor = grad(lambda held: of(step | {"logits": held}, weights))(logits)
+        return gradient
+
+    fields = [stacked([step]) for step in steps]
+    plain = [{name: value[0] for name, value in held.items()} for held in fields]
+    with guest(defense, hook):
+        alone = [of(*pair) for pair in zip(plain, own, strict=True)]
+    first = alone[0]
+    if not isinstance(first, Tensor):
+        raise broken(defense, hook, f"must give one number, not {type(first).__name__}")
+    if first.shape != () or not first.is_floating_point():
+        what = f"must be one number, not a tensor of shape {tuple(first.shape)}: take the mean"
+        raise broken(defense, hook, what)
+    if not bool(first.isfinite()):
+        raise broken(defense, hook, f"is {first.item()} on plain logits")
+    with guest(defense, hook):
+        gradient = gradient_of(plain[0], own[0])
+    if not bool(gradient.isfinite().all()):
+        what = "has a gradient that is not finite: guard square roots and logarithms at 0"
+        raise broken(defense, hook, what)
+    both = {name: torch.stack([one[name] for one in own]) for name in weights}
+    in_dims = (0, 0 if both else None)
+    with guest(defense, hook):
+        together = vmap(of, in_dims=in_dims)(stacked(steps), both)
+        vmap(gradient_of, in_dims=in_dims)(stacked(steps), both)
+    _check_alike(defense, hook, alone, together)
+
+
+def _check_alike(defense: Defense, hook: str, alone: list[Tensor], together: Tensor) -> None:
+    if not torch.allclose(together, torch.stack(alone), atol=1e-5, rtol=1e-4):
+        what = "differs between two models at once (torch.vmap) and one after the other"
+        raise broken(defense, hook, what)
 
 
 def _check_companion_learns(defense: Defense, companion: nn.Module) -> None:
     step = tiny_step(defense)
 
     def of(weights: Weights) -> Tensor:
-        return defense.companion_loss(_playing(step, companion, weights))
+        return defense.companion_loss(playing(step, companion, weights))
 
-    gradients = grad(of)(_weights(companion))
+    with guest(defense, "companion_loss"):
+        gradients = grad(of)(companion_weights(companion))
     require(
         any(bool(gradient.any()) for gradient in gradients.values()),
         f"{type(defense).__name__}.companion_loss does not depend on the companion: "
@@ -136,28 +150,49 @@ def _check_gradients(defense: Defense, who: str) -> None:
         "set `per_example: ClassVar[bool] = True`",
     )
     gradients = torch.randn(4, _P, generator=generator())
-    changed = vmap(defense.example_gradient)(gradients)
-    total = defense.batch_gradient(changed.sum(0), torch.tensor(4.0), torch.tensor(5))
+    with guest(defense, "example_gradient"):
+        changed = vmap(defense.example_gradient)(gradients)
+    with guest(defense, "batch_gradient"):
+        total = defense.batch_gradient(changed.sum(0), torch.tensor(4.0), torch.tensor(5))
     for method, gradient in (("example_gradient", changed[0]), ("batch_gradient", total)):
         require(
             gradient.shape == (_P,) and bool(gradient.isfinite().all()),
             f"{who}.{method} must answer with finite numbers of shape ({_P},)",
         )
+    with guest(defense, "batch_gradient"):
+        vmap(defense.batch_gradient)(
+            torch.stack([total, total]), torch.tensor([4.0, 3.0]), torch.tensor([5, 6])
+        )
+
+
+def _check_answers(defense: Defense, companion: nn.Module | None) -> None:
+    """On logits in order, and on others that lie in memory as a convolution may leave them."""
+    second = playing(tiny_step(defense), companion, companion_weights(companion)).companion
+    plain = torch.randn(N, C, generator=generator())
+    for logits in (plain, plain.mT.contiguous().mT):
+        with guest(defense, "respond"):
+            answer = defense.respond(logits.clone(memory_format=torch.preserve_format), second)
+        if answer.shape != logits.shape:
+            what = f"must keep the shape {tuple(logits.shape)}, not give {tuple(answer.shape)}"
+            raise broken(defense, "respond", what)
+        if bool(answer.isnan().any()):
+            raise broken(defense, "respond", "answers finite logits with NaN")
 
 
 def _check_training(defense: Defense) -> None:
     """Two epochs in a real cohort, then what the defense does to the trained networks."""
     who = type(defense).__name__
     cohort = tiny_cohort(Sparsifier(name="plain"), defense)
-    cohort.fit(tune=True)
+    with guests(defense):
+        cohort.fit(tune=True)
     require(
         bool(cohort.logits().isfinite().all()),
         f"{who}: networks trained with it answer NaN or infinity after two epochs",
     )
     if overrides(defense, "finish"):
-        finished = cohort.fork()
-        defense.finish(finished)
+        trained = cohort.fork()
+        finished(defense, trained)
         require(
-            bool(finished.logits().isfinite().all()),
+            bool(trained.logits().isfinite().all()),
             f"{who}.finish leaves networks that answer NaN or infinity",
         )

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from privaudit.api.plugin import Attack, Defense, Model, Sparsifier, Step
+from privaudit.api.boundary import guest
+from privaudit.api.plugin import Attack, Defense, Model, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.training import Training
 from privaudit.values import Examples, Outputs, Role, Signals
@@ -78,20 +79,6 @@ def _tiny_outputs(attack: Attack, role: Tensor, y: Tensor, g: torch.Generator) -
     return Outputs(logits, noisy, norm)
 
 
-def tiny_step(defense: Defense, seed: int = 0) -> Step:
-    """A training step of 6 examples, with reference examples where the defense asks for them."""
-    g = generator(seed)
-    reference = defense.reference
-    return Step(
-        logits=torch.randn(6, C, generator=g),
-        y=torch.arange(6) % C,
-        epoch=torch.tensor(1),
-        key=torch.tensor(100 + seed),
-        reference_logits=torch.randn(6, C, generator=g) if reference else None,
-        reference_y=(torch.arange(6) + 1) % C if reference else None,
-    )
-
-
 class TinyNetwork(nn.Sequential):
     """Layers by name, of which the convolutions are a segment each."""
 
@@ -133,11 +120,11 @@ class TinyModel(Model):
         )
 
 
-def build(model: Model, shape: tuple[int, ...], seed: int) -> nn.Module:
+def build(model: Model, shape: tuple[int, ...], seed: int, classes: int = C) -> nn.Module:
     """A network under its own seed, as the engine builds it."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), guest(model, "build"):
         torch.manual_seed(seed)
-        return model.build(shape, C)
+        return model.build(shape, classes)
 
 
 def tiny_cohort(

@@ -31,9 +31,14 @@ def check_options(cls: type[Plugin], options: dict[str, object]) -> Plugin:
     try:
         plugin = cls.model_validate(options)
     except ValidationError as error:
+        reserved = sorted({"shape", "classes"} & {str(e["loc"][0]) for e in error.errors()})
+        what = (
+            f"check_plugin has a {reserved[0]} of its own: give this option a default, or rename it"
+            if reserved
+            else "give check_plugin those that a recipe must give"
+        )
         raise AssertionError(
-            f"{who} refuses the options {options} ({_shown(error)}): "
-            "give check_plugin those that a recipe must give"
+            f"{who} refuses the options {options} ({_shown(error)}): {what}"
         ) from error
     _check_round_trip(plugin)
     return plugin

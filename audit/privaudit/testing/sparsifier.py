@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
-from torch.func import grad
+from torch import Tensor, nn
+from torch.func import grad, vmap
 
+from privaudit.api.boundary import broken, guest
+from privaudit.api.calls import labels
 from privaudit.api.plugin import Sparsifier, Weights, overrides
-from privaudit.errors import PrivauditError
+from privaudit.errors import PluginError, PrivauditError
 from privaudit.testing.material import C, TinyModel, build, tiny_cohort, tiny_examples
 from privaudit.testing.require import require
+from privaudit.testing.watched import WatchedCohort
 
 
 def check_sparsifier(sparsifier: Sparsifier) -> None:
@@ -20,6 +23,8 @@ def check_sparsifier(sparsifier: Sparsifier) -> None:
         try:
             prepared = _prepare(sparsifier, TinyModel(convolutional=convolutional))
         except PrivauditError as error:
+            if isinstance(error, PluginError) and error.original:  # it fails, it does not refuse
+                raise
             refusals.append(str(error))
             continue
         accepted.append(convolutional)
@@ -33,9 +38,12 @@ def check_sparsifier(sparsifier: Sparsifier) -> None:
 def _prepare(sparsifier: Sparsifier, model: TinyModel) -> nn.Module:
     examples = tiny_examples()
     network = build(model, examples.shape, seed=0)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), guest(sparsifier, "prepare"):
         torch.manual_seed(0)
         prepared = sparsifier.prepare(network)
+    if not isinstance(prepared, nn.Module):
+        what = f"gives {type(prepared).__name__}, not the nn.Module to train: return the module"
+        raise broken(sparsifier, "prepare", what)
     logits = prepared.eval()((examples.x - examples.mean) / examples.std)
     require(
         logits.shape == (len(examples), C) and bool(logits.isfinite().all()),
@@ -49,29 +57,43 @@ def _check_hooks(sparsifier: Sparsifier, network: nn.Module) -> None:
     who = type(sparsifier).__name__
     values = {name: value.detach() for name, value in network.named_parameters()}
     if overrides(sparsifier, "penalty"):
-        penalty = sparsifier.penalty(Weights(values, network))
-        require(penalty.shape == (), f"{who}.penalty must be one number")
-        gradients = grad(lambda named: sparsifier.penalty(Weights(named, network)))(values)
+        with guest(sparsifier, "penalty"):
+            penalty = sparsifier.penalty(Weights(values, network))
+        require(
+            isinstance(penalty, Tensor) and penalty.shape == (), f"{who}.penalty must be one number"
+        )
+        with guest(sparsifier, "penalty"):
+            gradients = grad(lambda named: sparsifier.penalty(Weights(named, network)))(values)
+            vmap(lambda named: sparsifier.penalty(Weights(named, network)))(_twice(values))
         require(
             all(bool(gradient.isfinite().all()) for gradient in gradients.values()),
             f"{who}.penalty has a gradient that is not finite",
         )
     if overrides(sparsifier, "project"):
-        for name, value in sparsifier.project(Weights(values, network), torch.tensor(1)).items():
+        with guest(sparsifier, "project"):
+            projected = sparsifier.project(Weights(values, network), torch.tensor(1))
+        for name, value in projected.items():
             require(name in values, f"{who}.project names {name!r}, which is no weight")
             require(
                 value.shape == values[name].shape and bool(value.isfinite().all()),
                 f"{who}.project must keep the shape of {name} and finite numbers",
             )
+        with guest(sparsifier, "project"):
+            vmap(lambda named, epoch: dict(sparsifier.project(Weights(named, network), epoch)))(
+                _twice(values), torch.tensor([1, 5])
+            )
+
+
+def _twice(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of two models, stacked."""
+    return {name: torch.stack([value, value]) for name, value in values.items()}
 
 
 def _check_script(sparsifier: Sparsifier, convolutional: bool) -> None:
     who = type(sparsifier).__name__
-    cohort = tiny_cohort(sparsifier, convolutional=convolutional)
-    levels = []
-    for level in sparsifier.sparsify(cohort):
-        require(isinstance(level, str), f"{who}.sparsify must yield labels, not {level!r}")
-        levels.append(level)
+    cohort = WatchedCohort.of(tiny_cohort(sparsifier, convolutional=convolutional))
+    for level in labels(sparsifier, cohort):
+        cohort.check(sparsifier)
         require(
             bool(cohort.logits().isfinite().all()),
             f"{who}.sparsify: level {level!r} answers NaN or infinity",
@@ -81,5 +103,4 @@ def _check_script(sparsifier: Sparsifier, convolutional: bool) -> None:
             bool((density > 0).all()),
             f"{who}.sparsify: level {level!r} has no weight left: density {density.tolist()}",
         )
-    require(levels, f"{who}.sparsify must yield at least one level")
-    require(len(set(levels)) == len(levels), f"{who}.sparsify yields a label twice: {levels}")
+    cohort.check(sparsifier)

@@ -41,5 +41,12 @@ class Attack(Plugin):
         return None
 
     def score(self, signals: Signals) -> AttackScores:
-        """Score every example from what the attacker has."""
+        """Score every example from what the attacker has.
+
+        Called for one target after another; the signals are shared between attacks, perhaps
+        between processes: look at them and work on copies. They lie in memory as they come.
+
+        What breaks: `signals.target.logits.amax(-1)`, for outputs have an axis of queries first:
+        scores would be (Q, N). Right is `signals.target.logits[0].amax(-1)`, (N,).
+        """
         raise NotImplementedError

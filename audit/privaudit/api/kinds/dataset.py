@@ -17,6 +17,11 @@ class Dataset(Plugin):
     def load(self, root: Path) -> Examples:
         """Read the examples, in an order that never changes.
 
+        Called once for all models, which share the examples: nobody changes them afterwards.
+
+        What breaks: `Path.glob("*.png")` in the order of the file system, which makes other people
+        members on another machine. Right is `sorted(folder.glob("*.png"))`.
+
         Args:
             root: the folder where downloads and decoded copies are kept.
 

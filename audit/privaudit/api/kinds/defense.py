@@ -63,6 +63,9 @@ class Defense(Plugin):
         """Why a recipe's split cannot serve this defense, and which setting would; None if it can.
 
         Asked before anything is trained.
+
+        What breaks: `return True`. Right is the reason, as it ends a sentence that begins with the
+        defense's name: `return "needs 100 members: raise split.members"`.
         """
         if self.reference and not split.reference:
             return (
@@ -72,11 +75,24 @@ class Defense(Plugin):
         return None
 
     def schedule(self, training: Training) -> Training:
-        """The options of a training in which this defense is in force, changed."""
+        """The options of a training in which this defense is in force, changed.
+
+        Called once for all models. The options are frozen: give new ones.
+
+        What breaks: `training.epochs = 5`. Right is
+        `return training.model_copy(update={"epochs": 5})`.
+        """
         return training
 
     def inputs(self, x: Tensor, key: Tensor) -> Tensor:
         """One batch of normalised examples (B, ...), changed before the network sees them.
+
+        You write for one model; it runs for many at once. The batch is the engine's: give a new
+        one of the same shape.
+
+        What breaks: `x.view(len(x), -1)`, for images may lie in memory with their channels last.
+        Right is `x.flatten(1)`. And `torch.randn_like(x)` draws for all models together; right is
+        `privaudit.keys.normal(key, *x.shape)`.
 
         Args:
             x: (B, ...).
@@ -85,27 +101,64 @@ class Defense(Plugin):
         return x
 
     def loss(self, step: Step) -> Tensor:
-        """The scalar that one model's training step minimises."""
+        """The scalar that one model's training step minimises.
+
+        You write for one model; it runs for many at once, and is differentiated. What is in the
+        step is the engine's: look at it.
+
+        What breaks: `if step.epoch > 3`, for a tensor's value differs from model to model. Right
+        is `torch.where(step.epoch > 3, late, early)`. For the same reason weigh,
+        `(l * mask).sum() / mask.sum()`, instead of choosing, `l[mask].mean()`.
+        """
         return cross_entropy(step.logits, step.y)
 
     def companion(self, classes: int) -> nn.Module:
-        """A second network trained beside each model: `forward(logits, y)`."""
+        """A second network trained beside each model: `forward(logits, y)`.
+
+        You write for one model; it is called for each under its own seed, and runs for many at
+        once. The network is the engine's from then on.
+
+        What breaks: F.one_hot(y, C) in its `forward`, which looks at the labels' values. Right is
+        `(y[:, None] == torch.arange(C, device=y.device)).float()`.
+        """
         raise NotImplementedError
 
     def companion_loss(self, step: Step) -> Tensor:
-        """The scalar that the companion minimises by Adam, before each step of the model."""
+        """The scalar that the companion minimises by Adam, before each step of the model.
+
+        You write for one model; it runs for many at once, as `loss` does, and what is in the step
+        is the engine's.
+
+        What breaks: a loss of `step.logits` alone, from which the companion learns nothing. Right
+        is one of `step.companion(step.logits, step.y)`.
+        """
         raise NotImplementedError
 
     def companion_schedule(self) -> tuple[int, float]:
-        """How many steps the companion takes for each step of the model, and its lr."""
+        """How many steps the companion takes for each step of the model, and its lr.
+
+        Asked once for all models. What breaks: `return 5`. Right is `return 5, 1e-3`.
+        """
         return 1, 1e-3
 
     def example_gradient(self, gradient: Tensor) -> Tensor:
-        """One example's gradient over all P trained parameters, (P,), before the sum."""
+        """One example's gradient over all P trained parameters, (P,), before the sum.
+
+        You write for one example of one model; it runs for many of both at once. The gradient is
+        the engine's: give a new one.
+
+        What breaks: `if gradient.norm() > 1`. Right is
+        `gradient / gradient.norm().clamp(min=1)`.
+        """
         return gradient
 
     def batch_gradient(self, total: Tensor, count: Tensor, key: Tensor) -> Tensor:
         """From the sum (P,) of a batch's example gradients to the gradient of the step.
+
+        You write for one model; it runs for many at once. The sum is the engine's: give a new one.
+
+        What breaks: `total + torch.randn_like(total)`, which draws for all models together. Right
+        is `total + privaudit.keys.normal(key, *total.shape)`.
 
         Args:
             total: (P,) summed over the batch.
@@ -116,11 +169,24 @@ class Defense(Plugin):
         return total / count
 
     def finish(self, cohort: Cohort) -> None:
-        """Change the trained networks of a level; works on a fork of the sparsifier's cohort."""
+        """Change the trained networks of a level; works on a fork of the sparsifier's cohort.
+
+        You write for one model; it runs for many at once: the cohort's tensors are stacked on a
+        first axis M. The fork is yours; its tensors are given to look at.
+
+        What breaks: `cohort.weights["output.bias"].zero_()`, which changes no model. Right is
+        `cohort.set({"output.bias": 0 * cohort.weights["output.bias"]})`.
+        """
         raise NotImplementedError
 
     def respond(self, logits: Tensor, companion: Callable[..., Tensor] | None) -> Tensor:
         """What an attacker gets to see for one model's logits (N, C).
+
+        You write for one model; it is called for one after another. The logits are the engine's:
+        give new ones of the same shape.
+
+        What breaks: `logits.softmax(-1)`, for attacks take what they are given as logits. Right is
+        `logits.softmax(-1).clamp(min=1e-9).log()`.
 
         Args:
             logits: (N, C).
@@ -131,6 +197,8 @@ class Defense(Plugin):
 
     def epsilon(self, rate: float, steps: int) -> float | None:
         """The ε of differential privacy that training promises; None: it promises none.
+
+        Asked once for all models. What breaks: `return -1.0` for no promise. Right is `None`.
 
         Args:
             rate: chance of each member to be in a batch.

@@ -38,21 +38,49 @@ class Sparsifier(Plugin):
     during: ClassVar[str] = "all"
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        """Replace layers before training; called for each model under its own seed."""
+        """Replace layers before training; called for each model under its own seed.
+
+        You write for one model; it is called for each, and the network is yours to change. All
+        models must come out alike, but for their weights.
+
+        What breaks: choosing layers by chance or by their weights, for then models differ in
+        structure. Right is to choose by name, kind or shape, and to return the module.
+        """
         return module
 
     def sparsify(self, cohort: Cohort) -> Iterator[str]:
-        """Train and make sparse, yielding a label whenever the current weights are a level."""
+        """Train and make sparse, yielding a label whenever the current weights are a level.
+
+        You write for one model; it runs for many at once: the cohort's tensors are stacked on a
+        first axis M. They are given to look at; models change by the cohort's methods.
+
+        What breaks: `for w in cohort.weights.values(): w[w.abs() < 0.05] = 0`, which changes no
+        model. Right is
+        `cohort.prune_where({n: w.abs() < 0.05 for n, w in cohort.weights.items()})`.
+        """
         cohort.fit()
         cohort.rewind("best")
         yield ""
 
     def penalty(self, weights: Weights) -> Tensor:
-        """A scalar added to one model's training loss."""
+        """A scalar added to one model's training loss.
+
+        You write for one model; it runs for many at once, and is differentiated. The weights are
+        the engine's: look at them.
+
+        What breaks: `if size > 1`, a branch on a tensor's value, which differs from model to
+        model. Right is `torch.where(size > 1, size, 2 * size)`.
+        """
         raise NotImplementedError
 
     def project(self, weights: Weights, epoch: Tensor) -> Mapping[str, Tensor]:
         """One model's weights after each step of training, moved back to where they may be.
+
+        You write for one model; it runs for many at once. The weights are the engine's: give new
+        ones.
+
+        What breaks: `weights["conv.weight"].clamp_(0)`, which writes into them. Right is
+        `return {"conv.weight": weights["conv.weight"].clamp(0)}`.
 
         Args:
             weights: the weights the step has reached.

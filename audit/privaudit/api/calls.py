@@ -1,0 +1,161 @@
+"""Calls the hooks of plugins, and holds what they return to the contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from privaudit.api.boundary import broken, guest
+from privaudit.api.cohort import Cohort
+from privaudit.api.plugin import Attack, Dataset, Defense, Plugin, Sparsifier
+from privaudit.api.split_options import SplitOptions
+from privaudit.values import AttackScores, Examples, Signals
+
+
+def labels(sparsifier: Sparsifier, cohort: Cohort, *beside: Plugin) -> Iterator[str]:
+    """The levels that a sparsifier's script reaches.
+
+    Raises:
+        PluginError: it fails, is no generator of different labels, or reaches none.
+    """
+    seen: set[str] = set()
+    with guest(sparsifier, "sparsify", *beside):
+        script = sparsifier.sparsify(cohort)
+    if not isinstance(script, Iterator):
+        shown = "None" if script is None else f"a {type(script).__name__}"
+        raise broken(sparsifier, "sparsify", f"gives {shown}, not an iterator of labels")
+    while True:
+        with guest(sparsifier, "sparsify", *beside):
+            try:
+                label = next(script)
+            except StopIteration:
+                break
+        if not isinstance(label, str):
+            raise broken(sparsifier, "sparsify", f"must yield labels in text: not {label!r}")
+        if label in seen:
+            raise broken(sparsifier, "sparsify", f"yields {label!r} twice")
+        seen.add(label)
+        yield label
+    if not seen:
+        raise broken(sparsifier, "sparsify", "yields no level: there is nothing to audit")
+
+
+def loaded(dataset: Dataset, root: Path) -> Examples:
+    """A dataset's examples.
+
+    Raises:
+        DataError: its files are missing or damaged.
+        PluginError: it fails otherwise, or gives something else.
+    """
+    with guest(dataset, "load"):
+        examples = dataset.load(root)
+    if not isinstance(examples, Examples):
+        raise broken(dataset, "load", f"gives {_type(examples)}, not privaudit.Examples")
+    return examples
+
+
+def scored(attack: Attack, signals: Signals) -> AttackScores:
+    """An attack's scores, as the contract wants them.
+
+    Raises:
+        PluginError: it fails, or its scores are not one number for each example.
+    """
+    with guest(attack, "score"):
+        scores = attack.score(signals)
+    return checked_scores(attack, scores, signals.audited)
+
+
+def checked_scores(attack: Attack, scores: AttackScores, audited: Tensor) -> AttackScores:
+    """The scores, if they are what the contract asks for.
+
+    Raises:
+        PluginError: naming the attack and what is wrong.
+    """
+    if what := _scores_problem(scores, audited):
+        raise broken(attack, "score", what)
+    for name, variant in scores.variants.items():
+        if what := _scores_problem(variant, audited):
+            raise broken(attack, "score", f"in its variant {name!r} {what}")
+    return scores
+
+
+def finished(defense: Defense, cohort: Cohort, *beside: Plugin) -> None:
+    """Let a defense change the trained networks of a level."""
+    with guest(defense, "finish", *beside):
+        defense.finish(cohort)
+
+
+def promised_epsilon(defense: Defense, rate: float, steps: int) -> float | None:
+    """The ε that a defense promises.
+
+    Raises:
+        PluginError: it fails, or promises what is no ε.
+    """
+    with guest(defense, "epsilon"):
+        epsilon = defense.epsilon(rate, steps)
+    number = isinstance(epsilon, int | float) and not isinstance(epsilon, bool)
+    if epsilon is not None and (not number or math.isnan(epsilon) or epsilon < 0):
+        raise broken(defense, "epsilon", f"must give a number from 0 on, or None: not {epsilon!r}")
+    return epsilon
+
+
+def refused_by_attack(attack: Attack, split: SplitOptions, shadows: int) -> str | None:
+    """Why an attack cannot work with a recipe's split.
+
+    Raises:
+        PluginError: it fails, or answers with something else than text or None.
+    """
+    with guest(attack, "refusal"):
+        reason = attack.refusal(split, shadows)
+    return _reason(attack, reason)
+
+
+def refused_by_defense(defense: Defense, split: SplitOptions) -> str | None:
+    """Why a defense cannot work with a recipe's split.
+
+    Raises:
+        PluginError: it fails, or answers with something else than text or None.
+    """
+    with guest(defense, "refusal"):
+        reason = defense.refusal(split)
+    return _reason(defense, reason)
+
+
+def _reason(plugin: Plugin, reason: object) -> str | None:
+    if reason is not None and not isinstance(reason, str):
+        raise broken(plugin, "refusal", f"must give a reason in text, or None: not {reason!r}")
+    return reason
+
+
+def _scores_problem(scores: object, audited: Tensor) -> str:
+    """What is wrong with an attack's answer about N examples; empty where nothing is."""
+    count = len(audited)
+    if not isinstance(scores, AttackScores):
+        return f"gives {_type(scores)}, not privaudit.AttackScores"
+    score, decision = scores.score, scores.decision
+    if not isinstance(score, Tensor):
+        return f"gives {_type(score)} as scores, not a tensor of {count} numbers"
+    if score.shape != audited.shape:
+        return f"gives shape {tuple(score.shape)}, not one score for each of {count} examples"
+    if not score.is_floating_point():
+        return f"must give scores as floating-point numbers, not {score.dtype}"
+    if lost := int(score[audited].isnan().sum()):
+        return f"gives NaN for {lost} of {int(audited.sum())} audited examples"
+    if decision is None:
+        return ""
+    if not isinstance(decision, Tensor):
+        return f"gives {_type(decision)} as its decision, not a bool for each of {count} examples"
+    if decision.shape != audited.shape or decision.dtype != torch.bool:
+        return (
+            f"must give its decision as ({count},) bool, not as "
+            f"{tuple(decision.shape)} {decision.dtype}"
+        )
+    return ""
+
+
+def _type(value: object) -> str:
+    return "None" if value is None else type(value).__name__

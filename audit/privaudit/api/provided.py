@@ -1,0 +1,136 @@
+"""What one module provides: plugins that can be used, and why others cannot.
+
+What pluggy leaves untyped stays in `_ask`; everything else here is typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+import pluggy
+
+from privaudit.api import hooks
+from privaudit.api.contract import check_class, kind_of, name_of
+from privaudit.api.plugin import Plugin
+from privaudit.api.source import source_digest
+from privaudit.errors import PluginError
+
+
+class LoadError(PluginError):
+    """One plugin that cannot be used.
+
+    Attributes:
+        name: what recipes would call it; the entry point's name where its own is not known.
+        kind: its kind, or "" where that is not known.
+    """
+
+    def __init__(self, message: str, name: str = "", kind: str = "", original: str = "") -> None:
+        super().__init__(message, original)
+        self.name = name
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A plugin that can be used, and where it comes from.
+
+    Attributes:
+        cls: the plugin class.
+        kind: dataset, model, sparsifier, defense or attack.
+        name: what recipes call it.
+        distribution: the installed distribution that brings it.
+        version: of that distribution.
+        source: SHA-256 of its source code, so that changed code is noticed.
+    """
+
+    cls: type[Plugin]
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    source: str
+
+    @property
+    def summary(self) -> str:
+        """What it does: the first line of its docstring."""
+        return (self.cls.__doc__ or "").strip().partition("\n")[0]
+
+
+def provided_by(
+    distribution: str, version: str, where: str, load: Callable[[], object], name: str = ""
+) -> Iterator[Provided | LoadError]:
+    """What a module provides, class by class.
+
+    Args:
+        distribution: that brings it, or its file's name.
+        version: of that distribution.
+        where: how messages about it begin.
+        load: gives the module.
+        name: of its entry point.
+    """
+    try:
+        classes = _classes(_ask(load()))
+    except PluginError as error:
+        text = str(error)
+        yield LoadError(
+            text if text.startswith(where) else f"{where} {text}", name, original=error.original
+        )
+        return
+    except (Exception, SystemExit) as error:
+        # A stranger's code may raise anything; whatever it is, the other plugins go on.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        yield LoadError(f"{where} cannot be loaded: {reason}", name)
+        return
+    for cls in classes:
+        called = name_of(cls)
+        try:
+            plugin = check_class(cls)
+        except PluginError as error:
+            yield LoadError(f"{where}: {error}", called or name)
+            continue
+        yield Provided(
+            cls=plugin,
+            kind=kind_of(plugin).kind,
+            name=str(called),
+            distribution=distribution,
+            version=version,
+            source=source_digest(plugin),
+        )
+
+
+def _ask(module: object) -> list[object]:
+    """The answers of one module's hook, asked through a manager of its own.
+
+    Raises:
+        PluginError: the module has no hook, or one that is not of privaudit.
+    """
+    if not isinstance(module, ModuleType):
+        raise PluginError(f"is {module!r}: its entry point must name a module")
+    manager = pluggy.PluginManager(hooks.GROUP)
+    manager.add_hookspecs(hooks)
+    manager.register(module)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        unknown = str(error).partition("'")[2].partition("'")[0]
+        raise PluginError(
+            f"has the unknown hook {unknown!r}: the only hook is 'privaudit_provide'"
+        ) from error
+    if not manager.hook.privaudit_provide.get_hookimpls():
+        raise PluginError("has no function privaudit_provide marked @privaudit.hookimpl")
+    answers: list[object] = manager.hook.privaudit_provide()
+    return answers
+
+
+def _classes(answers: list[object]) -> list[object]:
+    """The classes of the one answer; pluggy drops an answer of None.
+
+    Raises:
+        PluginError: the answer is not a list.
+    """
+    answer = answers[0] if answers else None
+    if not isinstance(answer, list):
+        raise PluginError(f"answers privaudit_provide with {answer!r}, not with a list of classes")
+    return answer
