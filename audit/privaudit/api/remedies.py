@@ -112,8 +112,8 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy(
         "batch of one",
         r"more than 1 value per channel",
-        "BatchNorm had a batch of one example: raise training.batch_size to 2 or more, to a number "
-        "that does not leave one example over.",
+        "BatchNorm had a batch of one row, which has no spread: raise training.batch_size to 2 or "
+        "more.",
     ),
     Remedy(
         "device",
