@@ -213,7 +213,7 @@ def test_a_hook_that_cannot_be_stacked_is_called_model_by_model(
         cohort = make_cohort([20, 20], model=perceptron(), defense=Branching(), epochs=2)
         cohort.fit()
     assert ways(cohort) == {"plain"}
-    assert len([m for m in caplog.messages if "plain way, which is slower" in m]) == 1
+    assert len([m for m in caplog.messages if "train the plain way, which is slower" in m]) == 1
     doubled = make_cohort([20, 20], model=perceptron(), epochs=2, milestones=(1,), schedule="step")
     assert doubled.training.rate(1) != doubled.training.rate(0)
 

@@ -219,10 +219,10 @@ def make(mistake: str) -> None:
 def test_who_makes_a_known_mistake_is_told_the_remedy(remedy: Any) -> None:
     message = told(remedy.name)
     words = "Did you mean 'logits'?" if remedy.name == "misspelt" else remedy.words
-    assert message.endswith(words)
+    assert words in message
     assert "test_remedies.py" in message
     assert "\n" not in message
-    assert len(message.removesuffix(words)) < 420
+    assert len(message.replace(words, "")) < 420
 
 
 def line_of(function: Callable[..., Any], code: str) -> str:

@@ -21,6 +21,7 @@ from privaudit.api.remedies import remedy_for
 from privaudit.errors import PluginError, PrivauditError
 
 _LONGEST = 200  # characters of what a plugin raised; the rest is for --debug
+_ASIDE = 120  # the same, where the cause is known and said before
 _COHORT = "privaudit.cohort"  # what it raises about an author's call lacks the author's line
 
 
@@ -124,9 +125,15 @@ def _told(error: BaseException, blame: Blame, kind: str) -> PluginError:
     except Exception:  # an exception's own __str__ may be broken
         said = ""
     happened = f"{kind}{said}".removesuffix(": ")
-    shown = happened if len(happened) <= _LONGEST else f"{happened[:_LONGEST]}..."
     remedy = remedy_for(blame.plugin.kind, blame.code, f"{kind}{error}", error)
-    text = f"{blame.place}: {shown}"
+    original = "".join(traceback.format_exception(error))
+    if remedy and kind:  # torch's own words come last: its authors have not seen this code
+        return PluginError(f"{blame.place}: {remedy} ({_shortened(happened, _ASIDE)})", original)
+    shown = _shortened(happened, _LONGEST)
     if remedy:
-        text += f"{'' if shown.endswith(('.', '!', '?')) else '.'} {remedy}"
-    return PluginError(text, "".join(traceback.format_exception(error)))
+        shown += f"{'' if shown.endswith(('.', '!', '?')) else '.'} {remedy}"
+    return PluginError(f"{blame.place}: {shown}", original)
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."

@@ -215,11 +215,13 @@ class Fits:
         key = (objective.defense, objective.tuning, fit.options.augment, fit.options.compile)
         if key not in self._ways:
             with guests(*self._plugins(fit)):
-                choice = choose_way(objective, self.data, fit.start, fit.rows, fit.options)
+                choice = choose_way(
+                    objective, self.data, fit.start, fit.rows, fit.options, self._plugins(fit)
+                )
             self._ways[key] = choice.way
             if choice.reason:
                 logger.warning(
-                    "model %r is trained the %s way, which is slower: %s",
+                    "networks of model %r train the %s way, which is slower: %s",
                     self.model.name,
                     choice.way,
                     choice.reason,

@@ -8,12 +8,15 @@ cannot be trained at all.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from privaudit.api.boundary import blamed
+from privaudit.api.plugin import Plugin
 from privaudit.errors import PrivauditError
 from privaudit.networks.state import Rows, State
 from privaudit.optimizers import OPTIMIZERS
@@ -88,6 +91,7 @@ def choose_way(
     start: State,
     rows: list[Rows],
     options: Training,
+    plugins: tuple[Plugin, ...] = (),
 ) -> Choice:
     """The quickest way that gives what the plain one gives.
 
@@ -97,6 +101,7 @@ def choose_way(
         start: M models, on the host.
         rows: theirs.
         options: the schedule.
+        plugins: whose code runs, to be named where it asks for a slower way.
 
     Raises:
         Exception: whatever the network or a hook raises when it is called plainly.
@@ -117,11 +122,14 @@ def choose_way(
         if way == "chain" and chain_of(objective, data, options) is None:
             continue
         try:
-            _compare(expected, trial.by(way), state.flat.dtype)
+            with warnings.catch_warnings():  # what torch says of a way that may not be taken
+                warnings.simplefilter("ignore")
+                result = trial.by(way)
+            _compare(expected, result, state.flat.dtype)
         except PrivauditError:
             raise
         except Exception as error:  # whatever torch raises where it cannot stack a function
-            reason = _first_line(error)
+            reason = _reason(error, plugins)
             continue
         return Choice(way, reason)
     return Choice("plain", reason)
@@ -165,5 +173,8 @@ def _alike(one: Tensor, two: Tensor, scale: float, dtype: torch.dtype) -> bool:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+def _reason(error: Exception, plugins: tuple[Plugin, ...]) -> str:
+    """Why a way will not do, in the words of the author whose code it cannot take."""
+    told = None if isinstance(error, _DifferError) else blamed(error, *plugins)
+    said = str(told or error).strip() or type(error).__name__
+    return said.splitlines()[0]
