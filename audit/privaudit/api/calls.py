@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privaudit.api.boundary import broken, guest
 from privaudit.api.cohort import Cohort
@@ -81,6 +81,36 @@ def checked_scores(attack: Attack, scores: AttackScores, audited: Tensor) -> Att
         if what := _scores_problem(variant, audited):
             raise broken(attack, "score", f"in its variant {name!r} {what}")
     return scores
+
+
+def checked_module(plugin: Plugin, hook: str, module: object) -> nn.Module:
+    """A network that a hook has built.
+
+    Raises:
+        PluginError: it is none.
+    """
+    if not isinstance(module, nn.Module):
+        raise broken(plugin, hook, f"gives {_type(module)}, not an nn.Module")
+    return module
+
+
+def responded(defense: Defense, logits: Tensor, companion: Callable[..., Tensor] | None) -> Tensor:
+    """What a defense lets an attacker see of one model's logits (N, C).
+
+    Raises:
+        PluginError: it fails, or answers with another shape.
+    """
+    with guest(defense, "respond"):
+        answer = defense.respond(logits, companion)
+    if not isinstance(answer, Tensor):
+        raise broken(defense, "respond", f"gives {_type(answer)}, not a tensor of logits")
+    if answer.shape != logits.shape:
+        raise broken(
+            defense,
+            "respond",
+            f"gives shape {tuple(answer.shape)} for logits of shape {tuple(logits.shape)}",
+        )
+    return answer
 
 
 def finished(defense: Defense, cohort: Cohort, *beside: Plugin) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from privaudit.api.calls import responded
 from privaudit.api.plugin import overrides
 from privaudit.cohort.gradient_norms import gradient_norms
 from privaudit.cohort.trainable import Cohort
@@ -93,7 +94,7 @@ def _responded(cohort: Cohort, logits: Tensor) -> Tensor:
         return logits
     answered = torch.stack(
         [
-            torch.stack([cohort.defense.respond(one, companion) for one in answers_of_model])
+            torch.stack([responded(cohort.defense, one, companion) for one in answers_of_model])
             for answers_of_model, companion in zip(logits, cohort.companions(), strict=True)
         ]
     )

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from privaudit.api.boundary import guest
 from privaudit.api.cohort import Cohort as AbstractCohort
 from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.cohort.fits import FitRecord, Fits
@@ -230,7 +231,7 @@ class Cohort(StackedModels, AbstractCohort):
         in_force, companion = self._in_force(tune, defense)
         fit = Fit(
             objective=Objective(self._network, self.sparsifier, in_force, companion, tune),
-            options=in_force.schedule(self._options(changes)),
+            options=self._scheduled(in_force, changes),
             start=self._state.weights,
             trainable=self._trainable(),
             rows=self._rows,
@@ -244,6 +245,12 @@ class Cohort(StackedModels, AbstractCohort):
                 "has none: raise the recipe's split.reference"
             )
         return fit
+
+    def _scheduled(self, defense: Defense, changes: Mapping[str, object]) -> Training:
+        """The schedule of a fit, as its defense changes it."""
+        options = self._options(changes)
+        with guest(defense, "schedule"):
+            return defense.schedule(options)
 
     def _options(self, changes: Mapping[str, object]) -> Training:
         try:

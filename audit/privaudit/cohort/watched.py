@@ -50,8 +50,7 @@ class Watched:
         for name, copy, version in copies:
             if copy._version != version:
                 raise PluginError(
-                    f"a script has written into cohort.{name}, which is a copy to look at, so "
-                    "nothing has changed: hand new values to cohort.set(...), as in "
-                    "cohort.set({n: w.where(w.abs() >= 0.05, 0) for n, w in "
-                    "cohort.weights.items()})"
+                    f"writes into cohort.{name}, which is a copy to look at, so no model has "
+                    "changed: give new values with `cohort.set({n: w.where(w.abs() >= 0.05, 0) "
+                    "for n, w in cohort.weights.items()})`, or prune with `cohort.prune_where`"
                 )

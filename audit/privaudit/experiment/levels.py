@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from privaudit.api.boundary import guest
 from privaudit.api.calls import finished, labels, promised_epsilon
 from privaudit.api.plugin import Defense, Sparsifier, overrides
 from privaudit.cohort import Cohort
@@ -30,7 +31,8 @@ def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
     def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
         cohort = context.cohort(subject, models)
         for label in labels(subject.sparsifier, cohort, subject.defense, context.recipe.model):
-            cohort.check_copies()
+            with guest(subject.sparsifier, "sparsify"):
+                cohort.check_copies()
             yield label, cohort
 
     yield from _together(context, subject, script)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from privaudit.api.boundary import guest
+from privaudit.api.calls import checked_module
 from privaudit.api.plugin import Defense, Model, Sparsifier, overrides
 from privaudit.keys import derive, seeded
 from privaudit.networks.dropout import adapt
@@ -32,11 +34,13 @@ def build_networks(
 
     def one(seed: int) -> nn.Module:
         nonlocal dense
-        with seeded(derive(seed, "build")):
-            module = adapt(model.build(shape, classes))
+        with guest(model, "build"), seeded(derive(seed, "build")):
+            module = model.build(shape, classes)
+        module = adapt(checked_module(model, "build", module))
         dense = sum(p.numel() for p in module.parameters())
-        with seeded(derive(seed, "prepare")):
-            return adapt(sparsifier.prepare(module))
+        with guest(sparsifier, "prepare"), seeded(derive(seed, "prepare")):
+            module = sparsifier.prepare(module)
+        return adapt(checked_module(sparsifier, "prepare", module))
 
     network, flat, buffers = _stacked(one, seeds, device, dtype)
     return network, flat, buffers, dense
@@ -54,8 +58,9 @@ def build_companions(
         return None, torch.zeros((len(seeds), 0), dtype=dtype), {}
 
     def one(seed: int) -> nn.Module:
-        with seeded(derive(seed, "companion")):
-            return adapt(defense.companion(classes))
+        with guest(defense, "companion"), seeded(derive(seed, "companion")):
+            module = defense.companion(classes)
+        return adapt(checked_module(defense, "companion", module))
 
     return _stacked(one, seeds, device, dtype)
 

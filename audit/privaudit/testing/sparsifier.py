@@ -12,7 +12,6 @@ from privaudit.api.plugin import Sparsifier, Weights, overrides
 from privaudit.errors import PluginError, PrivauditError
 from privaudit.testing.material import C, TinyModel, build, tiny_cohort, tiny_examples
 from privaudit.testing.require import require
-from privaudit.testing.watched import WatchedCohort
 
 
 def check_sparsifier(sparsifier: Sparsifier) -> None:
@@ -91,9 +90,10 @@ def _twice(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _check_script(sparsifier: Sparsifier, convolutional: bool) -> None:
     who = type(sparsifier).__name__
-    cohort = WatchedCohort.of(tiny_cohort(sparsifier, convolutional=convolutional))
+    cohort = tiny_cohort(sparsifier, convolutional=convolutional)
     for level in labels(sparsifier, cohort):
-        cohort.check(sparsifier)
+        with guest(sparsifier, "sparsify"):
+            cohort.check_copies()
         require(
             bool(cohort.logits().isfinite().all()),
             f"{who}.sparsify: level {level!r} answers NaN or infinity",
@@ -103,4 +103,5 @@ def _check_script(sparsifier: Sparsifier, convolutional: bool) -> None:
             bool((density > 0).all()),
             f"{who}.sparsify: level {level!r} has no weight left: density {density.tolist()}",
         )
-    cohort.check(sparsifier)
+    with guest(sparsifier, "sparsify"):
+        cohort.check_copies()
