@@ -120,11 +120,11 @@ def judge(gate: Gate, metrics: Mapping[str, Mapping[str, Any]]) -> Verdict:
     if unknown or not reached:
         why = gate.judged.why_unknown(metrics[unknown[0]]) if unknown else "no attack was made"
         return Verdict(gate, False, unknown, None, why)
-    known = {label: value for label, value in reached.items() if value is not None}
+    values = {label: value for label, value in reached.items() if value is not None}
     worst = min if gate.side == "lower" else max
-    strongest = worst(known, key=known.__getitem__)
-    passed = all(map(gate.kept_by, known.values()))
-    return Verdict(gate, passed, (strongest,), known[strongest])
+    strongest = worst(values, key=values.__getitem__)
+    passed = all(map(gate.kept_by, values.values()))
+    return Verdict(gate, passed, (strongest,), values[strongest])
 
 
 def _forms() -> str:
@@ -142,10 +142,10 @@ def _metric(text: str, name: str) -> Metric:
         return metric
     if metric is not None:
         raise _wrong(text, f"{name} {metric.ungated}")
-    known = table.names(lambda metric: metric.gate is not None)
-    near = get_close_matches(name, known, n=1)
+    valid_names = table.names(lambda metric: metric.gate is not None)
+    near = get_close_matches(name, valid_names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise _wrong(text, f"unknown metric {name!r}; {hint}There are: {', '.join(known)}")
+    raise _wrong(text, f"unknown metric {name!r}; {hint}There are: {', '.join(valid_names)}")
 
 
 def _number(text: str) -> float | None:

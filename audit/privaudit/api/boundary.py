@@ -67,10 +67,10 @@ def guests(*plugins: Plugin) -> Iterator[None]:
     except (PrivauditError, torch.OutOfMemoryError):
         raise
     except (Exception, SystemExit) as error:
-        told = blamed(error, *plugins)
-        if told is None:
+        plugin_error = blamed(error, *plugins)
+        if plugin_error is None:
             raise
-        raise told from error
+        raise plugin_error from error
 
 
 def blamed(error: BaseException, *plugins: Plugin) -> PluginError | None:

@@ -26,8 +26,8 @@ def check_class(cls: object) -> type[Plugin]:
     kinds = [kind.__name__ for kind in KINDS if issubclass(cls, kind)]
     if len(kinds) != 1 or not issubclass(cls, Plugin):
         what = f"is {' and '.join(kinds)} at once" if kinds else "is of no known kind"
-        known = ", ".join(f"privaudit.{kind.__name__}" for kind in KINDS)
-        raise PluginError(f"{where} {what}: derive it from one of {known}")
+        base_names = ", ".join(f"privaudit.{kind.__name__}" for kind in KINDS)
+        raise PluginError(f"{where} {what}: derive it from one of {base_names}")
     if inspect.isabstract(cls):
         raise PluginError(f"{where} is abstract: write its abstract methods")
     _check_options(cls, where)

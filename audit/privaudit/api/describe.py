@@ -96,7 +96,7 @@ def type_words(annotation: object) -> str:
     if origin is dict:
         return f"mapping of {' to '.join(map(type_words, arguments))}"
     if origin is not None:
-        items = [type_words(each) for each in arguments if each is not Ellipsis]
+        items = [type_words(argument) for argument in arguments if argument is not Ellipsis]
         return f"list of {', '.join(items)}"
     if isinstance(annotation, type) and issubclass(annotation, Plugin):
         return f"a {annotation.kind}" if annotation.kind else "a plugin"
@@ -126,8 +126,8 @@ def _bounds(metadata: tuple[object, ...]) -> str:
     '>= 0, < 1'
     """
     words = []
-    for each in metadata:
-        match each:
+    for constraint in metadata:
+        match constraint:
             case annotated_types.Ge(ge=limit):
                 words.append(f">= {limit}")
             case annotated_types.Gt(gt=limit):

@@ -59,7 +59,7 @@ class Plugins:
 
     def of(self, kind: str) -> dict[str, type[Plugin]]:
         """The plugins of a kind by name."""
-        return {each.name: each.cls for each in self.provided if each.kind == kind}
+        return {plugin.name: plugin.cls for plugin in self.provided if plugin.kind == kind}
 
     def get(self, kind: str, name: str) -> type[Plugin]:
         """The plugin of a kind that has this name.
@@ -67,13 +67,13 @@ class Plugins:
         Raises:
             PluginError: there is none, or the one that was meant cannot be used.
         """
-        known = self.of(kind)
-        if name in known:
-            return known[name]
+        by_name = self.of(kind)
+        if name in by_name:
+            return by_name[name]
         for problem in self.problems:
             if problem.name == name and problem.kind in ("", kind):
                 raise PluginError(f"{kind} {name!r} cannot be used: {problem}")
-        raise PluginError(f"no {kind} is called {name!r}: {_suggestion(name, known)}")
+        raise PluginError(f"no {kind} is called {name!r}: {_suggestion(name, by_name)}")
 
     def named(self, name: str) -> tuple[Provided, ...]:
         """The plugins of any kind that have this name.
@@ -81,14 +81,14 @@ class Plugins:
         Raises:
             PluginError: there is none, or the one that was meant cannot be used.
         """
-        found = tuple(each for each in self.provided if each.name == name)
-        if found:
-            return found
+        plugins = tuple(plugin for plugin in self.provided if plugin.name == name)
+        if plugins:
+            return plugins
         for problem in self.problems:
             if problem.name == name:
                 raise problem
-        known = {each.name for each in self.provided}
-        raise PluginError(f"no plugin is called {name!r}: {_suggestion(name, known)}")
+        names = {plugin.name for plugin in self.provided}
+        raise PluginError(f"no plugin is called {name!r}: {_suggestion(name, names)}")
 
     def provider(self, cls: type[Plugin]) -> Provided:
         """Where a plugin class comes from.
@@ -96,9 +96,9 @@ class Plugins:
         Raises:
             PluginError: no installed distribution provides it.
         """
-        for each in self.provided:
-            if each.cls is cls:
-                return each
+        for plugin in self.provided:
+            if plugin.cls is cls:
+                return plugin
         raise PluginError(
             f"{cls.__module__}.{cls.__qualname__} is not provided by an installed plugin: "
             "name its module in an entry point of group 'privaudit', or its file in `plugins`"
@@ -121,22 +121,22 @@ def load_plugins(
     """
     if entry_points is None:
         entry_points = metadata.entry_points(group=hooks.GROUP)
-    ordered = sorted(entry_points, key=lambda each: (_origin(each), each.name))
+    ordered = sorted(entry_points, key=lambda entry_point: (_origin(entry_point), entry_point.name))
     results = [result for entry_point in ordered for result in _load(entry_point)]
     provided = [result for result in results if isinstance(result, Provided)]
     problems = [result for result in results if isinstance(result, LoadError)]
-    kept, clashes = _sorted(provided)
-    return Plugins(kept, (*problems, *clashes)).with_files(files)
+    usable, clashes = _sorted(provided)
+    return Plugins(usable, (*problems, *clashes)).with_files(files)
 
 
 def _sorted(provided: list[Provided]) -> tuple[tuple[Provided, ...], tuple[LoadError, ...]]:
     """Plugins by kind and name, and one error for each name that several claim."""
     clashes = tuple(_clashes(provided))
     gone = {(clash.kind, clash.name) for clash in clashes}
-    kept = [each for each in provided if (each.kind, each.name) not in gone]
+    usable = [plugin for plugin in provided if (plugin.kind, plugin.name) not in gone]
     order = [kind.kind for kind in KINDS]
-    kept.sort(key=lambda each: (order.index(each.kind), each.name))
-    return tuple(kept), clashes
+    usable.sort(key=lambda plugin: (order.index(plugin.kind), plugin.name))
+    return tuple(usable), clashes
 
 
 def _load(entry_point: metadata.EntryPoint) -> Iterator[Provided | LoadError]:
@@ -149,14 +149,14 @@ def _load(entry_point: metadata.EntryPoint) -> Iterator[Provided | LoadError]:
 def _clashes(provided: list[Provided]) -> Iterator[LoadError]:
     """One error for each name that several plugins of a kind claim."""
     claims: dict[tuple[str, str], list[Provided]] = {}
-    for each in provided:
-        claims.setdefault((each.kind, each.name), []).append(each)
+    for plugin in provided:
+        claims.setdefault((plugin.kind, plugin.name), []).append(plugin)
     for (kind, name), claimants in claims.items():
         if len(claimants) > 1:
             who = " and by ".join(
-                f"{each.distribution} {each.version}".strip()
-                + f" ({each.cls.__module__}.{each.cls.__qualname__})"
-                for each in claimants
+                f"{plugin.distribution} {plugin.version}".strip()
+                + f" ({plugin.cls.__module__}.{plugin.cls.__qualname__})"
+                for plugin in claimants
             )
             yield LoadError(
                 f"{kind} {name!r} is provided by {who}: uninstall or rename one", name, kind
@@ -175,8 +175,8 @@ def _named(distribution: metadata.Distribution) -> tuple[str, str]:
     return distribution.name, distribution.version
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _suggestion(name: str, valid_names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, valid_names, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"there are {', '.join(sorted(known)) or 'none installed'}"
+    return f"there are {', '.join(sorted(valid_names)) or 'none installed'}"

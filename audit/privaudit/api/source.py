@@ -19,9 +19,9 @@ def source_digest(cls: type) -> str:
     found by reading the imports, so the digest does not depend on what happens to be loaded.
     A class whose module has no readable source has the digest of its qualified name.
     """
-    held = getattr(sys.modules.get(cls.__module__), SOURCE, None)
-    if held is not None:  # the file may have changed since it was loaded
-        return sha256(held).hexdigest()
+    source = getattr(sys.modules.get(cls.__module__), SOURCE, None)
+    if source is not None:  # the file may have changed since it was loaded
+        return sha256(source).hexdigest()
     modules = _closure(cls.__module__)
     if not modules:
         return sha256(f"{cls.__module__}.{cls.__qualname__}".encode()).hexdigest()
@@ -34,15 +34,15 @@ def source_digest(cls: type) -> str:
 
 def _closure(start: str) -> dict[str, Path]:
     """Files by module name: `start`, and what it imports from its top-level package."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        path = None if name in found else _file(name)
+        path = None if name in files else _file(name)
         if path is not None:
-            found[name] = path
+            files[name] = path
             waiting += _imports(name, path, path.stat().st_mtime_ns)
-    return found if start in found else {}
+    return files if start in files else {}
 
 
 def _file(name: str) -> Path | None:
@@ -50,8 +50,8 @@ def _file(name: str) -> Path | None:
     top, *parts = name.split(".")
     package = sys.modules.get(top)
     if not parts:
-        own = getattr(package, "__file__", None) or ""
-        return Path(own) if own.endswith(".py") else None
+        init_file = getattr(package, "__file__", None) or ""
+        return Path(init_file) if init_file.endswith(".py") else None
     for folder in getattr(package, "__path__", ()):
         stem = Path(folder, *parts)
         for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
@@ -69,7 +69,7 @@ def _imports(name: str, path: Path, changed: int) -> tuple[str, ...]:
         path: its file.
         changed: when, so that what is remembered is of this version.
     """
-    found: list[str] = []
+    imported: list[str] = []
     top = name.partition(".")[0]
     parents = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -81,5 +81,5 @@ def _imports(name: str, path: Path, changed: int) -> tuple[str, ...]:
             targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         else:
             continue
-        found += [target for target in targets if target.partition(".")[0] == top]
-    return tuple(found)
+        imported += [target for target in targets if target.partition(".")[0] == top]
+    return tuple(imported)

@@ -58,30 +58,30 @@ class Channels:
         """
         count = len(next(iter(dead.values())))
         units = self._spread(dead, count)
-        found: dict[str, Tensor] = {}
+        masks: dict[str, Tensor] = {}
         for name, layer in self._layers.items():
             nothing = torch.zeros(count, len(layer.weight), dtype=torch.bool)
-            own = self._wiring.units.get(name)
-            outputs = dead.get(name, nothing) if own is None else units[:, own]
+            layer_units = self._wiring.units.get(name)
+            outputs = dead.get(name, nothing) if layer_units is None else units[:, layer_units]
             where = outputs.view(*outputs.shape, *[1] * (layer.weight.ndim - 1))
             if name in self._wiring.columns:
                 inputs = units[:, self._wiring.columns[name]].all(-1)
                 where = where | inputs.view(count, 1, -1, *[1] * (layer.weight.ndim - 2))
             if bool(where.any()):
-                found[f"{name}.weight"] = where.expand(count, *layer.weight.shape)
+                masks[f"{name}.weight"] = where.expand(count, *layer.weight.shape)
                 if layer.bias is not None:
-                    found[f"{name}.bias"] = outputs
-        return found
+                    masks[f"{name}.bias"] = outputs
+        return masks
 
     def size(self, dead: Mapping[str, Tensor]) -> int:
         """How many parameters `remove` would leave."""
         left = sum(p.numel() for p in self._module.parameters())
         for name, (outputs, inputs) in self._cuts(self._filters_gone(dead)).items():
             layer = self._layers[name]
-            each = layer.weight[0].numel()
+            per_filter = layer.weight[0].numel()
             if inputs is not None:
-                each = each // layer.weight.shape[1] * len(inputs)
-            left -= layer.weight.numel() - len(outputs) * each
+                per_filter = per_filter // layer.weight.shape[1] * len(inputs)
+            left -= layer.weight.numel() - len(outputs) * per_filter
             left -= 0 if layer.bias is None else len(layer.bias) - len(outputs)
         return left
 
@@ -100,8 +100,8 @@ class Channels:
     def compact(self) -> nn.Module:
         """A copy without the channels that are zero, with the same answers."""
         gone = torch.zeros(len(self._wiring.group), dtype=torch.bool)
-        for name, own in self._wiring.units.items():
-            gone[own] = _zero(self._layers[name])
+        for name, layer_units in self._wiring.units.items():
+            gone[layer_units] = _zero(self._layers[name])
         return self._cut(gone)
 
     def _spread(self, dead: Mapping[str, Tensor], count: int) -> Tensor:
@@ -125,15 +125,15 @@ class Channels:
         group = self._wiring.group
         stays = torch.zeros_like(gone).index_put((group[~gone],), torch.tensor(True))
         stays[ALIVE] = True
-        for each in self._wiring.units.values():
-            if not bool(stays[group[each]].any()):
-                stays[group[each[0]]] = True
+        for unit_numbers in self._wiring.units.values():
+            if not bool(stays[group[unit_numbers]].any()):
+                stays[group[unit_numbers[0]]] = True
         left = stays[group]
         cuts: Cuts = {}
         for name, layer in self._layers.items():
             everything = torch.ones(len(layer.weight), dtype=torch.bool)
-            own, columns = self._wiring.units.get(name), self._wiring.columns.get(name)
-            outputs = everything if own is None else left[own]
+            layer_units, columns = self._wiring.units.get(name), self._wiring.columns.get(name)
+            outputs = everything if layer_units is None else left[layer_units]
             inputs = None if columns is None else left[columns].any(1).nonzero()[:, 0]
             cuts[name] = outputs.nonzero()[:, 0], inputs
         return cuts
@@ -163,14 +163,14 @@ def compact(module: nn.Module) -> nn.Module:
 
 def _weighted(module: nn.Module) -> dict[str, Any]:
     """Convolutions, linear layers and BatchNorms by name, but those without a scale."""
-    known = {n: m for n, m in module.named_modules() if type(m) in _LAYERS}
-    return {n: m for n, m in known.items() if m.weight is not None}
+    layers = {n: m for n, m in module.named_modules() if type(m) in _LAYERS}
+    return {n: m for n, m in layers.items() if m.weight is not None}
 
 
 def _zero(layer: Any) -> Tensor:
     """(outputs,) bool: whether weights and bias of each output are zero."""
-    given = [p.detach() for p in (layer.weight, layer.bias) if p is not None]
-    return torch.cat([p.reshape(len(p), -1) == 0 for p in given], 1).all(1).cpu()
+    tensors = [p.detach() for p in (layer.weight, layer.bias) if p is not None]
+    return torch.cat([p.reshape(len(p), -1) == 0 for p in tensors], 1).all(1).cpu()
 
 
 def _keep_outputs(layer: nn.Module, rows: Tensor) -> None:

@@ -67,8 +67,8 @@ def is_node(*values: object) -> bool:
 
 def given(node: fx.Node, **defaults: object) -> list[object]:
     """Arguments after the first, by position or by name."""
-    given = dict(zip(defaults, node.args[1:], strict=False)) | dict(node.kwargs)
-    return [given.get(name, default) for name, default in defaults.items()]
+    arguments = dict(zip(defaults, node.args[1:], strict=False)) | dict(node.kwargs)
+    return [arguments.get(name, default) for name, default in defaults.items()]
 
 
 def overwrites(node: fx.Node, layers: dict[str, nn.Module]) -> bool:

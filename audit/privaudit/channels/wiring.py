@@ -107,8 +107,8 @@ class _Walk:
         if result is None:
             if overwrites(node, self.layers):
                 raise _OverwritesError
-            for each in node.all_input_nodes:
-                self._lose(self.flows[each])
+            for input_node in node.all_input_nodes:
+                self._lose(self.flows[input_node])
         return result or Flow()
 
     def _layer(self, name: str, x: Flow) -> Flow | None:
@@ -127,8 +127,8 @@ class _Walk:
             return self._norm(name, layer, x) if kind in NORMS and layer.affine else None
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) and kind in CONVOLUTIONS:
             axis = -CONVOLUTIONS[kind] - 1
-            known = x.leads and x.axis == axis and layer.groups == 1
-            self._read(name, x, x.filling(layer.in_channels) if known else None)
+            aligned = x.leads and x.axis == axis and layer.groups == 1
+            self._read(name, x, x.filling(layer.in_channels) if aligned else None)
             made = Flow(self._make(name, layer.out_channels), axis, 1 - axis)
             if layer.groups > 1:  # whose filters have to stay equally many in each group
                 self._lose(made)
@@ -143,10 +143,10 @@ class _Walk:
         if columns is None:
             return None
         made = self._make(name, len(columns), columns)
-        for own, sources in zip(made, columns, strict=True):
-            self.joined.add(own | sources)
+        for made_units, sources in zip(made, columns, strict=True):
+            self.joined.add(made_units | sources)
             for source in sources:
-                self.used[source] |= own
+                self.used[source] |= made_units
         return replace(x, channels=made, spread=False)
 
     def _make(
@@ -241,6 +241,6 @@ def _groups(count: int, joined: Iterable[Sources]) -> Tensor:
 
     for sources in joined:
         roots = {root(unit) for unit in sources}
-        for each in roots:
-            parent[each] = min(roots)
+        for other in roots:
+            parent[other] = min(roots)
     return torch.tensor([root(unit) for unit in range(count)])

@@ -71,11 +71,11 @@ def audit(
     entries = chosen(attacks, changes or ())
     arrays = read_archive(outputs)
     plugins = load_plugins(files=plugin or ())
-    found = audit_outputs(
+    results = audit_outputs(
         **arrays, attacks=entries, confidence=confidence, seed=seed, plugins=plugins
     )
-    metrics = {label: each.metrics for label, each in found.items()}
-    verdicts = [judge(each, metrics) for each in gates]
+    metrics = {label: result.metrics for label, result in results.items()}
+    verdicts = [judge(requirement, metrics) for requirement in gates]
     if format == "json":
         typer.echo(as_json(metrics, verdicts, confidence))
     else:

@@ -32,12 +32,12 @@ def chosen(names: str, changes: Sequence[str]) -> list[str | dict[str, Any]]:
     for change in changes:
         name, dot, rest = change.partition(".")
         if name not in attacks or not dot:
-            known = unknown("attack", name, attacks)
-            problems.append(f"--set {change}: write it as ATTACK.OPTION=VALUE; {known}")
+            hint = unknown("attack", name, attacks)
+            problems.append(f"--set {change}: write it as ATTACK.OPTION=VALUE; {hint}")
             continue
-        place = f"attacks[{attacks.index(name)}]"
-        _, found = apply(data, [f"{place}.{rest}"])
-        problems += [each.replace(place, name) for each in found]
+        path = f"attacks[{attacks.index(name)}]"
+        _, mistakes = apply(data, [f"{path}.{rest}"])
+        problems += [mistake.replace(path, name) for mistake in mistakes]
     if problems:
         raise RecipeError(*map(plain, problems))
     return list(data["attacks"])

@@ -20,15 +20,15 @@ def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], context: RunContext
     table.add_column("subject")
     for head in ("levels", "weights", "trainings", "done", "examples x epochs", "about"):
         table.add_column(head, justify="right")
-    for each in plans:
+    for subject_plan in plans:
         table.add_row(
-            Text(plain(each.subject)),
-            f"{each.levels}",
-            f"{each.parameters:,}",
-            f"{each.trainings:,}",
-            f"{each.found:,}",
-            f"{each.examples:,}",
-            duration(each.seconds) if each.steps else "-",
+            Text(plain(subject_plan.subject)),
+            f"{subject_plan.levels}",
+            f"{subject_plan.parameters:,}",
+            f"{subject_plan.trainings:,}",
+            f"{subject_plan.found:,}",
+            f"{subject_plan.examples:,}",
+            duration(subject_plan.seconds) if subject_plan.steps else "-",
         )
     models, seeds = len(context.trained), len(recipe.seeds)
     remaining = sum(p.trainings - p.found for p in plans)

@@ -29,18 +29,23 @@ def plugins(context: typer.Context, as_json: bool = _JSON, plugin: PluginFiles =
         return
     from privaudit.api.host import load_plugins
 
-    found = load_plugins(files=plugin or ())
+    loaded = load_plugins(files=plugin or ())
     if as_json:
-        listed = [_identity(each) for each in found.provided]
-        problems = [str(problem) for problem in found.problems]
+        listed = [_identity(provided) for provided in loaded.provided]
+        problems = [str(problem) for problem in loaded.problems]
         typer.echo(json.dumps({"plugins": listed, "problems": problems}, indent=2))
     else:
         rows = (
-            (each.kind, each.name, each.summary, f"{each.distribution} {each.version}".strip())
-            for each in found.provided
+            (
+                provided.kind,
+                provided.name,
+                provided.summary,
+                f"{provided.distribution} {provided.version}".strip(),
+            )
+            for provided in loaded.provided
         )
         _print(_table(("kind", "name", "what it does", "from"), rows))
-    for problem in found.problems:
+    for problem in loaded.problems:
         typer.echo(f"warning: {_plain(str(problem))}", err=True)
 
 
@@ -54,30 +59,30 @@ def show(
     from privaudit.api.describe import describe
     from privaudit.api.host import load_plugins
 
-    found = load_plugins(files=plugin or ()).named(name)
+    matches = load_plugins(files=plugin or ()).named(name)
     if as_json:
-        both = [{**_identity(each), **asdict(describe(each.cls))} for each in found]
+        both = [{**_identity(provided), **asdict(describe(provided.cls))} for provided in matches]
         typer.echo(json.dumps(both, indent=2))
         return
-    for number, each in enumerate(found):
+    for number, provided in enumerate(matches):
         if number:
             typer.echo()
-        _show(each)
+        _show(provided)
 
 
-def _show(each: Provided) -> None:
+def _show(provided: Provided) -> None:
     from rich.text import Text
 
     from privaudit.api.describe import describe
 
-    description = describe(each.cls)
+    description = describe(provided.cls)
     needs = ", ".join(
         f"{key} {value}"
         for key, value in description.needs.items()
         if value != description.usual[key]
     )
-    origin = f"{each.distribution} {each.version}".strip()
-    lines = [f"{each.name}: {each.kind} of {origin}", each.summary]
+    origin = f"{provided.distribution} {provided.version}".strip()
+    lines = [f"{provided.name}: {provided.kind} of {origin}", provided.summary]
     lines += [f"Paper: {description.paper}"] if description.paper else []
     lines += [f"Needs: {needs}"] if needs else []
     lines += [] if description.options else ["It has no options."]
@@ -91,14 +96,14 @@ def _show(each: Provided) -> None:
         _print(_table(("option", "type", "default", "meaning"), rows))
 
 
-def _identity(each: Provided) -> dict[str, str]:
+def _identity(provided: Provided) -> dict[str, str]:
     return {
-        "kind": each.kind,
-        "name": each.name,
-        "summary": each.summary,
-        "distribution": each.distribution,
-        "version": each.version,
-        "source": each.source,
+        "kind": provided.kind,
+        "name": provided.name,
+        "summary": provided.summary,
+        "distribution": provided.distribution,
+        "version": provided.version,
+        "source": provided.source,
     }
 
 
@@ -124,4 +129,4 @@ def _print(what: RenderableType) -> None:
 
 def _plain(text: str) -> str:
     """Without what a terminal would obey: a plugin's words are not ours."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

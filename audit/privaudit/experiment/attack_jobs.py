@@ -68,8 +68,10 @@ class AttackJob:
 
     def score(self, examples: Examples, answers: Outputs, believed: Outputs) -> AttackScores:
         """The attack's scores, from what all models answer and what shadows are believed to."""
-        own = answers[self.models], believed[self.models]
-        signals = signals_of(self.attack, examples, self.split, *own, self.target_number, self.seed)
+        model_answers = answers[self.models], believed[self.models]
+        signals = signals_of(
+            self.attack, examples, self.split, *model_answers, self.target_number, self.seed
+        )
         return scored(self.attack, signals)
 
 
@@ -144,7 +146,9 @@ def _shared(
     if not workers or len(jobs) < 2 or size > _MOST_SHARED or not workers.accept(jobs):
         return None
     try:
-        return {key: stack.enter_context(shared_outputs(each)) for key, each in answers.items()}
+        return {
+            key: stack.enter_context(shared_outputs(outputs)) for key, outputs in answers.items()
+        }
     except OSError as error:  # a full disk, say
         logger.warning("attacks stay in this process: %s", error)
         return None

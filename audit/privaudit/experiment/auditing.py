@@ -69,8 +69,8 @@ class Auditor:
                 self._keep_answers(level, job)
             self._judge(entry.title, job, scores, facts[job.seed_number][job.target_number])
             if (number + 1) % len(targets) == 0:
-                found = self.audits[-len(targets) :]
-                auc = float(np.mean([audit.metrics["auc"]["value"] for audit in found]))
+                entry_audits = self.audits[-len(targets) :]
+                auc = float(np.mean([audit.metrics["auc"]["value"] for audit in entry_audits]))
                 self.context.on_event(AttackDone(entry.title, level.label, auc))
 
     def _facts(self, subject: Subject, level: Level, matched: str) -> list[list[dict[str, Any]]]:
@@ -81,31 +81,31 @@ class Auditor:
             "defense": subject.defense_label,
             "matched": matched,
         }
-        found = []
-        for s, each in enumerate(costs(self.context, level)):
+        facts = []
+        for s, seed_costs in enumerate(costs(self.context, level)):
             targets = self.context.ensemble.splits[s].targets.tolist()
-            places = self.context.ensemble.models(s)[targets].tolist()
-            found.append(
+            models = self.context.ensemble.models(s)[targets].tolist()
+            facts.append(
                 [
-                    labels | self._about(level, s, target, context) | asdict(cost)
-                    for target, context, cost in zip(targets, places, each, strict=True)
+                    labels | self._about(level, s, target, model) | asdict(cost)
+                    for target, model, cost in zip(targets, models, seed_costs, strict=True)
                 ]
             )
-        return found
+        return facts
 
-    def _about(self, level: Level, s: int, target: int, place: int) -> dict[str, Any]:
+    def _about(self, level: Level, s: int, target: int, model: int) -> dict[str, Any]:
         """What a level says about one of its models."""
         role = self.context.ensemble.splits[s].role[target]
-        right = level.outputs.logits[place, 0].argmax(-1) == self.context.examples.y
+        right = level.outputs.logits[model, 0].argmax(-1) == self.context.examples.y
         return {
             "level": level.label,
             "seed": self.context.recipe.seeds[s],
             "target": target,
-            "density": float(level.density[place]),
-            "parameters": int(level.nonzero[place]),
+            "density": float(level.density[model]),
+            "parameters": int(level.nonzero[model]),
             "train_accuracy": float(right[role == Role.MEMBER].double().mean()),
             "test_accuracy": float(right[role == Role.NON_MEMBER].double().mean()),
-            "notes": {name: _finite(float(v[place])) for name, v in level.notes.items()},
+            "notes": {name: _finite(float(v[model])) for name, v in level.notes.items()},
         }
 
     def _judge(
@@ -136,11 +136,11 @@ class Auditor:
         if key not in self._believed:
             self.context.on_event(BelievedStarted(believed.label.rpartition(", believed ")[2]))
             self._believed[key] = [
-                replace(each, weights={}) for each in levels(self.context, believed)
+                replace(made, weights={}) for made in levels(self.context, believed)
             ]
             self.context.on_event(BelievedDone())
-        known = self._believed[key]
-        return next((each for each in known if each.label == level.label), known[-1])
+        shadows = self._believed[key]
+        return next((made for made in shadows if made.label == level.label), shadows[-1])
 
     def _keep_answers(self, level: Level, job: AttackJob) -> None:
         """The target's confidence in the labels and its sensitivity, for audits to come."""

@@ -76,10 +76,10 @@ class Program(nn.Module):
 
     def __init__(self, program: nn.Module) -> None:
         super().__init__()
-        own = list(program.parameters())
-        self.parameters_in_all = sum(p.numel() for p in own)
-        self.nonzero = sum(int((p != 0).sum()) for p in own)
-        self._dtype = next((p.dtype for p in own if p.is_floating_point()), torch.float32)
+        parameters = list(program.parameters())
+        self.parameters_in_all = sum(p.numel() for p in parameters)
+        self.nonzero = sum(int((p != 0).sum()) for p in parameters)
+        self._dtype = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
         self._program = (program,)  # in a tuple, or it would be stacked, moved and trained
 
     def forward(self, x: Tensor) -> Tensor:
@@ -143,30 +143,30 @@ def first_line(error: Exception) -> str:
 def _fill(network: nn.Module, path: Path, model: str) -> None:
     """Give a network the weights and buffers of a file, all of them and no others."""
     try:
-        held = safetensors.torch.load_file(path)
+        stored = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
         raise DataError(
             f"target.checkpoint: {path} cannot be read as safetensors: {first_line(error)}"
         ) from error
-    known = network.state_dict()  # names a shared weight twice; of the two one is enough
-    own = {n for n, _ in [*network.named_parameters(), *network.named_buffers()]} & known.keys()
+    state = network.state_dict()  # names a shared weight twice; of the two one is enough
+    needed = {n for n, _ in [*network.named_parameters(), *network.named_buffers()]} & state.keys()
     problems = [
-        *_listed("it lacks", [n for n in known if n in own - held.keys()]),
-        *_listed("it holds, and the network has not,", sorted(held.keys() - known.keys())),
-        *_listed("of another shape", _reshaped(held, known)),
+        *_listed("it lacks", [n for n in state if n in needed - stored.keys()]),
+        *_listed("it holds, and the network has not,", sorted(stored.keys() - state.keys())),
+        *_listed("of another shape", _reshaped(stored, state)),
     ]
     if problems:
         raise DataError(
             f"target.checkpoint: {path} does not fit model {model!r}: {'; '.join(problems)}"
         )
-    network.load_state_dict(held, strict=False)
+    network.load_state_dict(stored, strict=False)
 
 
-def _reshaped(held: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> list[str]:
+def _reshaped(stored: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
     return [
-        f"{name} {tuple(held[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in known.items()
-        if name in held and held[name].shape != tensor.shape
+        f"{name} {tuple(stored[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in state.items()
+        if name in stored and stored[name].shape != tensor.shape
     ]
 
 

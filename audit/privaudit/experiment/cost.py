@@ -45,23 +45,23 @@ def costs(context: RunContext, level: Level) -> list[list[Cost]]:
     rows = torch.arange(min(_BATCH, len(context.examples)))
     examples = DeviceDataset(context.examples.take(rows), context.device, torch.float32)
 
-    def cost(model: int, known: Cost | None) -> Cost:
+    def cost(model: int, first: Cost | None) -> Cost:
         network = compact(filled(level.network, _weights_of(context, level, model)))
         network = network.to(context.device)
         x = examples.plain(rows.to(context.device))
         if not context.examples.tokens:
             x = x.to(next(network.parameters()).dtype)
         work = multiply_adds(network, x[:1])
-        return Cost(work, known.seconds if known else seconds_per_example(network, x, work))
+        return Cost(work, first.seconds if first else seconds_per_example(network, x, work))
 
-    found: list[list[Cost]] = []
+    costs_by_seed: list[list[Cost]] = []
     for s, split in enumerate(context.ensemble.splits):
-        found.append([])
+        costs_by_seed.append([])
         for model in context.ensemble.models(s)[split.targets].tolist():
-            known = found[-1][0] if found[-1] else None
+            first = costs_by_seed[-1][0] if costs_by_seed[-1] else None
             hidden = isinstance(level.network, Program)
-            found[-1].append(Cost() if hidden else cost(model, known))
-    return found
+            costs_by_seed[-1].append(Cost() if hidden else cost(model, first))
+    return costs_by_seed
 
 
 def filled(structure: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:

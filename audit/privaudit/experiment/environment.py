@@ -59,17 +59,17 @@ def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:
     for entry in recipe.attacks:
         beliefs += [entry.shadow_sparsifier, entry.shadow_defense]
     named += [belief for belief in beliefs if isinstance(belief, Plugin)]
-    found = {}
+    identities = {}
     for plugin in named:
-        known = plugins.provider(type(plugin))
-        found[known.kind, known.name] = {
-            "kind": known.kind,
-            "name": known.name,
-            "distribution": known.distribution,
-            "version": known.version,
-            "source": known.source,
+        provided = plugins.provider(type(plugin))
+        identities[provided.kind, provided.name] = {
+            "kind": provided.kind,
+            "name": provided.name,
+            "distribution": provided.distribution,
+            "version": provided.version,
+            "source": provided.source,
         }
-    return list(found.values())
+    return list(identities.values())
 
 
 def describe(device: torch.device, plugins: list[dict[str, str]]) -> dict[str, Any]:

@@ -153,7 +153,8 @@ def _chosen(
             f"{result.folder} audited a network trained elsewhere, so it has none to export: "
             f"that is {recipe.target.checkpoint}"
         )
-    subjects = {each.label: each for each in recipe.subjects()}  # of dense controls none is kept
+    # Of dense controls none is kept.
+    subjects = {subject.label: subject for subject in recipe.subjects()}
     label = _one("--subject", label, [a.subject for a in result.audits if a.subject in subjects])
     audits = [audit for audit in result.audits if audit.subject == label]
     return _Chosen(
@@ -164,14 +165,14 @@ def _chosen(
     )
 
 
-def _one(option: str, wanted: T | None, known: Sequence[T], first: bool = False) -> T:
+def _one(option: str, wanted: T | None, choices: Sequence[T], first: bool = False) -> T:
     """What was asked for, or what there is to choose without asking."""
-    known = list(dict.fromkeys(known))
-    if wanted in known:
+    choices = list(dict.fromkeys(choices))
+    if wanted in choices:
         return wanted
-    if wanted is None and known and (first or len(known) == 1):
-        return known[0]
-    names = ", ".join(plain(repr(each)) for each in known) or "none"
+    if wanted is None and choices and (first or len(choices) == 1):
+        return choices[0]
+    names = ", ".join(plain(repr(choice)) for choice in choices) or "none"
     if wanted is None:
         raise RecipeError(f"{option} is needed: there are {names}")
     raise RecipeError(f"{option} {plain(repr(wanted))} is not in this run: there are {names}")
@@ -228,5 +229,5 @@ def _about(
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
-    own = own_names(network)
-    return {n: t.contiguous() for n, t in network.state_dict().items() if n in own}
+    names = own_names(network)
+    return {n: t.contiguous() for n, t in network.state_dict().items() if n in names}

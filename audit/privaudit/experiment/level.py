@@ -52,8 +52,8 @@ def joined(parts: Sequence[Level]) -> Level:
         raise PluginError(f"a sparsifier's cohorts reached different levels: {names}")
 
     def cat(tensors: Sequence[Tensor | None]) -> Tensor | None:
-        given = [t for t in tensors if t is not None]
-        return torch.cat(given) if given else None
+        present = [t for t in tensors if t is not None]
+        return torch.cat(present) if present else None
 
     outputs = Outputs(
         torch.cat([p.outputs.logits for p in parts]),
@@ -73,11 +73,11 @@ def joined(parts: Sequence[Level]) -> Level:
     )
 
 
-def beside(context: RunContext, given: ExternalTarget, shadows: Level | None) -> Level:
+def beside(context: RunContext, target: ExternalTarget, shadows: Level | None) -> Level:
     """A level of the shadows, completed by the given target: the same for every seed."""
-    density, nonzero = torch.tensor([[given.density], [given.nonzero]], dtype=torch.float64)
+    density, nonzero = torch.tensor([[target.density], [target.nonzero]], dtype=torch.float64)
     label = "" if shadows is None else shadows.label
-    network = given.cohort.network.module
+    network = target.cohort.network.module
     both = Level(label, context.given_outputs, density, nonzero, {}, network)
     if shadows is not None:
         both = joined([both, shadows])

@@ -40,7 +40,7 @@ def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
 
 def control_of(recipe: Recipe, subject: Subject) -> Subject:
     """What a sparse subject is compared with: dense, under the same defense."""
-    defense = next(each for each in recipe.defenses if each.title == subject.defense_label)
+    defense = next(entry for entry in recipe.defenses if entry.title == subject.defense_label)
     return replace(
         subject,
         label=f"dense matched to {subject.label}",
@@ -77,12 +77,12 @@ def _together(
     trained: Iterable[Level | None] = [None]
     if len(context.trained):
         trained = _trained(context, subject, script)
-    for own in trained:
-        level = own if context.given is None else beside(context, context.given, own)
+    for fresh in trained:
+        level = fresh if context.given is None else beside(context, context.given, fresh)
         assert level is not None  # without a given target every model is trained
         context.on_event(LevelReached(level.label, float(level.density.mean())))
         yield level
-        del own, level
+        del fresh, level
 
 
 def _trained(

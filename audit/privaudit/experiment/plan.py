@@ -63,7 +63,7 @@ def plan(context: RunContext) -> list[SubjectPlan]:
         row, sparse = _planned(context, subject)
         rows.append(row)
         for other in _beliefs(context, subject):
-            if not any(_made_alike(other, known) for known in believed):
+            if not any(_made_alike(other, earlier) for earlier in believed):
                 believed.append(other)
                 rows.append(_planned(context, other)[0])
         if context.recipe.matched and sparse:
@@ -104,8 +104,8 @@ def _accuracy(context: RunContext, cohort: Cohort) -> Tensor:
 
 def _beliefs(context: RunContext, subject: Subject) -> list[Subject]:
     """What attackers believe a subject to be, where it is something else."""
-    found = [shadow_subject(context.recipe, subject, entry) for entry in context.recipe.attacks]
-    return [each for each in found if each is not subject]
+    subjects = [shadow_subject(context.recipe, subject, entry) for entry in context.recipe.attacks]
+    return [believed for believed in subjects if believed is not subject]
 
 
 def _made_alike(one: Subject, other: Subject) -> bool:
@@ -146,7 +146,7 @@ def _asking(context: RunContext, cohort: Cohort) -> float:
     state = cohort.states()[0]
     started = time.perf_counter()
     Answers(cohort.network).to_rows(state, cohort.data.plain, rows).cpu()
-    each = (time.perf_counter() - started) / len(rows)
+    per_row = (time.perf_counter() - started) / len(rows)
     plain = max(a.queries for a in attacks) * context.ensemble.role.numel()
     noisy = max(a.noise for a in attacks) * int(context.ensemble.audited.sum())
-    return each * (plain + noisy)
+    return per_row * (plain + noisy)

@@ -137,7 +137,7 @@ def run_context(
     """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
     chosen = choose_device(device)
-    examples, given = loaded(recipe.dataset, folder / "data"), None
+    examples, target = loaded(recipe.dataset, folder / "data"), None
     _check_augmentation(recipe, examples)
     if recipe.target is None:
         check_tokens(recipe, examples)
@@ -147,7 +147,7 @@ def run_context(
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples), sizes)
         role = ensemble.role[ensemble.targets[0]]
-        given = given_target(recipe, recipe.target, examples, role, chosen)
+        target = given_target(recipe, recipe.target, examples, role, chosen)
     memory = free_memory() * 3 // 4 if memory is None else memory
     _check_memory(recipe, examples, len(ensemble.seeds), memory)
     return RunContext(
@@ -158,7 +158,7 @@ def run_context(
         Journal(folder / "units"),
         on_event or (lambda event: None),
         memory=memory,
-        given=given,
+        given=target,
         workers=workers,
     )
 

@@ -86,13 +86,13 @@ def given_split(
     target[0, :members], target[0, members:candidates] = Role.MEMBER, Role.NON_MEMBER
     if shadows == 0:
         return _one_target(target, [derive(seed, "model", 0)])
-    theirs, own = torch.split(torch.arange(count), [candidates, pool])
+    candidate_rows, pool_rows = torch.split(torch.arange(count), [candidates, pool])
     if options.protocol == "disjoint":
-        role = _own_draws(options, own, count, shadows, partition)
+        role = _own_draws(options, pool_rows, count, shadows, partition)
         seeds = [derive(seed, "model", m) for m in range(1 + shadows)]
     else:
         names = [(pair, side) for pair in range(1, 1 + shadows // 2) for side in (0, 1)]
-        role = _own_pairs(options, theirs, own, names, partition)
+        role = _own_pairs(options, candidate_rows, pool_rows, names, partition)
         seeds = [derive(seed, "model", pair, side) for pair, side in [(0, 0), *names]]
     return _one_target(torch.cat([target, role]), seeds)
 
@@ -172,13 +172,13 @@ def _halves(options: SplitOptions, count: int, shadows: int, seed: int, partitio
             f"reference examples are more than the dataset's {count}, or none: ask for fewer"
         )
     order = _shuffled(torch.arange(count), derive(partition, "pools"))
-    held, audited = order[: validation + reference], order[validation + reference :][: 2 * half]
+    held_out, audited = order[: validation + reference], order[validation + reference :][: 2 * half]
     every = options.targets == "all"
     names = [(pair, side) for pair in range(1 + shadows // 2) for side in (0, 1)]
     names = [n for n in names if every or n != (0, 1)]  # the target's complement is no shadow
     role = torch.zeros((len(names), count), dtype=torch.uint8)
-    role[:, held[:validation]] = Role.VALIDATION
-    role[:, held[validation:]] = Role.REFERENCE
+    role[:, held_out[:validation]] = Role.VALIDATION
+    role[:, held_out[validation:]] = Role.REFERENCE
     for m, (pair, side) in enumerate(names):
         _deal_half(role[m], _shuffled(audited, derive(partition, "pair", pair)), side)
     pairs = torch.tensor([pair for pair, _ in names])
@@ -199,7 +199,7 @@ def _own_pairs(
     validation = _amount(options.validation, count // 2)
     reference = _amount(options.reference, count // 2)
     order = _shuffled(pool, derive(partition, "pools"))
-    held, rest = order[: validation + reference], order[validation + reference :]
+    held_out, rest = order[: validation + reference], order[validation + reference :]
     asked = len(candidates) + len(rest) if options.members is None else 2 * options.members
     if validation + reference > len(pool) or not 0 <= asked - len(candidates) <= len(rest):
         raise RecipeError(
@@ -210,8 +210,8 @@ def _own_pairs(
         )
     audited = torch.cat([candidates, rest[: asked - len(candidates)]])
     role = torch.zeros((len(names), count), dtype=torch.uint8)
-    role[:, held[:validation]] = Role.VALIDATION
-    role[:, held[validation:]] = Role.REFERENCE
+    role[:, held_out[:validation]] = Role.VALIDATION
+    role[:, held_out[validation:]] = Role.REFERENCE
     for m, (pair, side) in enumerate(names):
         _deal_half(role[m], _shuffled(audited, derive(partition, "pair", pair)), side)
     return role
@@ -224,8 +224,8 @@ def _deal_half(role: Tensor, rows: Tensor, side: int) -> None:
     role[rows[half:]] = Role.MEMBER if side else Role.NON_MEMBER
 
 
-def _amount(given: int | float, whole: int) -> int:
-    return given if isinstance(given, int) else round(given * whole)
+def _amount(amount: int | float, whole: int) -> int:
+    return amount if isinstance(amount, int) else round(amount * whole)
 
 
 def _shuffled(rows: Tensor, key: int) -> Tensor:

@@ -41,14 +41,14 @@ class ExternalTarget:
         return self.nonzero / self.parameters if self.parameters else 1.0
 
 
-def joined(target: TargetOptions, own: Examples, root: Path) -> tuple[Examples, tuple[int, int]]:
+def joined(target: TargetOptions, pool: Examples, root: Path) -> tuple[Examples, tuple[int, int]]:
     """The target's members, its non-members and the attacker's own examples, in this order.
 
     All are normalised as the attacker's own, and so must the target have been.
 
     Args:
         target: names the first two.
-        own: the recipe's `dataset`.
+        pool: the recipe's `dataset`.
         root: where datasets keep downloads.
 
     Returns:
@@ -62,11 +62,11 @@ def joined(target: TargetOptions, own: Examples, root: Path) -> tuple[Examples, 
         "target.non_members": loaded(target.non_members, root),
     }
     for name, part in parts.items():
-        _check_alike(name, part, own)
-    every = [*parts.values(), own]
+        _check_alike(name, part, pool)
+    every = [*parts.values(), pool]
     x, y = torch.cat([part.x for part in every]), torch.cat([part.y for part in every])
     members, non_members = (len(part) for part in parts.values())
-    return replace(own, x=x, y=y), (members, non_members)
+    return replace(pool, x=x, y=y), (members, non_members)
 
 
 def given_target(
@@ -106,11 +106,11 @@ def given_target(
     return ExternalTarget(cohort, cohort.dense_parameters, int(cohort.nonzero()))
 
 
-def _check_alike(name: str, part: Examples, own: Examples) -> None:
+def _check_alike(name: str, part: Examples, pool: Examples) -> None:
     for what, theirs, ours in (
-        ("of shape", part.shape, own.shape),
-        ("of type", str(part.x.dtype), str(own.x.dtype)),
-        ("of the classes", part.classes, own.classes),
+        ("of shape", part.shape, pool.shape),
+        ("of type", str(part.x.dtype), str(pool.x.dtype)),
+        ("of the classes", part.classes, pool.classes),
     ):
         if theirs != ours:
             raise DataError(

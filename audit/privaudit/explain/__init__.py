@@ -77,9 +77,9 @@ def explain(
     exposures: list[Exposure] = []
     unlabelled: list[str] = []
     for name, result in zip(run_names(results), results, strict=True):
-        found = _exposures(name, result, everywhere)
-        exposures += found
-        if not found:
+        run_exposures = _exposures(name, result, everywhere)
+        exposures += run_exposures
+        if not run_exposures:
             unlabelled.append(name)
     return Explanation(
         tuple(disentangle(cloud, chosen) for cloud in clouds(results)),
@@ -94,7 +94,7 @@ def _baselines(
     rows = compare(results)
     if wanted is None:
         controls = {(a.subject, a.level) for r in results for a in r.audits if a.matched}
-        found = {
+        baselines = {
             run: max(
                 (row for row in rows if row.run == run),
                 key=lambda row: ((row.subject, row.level) not in controls, row.density),
@@ -105,8 +105,8 @@ def _baselines(
         runs: dict[str, list[Row]] = {}
         for row in rows:
             runs.setdefault(row.run, []).append(row)
-        found = pick_baselines(runs.values(), wanted)
-    return {run: (row.run, row.subject, row.level) for run, row in found.items()}
+        baselines = pick_baselines(runs.values(), wanted)
+    return {run: (row.run, row.subject, row.level) for run, row in baselines.items()}
 
 
 def _exposures(name: str, result: RunResult, everywhere: bool) -> list[Exposure]:

@@ -50,8 +50,8 @@ def exposed_classes(level: LevelScores) -> list[ClassExposure]:
 
     Small classes have high and low AUCs by chance; their limits do not come first for that.
     """
-    found = [_class(level, label) for label in range(len(level.classes))]
-    return sorted(found, key=lambda each: (-_low(each.auc), each.label))
+    exposures = [_class(level, label) for label in range(len(level.classes))]
+    return sorted(exposures, key=lambda exposure: (-_low(exposure.auc), exposure.label))
 
 
 def welch(first: NDArray[np.float64], second: NDArray[np.float64]) -> Estimate | None:
@@ -84,14 +84,14 @@ def _class(level: LevelScores, label: int) -> ClassExposure:
     sensitivity: list[Estimate | None] = []
     members = non_members = 0
     for audit in level.audits:
-        own = audit.label == label
-        inside = int((own & audit.member).sum())
-        outside = int(own.sum()) - inside
+        of_class = audit.label == label
+        inside = int((of_class & audit.member).sum())
+        outside = int(of_class.sum()) - inside
         members, non_members = members + inside, non_members + outside
         if inside and outside:
-            aucs.append(roc_auc(audit.score[own], audit.member[own]))
-        confidence.append(_gap(audit, own, audit.confidence))
-        sensitivity.append(_gap(audit, own, audit.sensitivity))
+            aucs.append(roc_auc(audit.score[of_class], audit.member[of_class]))
+        confidence.append(_gap(audit, of_class, audit.confidence))
+        sensitivity.append(_gap(audit, of_class, audit.sensitivity))
     return ClassExposure(
         label,
         level.classes[label],
@@ -104,13 +104,13 @@ def _class(level: LevelScores, label: int) -> ClassExposure:
 
 
 def _gap(
-    audit: Audited, own: NDArray[np.bool_], values: NDArray[np.float64] | None
+    audit: Audited, of_class: NDArray[np.bool_], values: NDArray[np.float64] | None
 ) -> Estimate | None:
-    if values is None or not np.isfinite(values[own]).all():
+    if values is None or not np.isfinite(values[of_class]).all():
         return None
-    return welch(values[own & audit.member], values[own & ~audit.member])
+    return welch(values[of_class & audit.member], values[of_class & ~audit.member])
 
 
-def _mean(found: Sequence[Estimate | None]) -> Summary | None:
-    known = [each for each in found if each is not None]
-    return mean_estimate(known) if known else None
+def _mean(estimates: Sequence[Estimate | None]) -> Summary | None:
+    present = [estimate for estimate in estimates if estimate is not None]
+    return mean_estimate(present) if present else None

@@ -124,12 +124,12 @@ def disentangle(cloud: Cloud, baselines: Mapping[str, tuple[str, str, str]]) -> 
     error = [point.error for point in points]
     safety = [point.defense for point in points]
     together = clusters(points)
-    found = levels(points)
-    pairs = {name: _pairs(networks, cloud.controls) for name, networks in found.items()}
+    level_networks = levels(points)
+    pairs = {name: _pairs(networks, cloud.controls) for name, networks in level_networks.items()}
     sparser = [
         (point, control)
-        for each in pairs.values()
-        for point, control in each
+        for level_pairs in pairs.values()
+        for point, control in level_pairs
         if point.audit.density < control.audit.density
     ]
     return Disentangled(
@@ -144,8 +144,8 @@ def disentangle(cloud: Cloud, baselines: Mapping[str, tuple[str, str, str]]) -> 
         error_defense=_correlation(error, safety, None, together),
         given_error=_correlation(sparsity, safety, error, together),
         levels=tuple(
-            _level(name, networks, found.get(baselines[name[0]]), pairs[name])
-            for name, networks in found.items()
+            _level(name, networks, level_networks.get(baselines[name[0]]), pairs[name])
+            for name, networks in level_networks.items()
         ),
         at_equal_accuracy=_control(sparser) if sparser else None,
     )
@@ -199,9 +199,11 @@ def _pairs(networks: Sequence[Point], controls: Sequence[Point]) -> list[tuple[P
         audit = point.audit
         return point.run, subject, audit.level, audit.seed, audit.target
 
-    own = {key(control, control.audit.matched): control for control in controls}
-    found = [(point, own.get(key(point, point.audit.subject))) for point in networks]
-    return [(point, control) for point, control in found if control]
+    controls_by_key = {key(control, control.audit.matched): control for control in controls}
+    candidates = [
+        (point, controls_by_key.get(key(point, point.audit.subject))) for point in networks
+    ]
+    return [(point, control) for point, control in candidates if control]
 
 
 def _control(pairs: Sequence[tuple[Point, Point]]) -> Control:

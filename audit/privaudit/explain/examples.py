@@ -62,10 +62,10 @@ def exposed_examples(level: LevelScores, most: int = 10) -> list[ExampleExposure
         above, caught = _above(audit)
         below = _ranks(audit.score)
         label[rows] = audit.label
-        for place, values in enumerate(
+        for number, values in enumerate(
             (inside, inside & caught, ~inside, ~inside & caught, inside * above, inside * below)
         ):
-            np.add.at(sums[place], rows, values)
+            np.add.at(sums[number], rows, values)
     member, found, non_member, mistaken, above, below = sums
     was = np.maximum(member, 1)
     limit = np.where(found > 0, betaincinv(np.maximum(found, 1), member - found + 1, 0.025), 0.0)

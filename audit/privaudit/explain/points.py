@@ -74,12 +74,12 @@ def clouds(results: Sequence[RunResult]) -> list[Cloud]:
 
     An audit whose AUC is not known is left out.
     """
-    found: dict[str, list[tuple[str, AuditResult]]] = {}
+    audits_by_attack: dict[str, list[tuple[str, AuditResult]]] = {}
     for name, result in zip(run_names(results), results, strict=True):
         for audit in result.audits:
             if audit.metrics["auc"] is not None:
-                found.setdefault(audit.attack, []).append((name, audit))
-    made = [_cloud(attack, audits) for attack, audits in found.items()]
+                audits_by_attack.setdefault(audit.attack, []).append((name, audit))
+    made = [_cloud(attack, audits) for attack, audits in audits_by_attack.items()]
     return sorted((cloud for cloud in made if cloud.points), key=lambda cloud: -cloud.auc)
 
 

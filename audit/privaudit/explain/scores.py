@@ -59,12 +59,12 @@ class LevelScores:
 
 def strongest_level(result: RunResult, attack: str) -> tuple[str, str]:
     """Subject and level that an attack tells most about: of the highest mean AUC, first come."""
-    found: dict[tuple[str, str], list[float]] = {}
+    aucs: dict[tuple[str, str], list[float]] = {}
     for audit in result.audits:
         if audit.attack == attack and audit.metrics["auc"] is not None:
-            values = found.setdefault((audit.subject, audit.level), [])
+            values = aucs.setdefault((audit.subject, audit.level), [])
             values.append(audit.metrics["auc"]["value"])
-    return max(found, key=lambda level: mean(found[level]))
+    return max(aucs, key=lambda level: mean(aucs[level]))
 
 
 def level_scores(
@@ -80,27 +80,27 @@ def level_scores(
     Raises:
         StoreError: the scores are damaged.
     """
-    places: dict[tuple[str, str], list[int]] = {}
+    numbers: dict[tuple[str, str], list[int]] = {}
     first: dict[tuple[str, str, int, int], int] = {}
-    for place, audit in enumerate(result.audits):
-        first.setdefault((audit.subject, audit.level, audit.seed, audit.target), place)
+    for number, audit in enumerate(result.audits):
+        first.setdefault((audit.subject, audit.level, audit.seed, audit.target), number)
         if audit.attack == attack and only in (None, (audit.subject, audit.level)):
-            places.setdefault((audit.subject, audit.level), []).append(place)
+            numbers.setdefault((audit.subject, audit.level), []).append(number)
     arrays = _Arrays(result)
     if "classes" not in arrays.names:
         return
     classes = tuple(str(name) for name in arrays.read("classes"))
-    for (subject, level), found in places.items():
+    for (subject, level), level_numbers in numbers.items():
         audits = []
-        for place in found:
-            audit = result.audits[place]
+        for number in level_numbers:
+            audit = result.audits[number]
             network = first[subject, level, audit.seed, audit.target]
-            audits.append(_audited(arrays, audit, place, network, len(classes)))
+            audits.append(_audited(arrays, audit, number, network, len(classes)))
         yield LevelScores(subject, level, attack, classes, tuple(audits))
 
 
 def _audited(
-    arrays: _Arrays, audit: AuditResult, place: int, network: int, classes: int
+    arrays: _Arrays, audit: AuditResult, number: int, network: int, classes: int
 ) -> Audited:
     whose = f"{audit.seed}_{audit.target}"
     example = arrays.read(f"example_{whose}")
@@ -112,7 +112,7 @@ def _audited(
         example.astype(np.int64),
         label.astype(np.int64),
         arrays.read(f"member_{whose}", rows).astype(np.bool_),
-        arrays.read(f"score_{place}", rows).astype(np.float64),
+        arrays.read(f"score_{number}", rows).astype(np.float64),
         arrays.find(f"confidence_{network}", rows),
         arrays.find(f"sensitivity_{network}", rows),
     )

@@ -10,28 +10,33 @@ from privaudit.statistics.intervals import Estimate
 _UNEQUAL = 0.01  # test accuracies further apart than this are called unequal
 
 
-def answers(found: Disentangled, style: Style) -> list[tuple[str, str]]:
+def answers(disentangled: Disentangled, style: Style) -> list[tuple[str, str]]:
     """Questions and answers about one attack, labels made safe by the style."""
     return [
-        ("Does sparsity go with privacy?", _privacy(found, style.escape(found.attack))),
-        ("Does error explain it?", _error(found)),
-        ("What is left at equal accuracy?", _left(found)),
-        ("Is the gain in privacy more than the loss in accuracy buys?", _buys(found)),
+        (
+            "Does sparsity go with privacy?",
+            _privacy(disentangled, style.escape(disentangled.attack)),
+        ),
+        ("Does error explain it?", _error(disentangled)),
+        ("What is left at equal accuracy?", _left(disentangled)),
+        ("Is the gain in privacy more than the loss in accuracy buys?", _buys(disentangled)),
     ]
 
 
-def cautions(found: Disentangled, runs: int, style: Style) -> list[str]:
+def cautions(disentangled: Disentangled, runs: int, style: Style) -> list[str]:
     """What the numbers rest on."""
     lines = [
-        f"{_count(found.networks, 'network')} of {_count(found.seeds, 'seed')}, without matched "
-        "controls; intervals of 95 %. Correlation is not cause: the recipe chose these networks."
+        f"{_count(disentangled.networks, 'network')} of {_count(disentangled.seeds, 'seed')}, "
+        "without matched controls; intervals of 95 %. Correlation is not cause: the recipe chose "
+        "these networks."
     ]
-    if found.seeds > 1:
+    if disentangled.seeds > 1:
         lines.append(
             "Networks of one seed share their data, levels of one network their training: they "
-            f"are not independent, and intervals allow for the spread over {found.seeds} seeds."
+            "are not independent, and intervals allow for the spread over "
+            f"{disentangled.seeds} seeds."
         )
-    elif found.targets > 1:
+    elif disentangled.targets > 1:
         lines.append(
             "There is one seed: intervals allow for the spread over its targets, which share its "
             "data, and not for that over seeds. They are too narrow."
@@ -45,10 +50,10 @@ def cautions(found: Disentangled, runs: int, style: Style) -> list[str]:
         lines.append(
             f"Correlations are over {runs} runs at once: differences between their recipes count."
         )
-    if found.measure == "auc":
+    if disentangled.measure == "auc":
         lines.append(
-            f"{style.escape(found.attack)} does not decide about every network: its defense is "
-            "taken as 2 (1 - AUC)."
+            f"{style.escape(disentangled.attack)} does not decide about every network: its defense "
+            "is taken as 2 (1 - AUC)."
         )
     return lines
 
@@ -75,8 +80,8 @@ def points_text(difference: Summary) -> str:
     return f"{value} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
 
 
-def _privacy(found: Disentangled, attack: str) -> str:
-    both = found.sparsity_defense
+def _privacy(disentangled: Disentangled, attack: str) -> str:
+    both = disentangled.sparsity_defense
     if both.spearman is None:
         return (
             "It cannot be told: it takes at least 4 networks, and they must differ in sparsity and "
@@ -94,8 +99,8 @@ def _privacy(found: Disentangled, attack: str) -> str:
     return f"{text} {numbers}"
 
 
-def _error(found: Disentangled) -> str:
-    sparse, wrong = found.sparsity_error.spearman, found.error_defense.spearman
+def _error(disentangled: Disentangled) -> str:
+    sparse, wrong = disentangled.sparsity_error.spearman, disentangled.error_defense.spearman
     first = {
         1: "Sparser networks err more",
         0: "Sparsity and error do not clearly go together",
@@ -108,32 +113,32 @@ def _error(found: Disentangled) -> str:
     }[clear(wrong)]
     return (
         f"{first} ({correlation_text(sparse)}), and {second} ({correlation_text(wrong)}). "
-        f"{_given_error(found)}"
+        f"{_given_error(disentangled)}"
     )
 
 
-def _given_error(found: Disentangled) -> str:
-    rest = found.given_error.spearman
+def _given_error(disentangled: Disentangled) -> str:
+    rest = disentangled.given_error.spearman
     if rest is None:
         return (
             "What goes with sparsity when error is held fixed cannot be told: too few networks, "
             "or numbers that do not vary apart."
         )
-    before, after = clear(found.sparsity_defense.spearman), clear(rest)
-    held = f"With error held fixed, sparsity and defense correlate by {correlation_text(rest)}"
+    before, after = clear(disentangled.sparsity_defense.spearman), clear(rest)
+    finding = f"With error held fixed, sparsity and defense correlate by {correlation_text(rest)}"
     if after and after == before:
-        return f"{held}: error does not explain all of it."
+        return f"{finding}: error does not explain all of it."
     if after and before:
-        return f"{held}: error explains more than all of it, the relation turns round."
+        return f"{finding}: error explains more than all of it, the relation turns round."
     if after:
-        return f"{held}: a relation shows that did not before."
+        return f"{finding}: a relation shows that did not before."
     if before:
-        return f"{held}: error may explain all of it."
-    return f"{held}: there is no clear relation to explain."
+        return f"{finding}: error may explain all of it."
+    return f"{finding}: there is no clear relation to explain."
 
 
-def _left(found: Disentangled) -> str:
-    left = found.at_equal_accuracy
+def _left(disentangled: Disentangled) -> str:
+    left = disentangled.at_equal_accuracy
     if left is None:
         return "Not measured: `matched: true` in the recipe trains dense controls that tell."
     text = {
@@ -154,9 +159,9 @@ def _left(found: Disentangled) -> str:
     return text
 
 
-def _buys(found: Disentangled) -> str:
-    left = found.at_equal_accuracy
-    gains = [level.defense_gain for level in found.levels if level.defense_gain is not None]
+def _buys(disentangled: Disentangled) -> str:
+    left = disentangled.at_equal_accuracy
+    gains = [level.defense_gain for level in disentangled.levels if level.defense_gain is not None]
     if gains and max(gains) <= 0:
         verdict = "There is no gain to weigh: no level is better defended than the baseline."
     elif left is not None:
@@ -165,21 +170,21 @@ def _buys(found: Disentangled) -> str:
             0: "Not shown: it may be no more than losing that accuracy buys without sparsity.",
             -1: "No: losing that accuracy without sparsity buys more.",
         }[clear(left.difference)]
-    elif clear(found.given_error.spearman) > 0:
+    elif clear(disentangled.given_error.spearman) > 0:
         verdict = (
             "Perhaps: some of it goes with sparsity when error is held fixed; only `matched: true` "
             "in the recipe tells."
         )
     else:
         verdict = "Not shown: only `matched: true` in the recipe tells."
-    return f"{verdict} {_ratios(found)}".rstrip()
+    return f"{verdict} {_ratios(disentangled)}".rstrip()
 
 
-def _ratios(found: Disentangled) -> str:
-    paid = [level.ratio for level in found.levels if level.ratio is not None]
+def _ratios(disentangled: Disentangled) -> str:
+    paid = [level.ratio for level in disentangled.levels if level.ratio is not None]
     free = [
         level
-        for level in found.levels
+        for level in disentangled.levels
         if level.accuracy_loss is not None and level.accuracy_loss <= 0
     ]
     lines = []

@@ -29,7 +29,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
 
 def explanation_lines(explanation: Explanation, style: Style, width: int) -> list[Text]:
     """All lines, none wider than `width` but where one number needs more."""
-    several = len({level.run for found in explanation.attacks for level in found.levels}) > 1
+    several = len({level.run for attack in explanation.attacks for level in attack.levels}) > 1
     lines: list[Text] = []
     if explanation.attacks:
         lines += _disentangled(explanation.attacks, several, style, width)
@@ -84,16 +84,16 @@ _LEVELS = [
 def _correlations(attacks: Sequence[Disentangled], style: Style) -> list[Column]:
     rows: list[tuple[str, str, Correlation]] = []
     shown: list[Correlation] = []  # attacks on the same networks share one
-    for found in attacks:
-        label = style.escape(found.attack)
+    for disentangled in attacks:
+        label = style.escape(disentangled.attack)
         rows += [
-            (label, "sparsity, defense", found.sparsity_defense),
-            ("", "sparsity, defense at fixed error", found.given_error),
-            ("", "error, defense", found.error_defense),
+            (label, "sparsity, defense", disentangled.sparsity_defense),
+            ("", "sparsity, defense at fixed error", disentangled.given_error),
+            ("", "error, defense", disentangled.error_defense),
         ]
-        if found.sparsity_error not in shown:
-            rows.append(("", "sparsity, error", found.sparsity_error))
-            shown.append(found.sparsity_error)
+        if disentangled.sparsity_error not in shown:
+            rows.append(("", "sparsity, error", disentangled.sparsity_error))
+            shown.append(disentangled.sparsity_error)
     return [
         Column("name", "", ("attack",), [row[0] for row in rows]),
         Column("name", "", ("correlation of",), [row[1] for row in rows]),
@@ -102,8 +102,8 @@ def _correlations(attacks: Sequence[Disentangled], style: Style) -> list[Column]
     ]
 
 
-def _levels(found: Disentangled, several: bool, style: Style) -> list[Column]:
-    escape, rows = style.escape, found.levels
+def _levels(disentangled: Disentangled, several: bool, style: Style) -> list[Column]:
+    escape, rows = style.escape, disentangled.levels
 
     def share(value: float | None, scale: int = 100) -> str:
         return style.missing if value is None else f"{scale * value:z.1f}"
@@ -169,7 +169,7 @@ def _classes(exposure: Exposure, style: Style) -> list[Column]:
     def number(summary: Summary | None, spec: str, scale: int = 1) -> str:
         if summary is None or summary.low is None or summary.high is None:
             return style.missing
-        mean, low, high = (scale * each for each in (summary.mean, summary.low, summary.high))
+        mean, low, high = (scale * value for value in (summary.mean, summary.low, summary.high))
         return f"{mean:{spec}} [{low:{spec}}, {high:{spec}}]"
 
     columns = [

@@ -100,8 +100,8 @@ class Workers:
 
     def share(self, examples: Examples) -> SharedExamples:
         """Examples, as processes are to be given them."""
-        for known, shared in self._shared:
-            if known is examples:
+        for earlier, shared in self._shared:
+            if earlier is examples:
                 return shared
         folder = Path(self._folder.name) / str(len(self._shared))
         folder.mkdir()
@@ -191,7 +191,7 @@ def _serve(connection: Connection, prepare: Sequence[Callable[[], object]]) -> N
     ours.setLevel(logging.INFO)
     logging.getLogger().addHandler(_Sender(connection))
 
-    def warned(message: Warning | str, category: type[Warning], *place: object) -> None:
+    def warned(message: Warning | str, category: type[Warning], *location: object) -> None:
         connection.send(("warning", (str(message), category)))
 
     warnings.showwarning = warned  # type: ignore[assignment]

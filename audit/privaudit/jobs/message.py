@@ -18,13 +18,13 @@ def wrapped(value: object) -> tuple[bytes, bytes]:
         Exception: a class in it cannot be found by its name, as one written inside a function.
     """
     tensors: dict[str, Tensor] = {}
-    kept: list[object] = []  # so that no two tensors have one id
+    kept_alive: list[object] = []  # so that no two tensors have one id
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, part: object) -> str | None:
             if type(part) is not Tensor:
                 return None
-            kept.append(part)
+            kept_alive.append(part)
             tensors[str(id(part))] = part.detach().clone(memory_format=torch.contiguous_format)
             return str(id(part))
 

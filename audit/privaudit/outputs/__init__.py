@@ -93,14 +93,14 @@ def audit_outputs(
     voice_doubts(answers)
     signals = _signals(answers, seed)
     inside = answers.members[answers.audited].numpy()
-    found = {}
+    audits = {}
     for label, attack in entries:
         scores = _scored(label, attack, signals)
         score = scores.score[answers.audited].detach().double().numpy()
         decision = None if scores.decision is None else scores.decision[answers.audited].numpy()
         metrics = evaluate(score, inside, decision, confidence=confidence)
-        found[label] = OutputAudit(score, metrics, decision)
-    return found
+        audits[label] = OutputAudit(score, metrics, decision)
+    return audits
 
 
 def _signals(answers: Answers, seed: int) -> Signals:

@@ -74,36 +74,36 @@ def read_answers(
 
 def _target(logits: Any) -> Tensor:
     """The target's logits as (Q, N, C)."""
-    found = _real(as_tensor(logits, "logits"), "logits")
-    if found.ndim not in (2, 3):
-        raise DataError(f"logits must be (N, C) or (Q, N, C), got shape {tuple(found.shape)}")
-    if 0 in found.shape:
-        raise DataError(f"logits are empty: shape {tuple(found.shape)}")
-    if found.shape[-1] < 2:
+    tensor = _real(as_tensor(logits, "logits"), "logits")
+    if tensor.ndim not in (2, 3):
+        raise DataError(f"logits must be (N, C) or (Q, N, C), got shape {tuple(tensor.shape)}")
+    if 0 in tensor.shape:
+        raise DataError(f"logits are empty: shape {tuple(tensor.shape)}")
+    if tensor.shape[-1] < 2:
         raise DataError(
             f"logits must have at least 2 classes in their last axis, got shape "
-            f"{tuple(found.shape)}; of a binary network with one output z give 0 and z"
+            f"{tuple(tensor.shape)}; of a binary network with one output z give 0 and z"
         )
-    return found if found.ndim == 3 else found[None]
+    return tensor if tensor.ndim == 3 else tensor[None]
 
 
-def _real(found: Tensor, name: str) -> Tensor:
+def _real(tensor: Tensor, name: str) -> Tensor:
     """Numbers as float32 or float64, whichever holds them exactly."""
-    if found.dtype in (torch.float32, torch.float64):
-        return found
-    if found.dtype == torch.bool or found.is_complex():
-        raise DataError(f"{name} must be real numbers, got {str(found.dtype)[6:]}")
-    return found.float() if found.is_floating_point() else found.double()
+    if tensor.dtype in (torch.float32, torch.float64):
+        return tensor
+    if tensor.dtype == torch.bool or tensor.is_complex():
+        raise DataError(f"{name} must be real numbers, got {str(tensor.dtype)[6:]}")
+    return tensor.float() if tensor.is_floating_point() else tensor.double()
 
 
-def _sized(found: Tensor, name: str, logits: Tensor) -> Tensor:
+def _sized(tensor: Tensor, name: str, logits: Tensor) -> Tensor:
     """An array that must have one entry for each example."""
-    if found.shape != logits.shape[1:2]:
+    if tensor.shape != logits.shape[1:2]:
         raise DataError(
             f"{name} must have one entry for each row of logits: {name} have shape "
-            f"{tuple(found.shape)}, logits {_shape(logits)}"
+            f"{tuple(tensor.shape)}, logits {_shape(logits)}"
         )
-    return found
+    return tensor
 
 
 def _membership(members: Tensor, audited: Tensor) -> Tensor:
@@ -128,39 +128,39 @@ def _shadows(logits: Any, members: Any, target: Tensor) -> tuple[Tensor, Tensor]
     if logits is None or members is None:
         given, lacking = ("shadow_members", "shadow_logits")[:: 1 if logits is None else -1]
         raise DataError(f"{given} are given without {lacking}: give both or neither")
-    found = _real(as_tensor(logits, "shadow_logits"), "shadow_logits")
-    given_shape = tuple(found.shape)
-    if found.ndim == 3 and len(target) == 1:
-        found = found[:, None]
-    if found.ndim != 4 or len(found) == 0 or found.shape[1:] != target.shape:
+    shadows = _real(as_tensor(logits, "shadow_logits"), "shadow_logits")
+    given_shape = tuple(shadows.shape)
+    if shadows.ndim == 3 and len(target) == 1:
+        shadows = shadows[:, None]
+    if shadows.ndim != 4 or len(shadows) == 0 or shadows.shape[1:] != target.shape:
         expected = ", ".join(map(str, ("K", *_shape(target))))
         raise DataError(
             f"shadow_logits must be the answers of K networks to what the target was asked, "
             f"({expected}): shadow_logits have shape {given_shape}, logits {_shape(target)}"
         )
     inside = as_tensor(members, "shadow_members")
-    if tuple(inside.shape) != (len(found), target.shape[1]):
+    if tuple(inside.shape) != (len(shadows), target.shape[1]):
         raise DataError(
             f"shadow_members must be (K, N) for the networks and rows of shadow_logits: "
             f"shadow_members have shape {tuple(inside.shape)}, shadow_logits {given_shape}"
         )
-    return found, flags(inside, "shadow_members")
+    return shadows, flags(inside, "shadow_members")
 
 
-def _examples(found: Tensor, target: Tensor) -> Tensor:
+def _examples(examples: Tensor, target: Tensor) -> Tensor:
     """The examples as a dataset would hold them."""
-    if found.ndim < 2 or len(found) != target.shape[1] or found.numel() == 0:
+    if examples.ndim < 2 or len(examples) != target.shape[1] or examples.numel() == 0:
         raise DataError(
             f"x must have one example for each row of logits, (N, ...): x has shape "
-            f"{tuple(found.shape)}, logits {_shape(target)}"
+            f"{tuple(examples.shape)}, logits {_shape(target)}"
         )
-    if found.dtype == torch.uint8:
-        return found
-    found = _real(found, "x").float()
-    lost = (~torch.isfinite(found.flatten(1)).all(1)).nonzero()
+    if examples.dtype == torch.uint8:
+        return examples
+    examples = _real(examples, "x").float()
+    lost = (~torch.isfinite(examples.flatten(1)).all(1)).nonzero()
     if len(lost):
         raise DataError(f"x holds NaN or infinity in row {int(lost[0])}")
-    return found
+    return examples
 
 
 def _check_finite(logits: Tensor, name: str) -> None:

@@ -22,8 +22,8 @@ def as_tensor(value: Any, name: str) -> Tensor:
         DataError: it holds no numbers, or rows of different lengths.
     """
     try:
-        if isinstance(value, list | tuple) and any(isinstance(each, Tensor) for each in value):
-            value = torch.stack([torch.as_tensor(each) for each in value])
+        if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
+            value = torch.stack([torch.as_tensor(item) for item in value])
         if isinstance(value, Tensor):
             return value.detach().cpu()
         array = np.asarray(value)
@@ -41,34 +41,34 @@ def as_tensor(value: Any, name: str) -> Tensor:
     return torch.from_numpy(array)
 
 
-def whole(found: Tensor, name: str) -> Tensor:
+def whole(values: Tensor, name: str) -> Tensor:
     """Labels as int64.
 
     Raises:
         DataError: they are true or false, or not whole numbers.
     """
-    if found.dtype == torch.bool or found.is_complex():
-        raise DataError(f"{name} must be whole numbers, got {str(found.dtype)[6:]}")
-    if found.is_floating_point():
-        wrong = (found != found.floor()) | ~torch.isfinite(found)
-        _refuse(found, wrong, f"{name} must be whole numbers")
-    return found.long()
+    if values.dtype == torch.bool or values.is_complex():
+        raise DataError(f"{name} must be whole numbers, got {str(values.dtype)[6:]}")
+    if values.is_floating_point():
+        wrong = (values != values.floor()) | ~torch.isfinite(values)
+        _refuse(values, wrong, f"{name} must be whole numbers")
+    return values.long()
 
 
-def flags(found: Tensor, name: str) -> Tensor:
+def flags(values: Tensor, name: str) -> Tensor:
     """Membership as bool.
 
     Raises:
         DataError: it is anything but true and false, or 1 and 0.
     """
-    _refuse(found, (found != 0) & (found != 1), f"{name} must be true or false (or 1 and 0)")
-    return found.bool()
+    _refuse(values, (values != 0) & (values != 1), f"{name} must be true or false (or 1 and 0)")
+    return values.bool()
 
 
-def _refuse(found: Tensor, wrong: Tensor, message: str) -> None:
+def _refuse(values: Tensor, wrong: Tensor, message: str) -> None:
     if bool(wrong.any()):
-        place = wrong.nonzero()[0]
+        index = wrong.nonzero()[0]
         row = (
-            f"model {int(place[0])}, row {int(place[1])}" if len(place) == 2 else f"row {place[0]}"
+            f"model {int(index[0])}, row {int(index[1])}" if len(index) == 2 else f"row {index[0]}"
         )
-        raise DataError(f"{message}: {row} is {found[tuple(place)].item():g}")
+        raise DataError(f"{message}: {row} is {values[tuple(index)].item():g}")

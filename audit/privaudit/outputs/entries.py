@@ -26,8 +26,8 @@ def attack_entries(attacks: Sequence[Any], plugins: Plugins) -> list[tuple[str, 
     """
     builder = Builder(plugins, Training())
     raw = [_own(attack, index, builder) for index, attack in enumerate(attacks)]
-    given = attacks if isinstance(attacks, str) else raw
-    entries = builder.entries(Attack, {"attacks": given}, "attacks")
+    attacks_option = attacks if isinstance(attacks, str) else raw
+    entries = builder.entries(Attack, {"attacks": attacks_option}, "attacks")
     first: dict[str, int] = {}
     for index, entry in enumerate(entries):
         other = first.setdefault(entry.title, index)

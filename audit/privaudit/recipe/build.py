@@ -64,9 +64,11 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        found = mistakes_of(error, Recipe, values, ())
-        mistakes += found
-        wrong = {path[: 2 if path[0] in _SECTIONS else 1] for path in (m.path for m in found)}
+        model_mistakes = mistakes_of(error, Recipe, values, ())
+        mistakes += model_mistakes
+        wrong = {
+            path[: 2 if path[0] in _SECTIONS else 1] for path in (m.path for m in model_mistakes)
+        }
         recipe = Recipe.model_validate({"name": "recipe", **_sound(values, wrong)})
     for key in _SECTIONS:
         mistakes += _numbers(data.get(key), getattr(recipe, key), (key,))
@@ -202,13 +204,13 @@ class Builder:
             inner = [kind for kind in KINDS if kind in parts_of(field.annotation)]
             if not inner or result.get(name) is None:
                 continue
-            value, place = result[name], (*path, name)
+            value, inner_path = result[name], (*path, name)
             if isinstance(value, list | tuple):
                 result[name] = [
-                    self.plugin(inner[0], item, (*place, i)) for i, item in enumerate(value)
+                    self.plugin(inner[0], item, (*inner_path, i)) for i, item in enumerate(value)
                 ]
             else:
-                result[name] = self.plugin(inner[0], value, place)
+                result[name] = self.plugin(inner[0], value, inner_path)
         return result
 
     def _not_installed(self, kind: type[Plugin], name: str) -> str:
@@ -251,4 +253,6 @@ def _numbers(raw: Any, value: Any, path: Place) -> list[Mistake]:
             pairs.append((key, item, inner))
     elif isinstance(raw, list | tuple) and isinstance(value, list | tuple):
         pairs = [(i, *both) for i, both in enumerate(zip(raw, value, strict=False))]
-    return [found for key, item, inner in pairs for found in _numbers(item, inner, (*path, key))]
+    return [
+        mistake for key, item, inner in pairs for mistake in _numbers(item, inner, (*path, key))
+    ]

@@ -156,7 +156,7 @@ class _Reader:
         for key_node, value_node in node.value:
             if key_node.tag == _TAG + "merge":
                 result |= self.merged(value_node, path, depth)
-        given: dict[Any, int] = {}
+        key_lines: dict[Any, int] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if key_node.tag == _TAG + "merge":
@@ -164,11 +164,11 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise UnreadableError(line, "is not valid YAML: a key must be plain text")
             key = str(key_node.value)
-            if key in given:
-                message = f"is given twice, here and on line {given[key]}"
+            if key in key_lines:
+                message = f"is given twice, here and on line {key_lines[key]}"
                 self.document.mistakes.append(Mistake((*path, key), message, line))
                 continue
-            given[key] = line
+            key_lines[key] = line
             is_scalar = isinstance(value_node, yaml.ScalarNode)
             own_line = value_node.start_mark.line + 1 if is_scalar else line
             self.document.lines[(*path, key)] = own_line

@@ -32,8 +32,8 @@ def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> S
         subject.defense_label,
     )
     training = combined(recipe.training, believed_sparsifier.training, believed_defense.training)
-    found = believed_sparsifier.plugin, believed_defense.plugin, training
-    if found == (subject.sparsifier, subject.defense, subject.training):
+    believed_parts = believed_sparsifier.plugin, believed_defense.plugin, training
+    if believed_parts == (subject.sparsifier, subject.defense, subject.training):
         return subject
     return replace(
         subject,
@@ -44,11 +44,11 @@ def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> S
     )
 
 
-def _entry(entries: tuple[Entry[P], ...], believed: P, own: str) -> Entry[P]:
+def _entry(entries: tuple[Entry[P], ...], believed: P, title: str) -> Entry[P]:
     """The recipe's entry of a plugin, with its training; a new one where it has none.
 
     Of several entries of one plugin the target's own counts.
     """
-    known = [entry for entry in entries if entry.plugin == believed]
-    mine = [entry for entry in known if entry.title == own]
-    return next(iter(mine or known), Entry[P](plugin=believed))
+    same_plugin = [entry for entry in entries if entry.plugin == believed]
+    mine = [entry for entry in same_plugin if entry.title == title]
+    return next(iter(mine or same_plugin), Entry[P](plugin=believed))

@@ -74,29 +74,29 @@ def mistakes_of(
     """
     places: dict[Place, list[ErrorDetails]] = {}
     for detail in error.errors():
-        place = _place(detail, raw)
-        places.setdefault(place, []).append(detail)
-    found = []
-    for place, details in places.items():
+        inner_path = _place(detail, raw)
+        places.setdefault(inner_path, []).append(detail)
+    mistakes = []
+    for inner_path, details in places.items():
         if details[0]["type"] == "extra_forbidden":
-            valid = {*_fields(model, place[:-1]), *(beside if len(place) == 1 else ())}
-            message = unknown("option", str(place[-1]), valid)
+            valid = {*_fields(model, inner_path[:-1]), *(beside if len(inner_path) == 1 else ())}
+            message = unknown("option", str(inner_path[-1]), valid)
         else:
             message = _joined(details)
-        found.append(Mistake(path + place, message))
-    return found
+        mistakes.append(Mistake(path + inner_path, message))
+    return mistakes
 
 
 def _place(detail: ErrorDetails, raw: Any) -> Place:
     """The error's path without the tags that pydantic puts in for the members of a union."""
-    place: list[str | int] = []
+    path: list[str | int] = []
     for part in detail["loc"]:
         if _holds(raw, part):
             raw = raw[part]
         elif not (detail["type"] == "missing" and part == detail["loc"][-1]):
             continue
-        place.append(part)
-    return tuple(place)
+        path.append(part)
+    return tuple(path)
 
 
 def _holds(raw: object, part: str | int) -> bool:
@@ -136,9 +136,9 @@ def _requirement(detail: ErrorDetails) -> str:
     return detail["msg"][0].lower() + detail["msg"][1:]
 
 
-def _fields(model: type[BaseModel], place: Place) -> Iterator[str]:
-    """The options of a class, or of the class that its field at `place` holds."""
-    for part in place:
+def _fields(model: type[BaseModel], path: Place) -> Iterator[str]:
+    """The options of a class, or of the class that its field at `path` holds."""
+    for part in path:
         field = model.model_fields.get(str(part))
         inner = [] if field is None else [t for t in parts_of(field.annotation) if _is_model(t)]
         if not inner:

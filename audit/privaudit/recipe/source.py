@@ -167,14 +167,14 @@ def _lines(
     label: str, document: Document, mistakes: list[Mistake], places: list[Place]
 ) -> list[str]:
     """One line for each mistake: those of the file in its order, then those of `--set`."""
-    found: list[tuple[float, int, str]] = []
+    keyed_lines: list[tuple[float, int, str]] = []
     for mistake in mistakes:
         where = f"{spell(mistake.path)}: " if mistake.path else ""
-        set_by = [i for i, place in enumerate(places) if mistake.path[: len(place)] == place]
+        set_by = [i for i, path in enumerate(places) if mistake.path[: len(path)] == path]
         if set_by:
-            found.append((inf, set_by[-1], plain(f"--set {where}{mistake.message}")))
+            keyed_lines.append((inf, set_by[-1], plain(f"--set {where}{mistake.message}")))
             continue
         line = mistake.line or document.line(mistake.path)
         prefix = label if line is None else f"{label}:{line}"
-        found.append((line or 0, 0, plain(f"{prefix}: {where}{mistake.message}")))
-    return [text for *_, text in sorted(found, key=lambda each: each[:2])]
+        keyed_lines.append((line or 0, 0, plain(f"{prefix}: {where}{mistake.message}")))
+    return [text for *_, text in sorted(keyed_lines, key=lambda keyed_line: keyed_line[:2])]

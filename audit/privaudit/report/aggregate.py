@@ -35,7 +35,7 @@ def compare(
     """
     runs = [_rows(name, result) for name, result in zip(run_names(results), results, strict=True)]
     chosen = pick_baselines(runs, baseline)
-    rows = [_compared(row, chosen[row.run]) for each in runs for row in each]
+    rows = [_compared(row, chosen[row.run]) for run_rows in runs for row in run_rows]
     rows = pick_attacks(rows, attacks) if attacks else rows
     return ordered(rows, sort) if sort else rows
 
@@ -67,10 +67,10 @@ def summarise(
     if len(intervals) < len(values):
         numbers = [value["value"] if isinstance(value, Mapping) else value for value in values]
         return Summary(*mean_std([number for number in numbers if number is not None]))
-    found = mean_estimate(intervals, seeds)
-    if found.low is None or found.high is None:
-        return found
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    estimate = mean_estimate(intervals, seeds)
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
 
 
 def mean_estimate(values: Sequence[Estimate], seeds: Sequence[int] | None = None) -> Summary:
@@ -99,8 +99,8 @@ def run_names(results: Sequence[RunResult]) -> list[str]:
     """The runs' names, numbered where several share one."""
     names = [result.name for result in results]
     return [
-        f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name
-        for place, name in enumerate(names)
+        f"{name} #{names[: index + 1].count(name)}" if names.count(name) > 1 else name
+        for index, name in enumerate(names)
     ]
 
 
@@ -127,7 +127,7 @@ def _row(run: str, audits: Sequence[AuditResult]) -> Row:
         seeds=len({audit.seed for audit in audits}),
         models=len(networks),
         attacks={name: _attack(its_audits) for name, its_audits in attacks.items()},
-        notes={name: summarise([each.notes.get(name) for each in networks]) for name in notes},
+        notes={name: summarise([audit.notes.get(name) for audit in networks]) for name in notes},
         parameters=_mean([audit.parameters for audit in networks]),
         multiply_adds=_mean([audit.multiply_adds for audit in networks]),
         seconds=_mean([audit.seconds for audit in networks]),
@@ -135,8 +135,8 @@ def _row(run: str, audits: Sequence[AuditResult]) -> Row:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known and len(known) == len(values) else None
+    present = [value for value in values if value is not None]
+    return fmean(present) if present and len(present) == len(values) else None
 
 
 def _attack(audits: Sequence[AuditResult]) -> AttackSummary:

@@ -29,16 +29,16 @@ def pick_baselines(runs: Iterable[Sequence[Row]], wanted: str | None) -> dict[st
     runs = [rows for rows in runs if rows]
     if wanted is None:
         return {rows[0].run: rows[0] for rows in runs}
-    found = {
+    baselines = {
         rows[0].run: next((row for row in rows if _is_named(row, wanted)), None) for rows in runs
     }
-    first = next((row for row in found.values() if row), None)
+    first = next((row for row in baselines.values() if row), None)
     if first is None:
         subjects = dict.fromkeys(row.subject for rows in runs for row in rows)
-        rows = [row for each in runs for row in each]
+        rows = [row for run_rows in runs for row in run_rows]
         names = [name for row in rows for name in (row.subject, row.name)]
         raise _unknown("--baseline", wanted, names, subjects)
-    return {run: row or first for run, row in found.items()}
+    return {run: row or first for run, row in baselines.items()}
 
 
 def ordered(rows: Iterable[Row], by: str) -> list[Row]:
@@ -58,11 +58,11 @@ def pick_metrics(wanted: Sequence[str], default: Sequence[str]) -> list[str]:
     Raises:
         RecipeError: there is no such metric.
     """
-    names = [name for each in wanted or default for name in _listed(each)]
-    known = table.names()
+    names = [name for text in wanted or default for name in _listed(text)]
+    valid_names = table.names()
     for name in names:
-        if name not in known:
-            raise _unknown("--metric", name, known, known)
+        if name not in valid_names:
+            raise _unknown("--metric", name, valid_names, valid_names)
     return list(dict.fromkeys(names))
 
 
@@ -73,11 +73,11 @@ def pick_attacks(rows: Iterable[Row], wanted: Sequence[str]) -> list[Row]:
         RecipeError: no row has been attacked so.
     """
     rows = list(rows)
-    known = dict.fromkeys(label for row in rows for label in row.attacks)
-    names = [n for each in wanted for n in ([each] if each in known else _listed(each))]
+    labels = dict.fromkeys(label for row in rows for label in row.attacks)
+    names = [n for text in wanted for n in ([text] if text in labels else _listed(text))]
     for name in names:
-        if name not in known:
-            raise _unknown("--attack", name, known, known)
+        if name not in labels:
+            raise _unknown("--attack", name, labels, labels)
     return [
         replace(row, attacks={name: row.attacks[name] for name in names if name in row.attacks})
         for row in rows
@@ -91,10 +91,13 @@ def means_only(rows: Iterable[Row]) -> list[Row]:
             row,
             train=_mean(row.train),
             test=_mean(row.test),
-            notes={name: each and _mean(each) for name, each in row.notes.items()},
+            notes={name: summary and _mean(summary) for name, summary in row.notes.items()},
             attacks={
                 label: replace(
-                    attack, metrics={n: each and _mean(each) for n, each in attack.metrics.items()}
+                    attack,
+                    metrics={
+                        n: summary and _mean(summary) for n, summary in attack.metrics.items()
+                    },
                 )
                 for label, attack in row.attacks.items()
             },
@@ -119,8 +122,8 @@ def _joined(name: str) -> str:
     return re.sub(r"\s*[/·]\s*", "/", name.strip())
 
 
-def _unknown(option: str, value: str, known: Iterable[str], shown: Iterable[str]) -> RecipeError:
-    near = difflib.get_close_matches(value, list(known), n=1)
+def _unknown(option: str, value: str, names: Iterable[str], shown: Iterable[str]) -> RecipeError:
+    near = difflib.get_close_matches(value, list(names), n=1)
     hint = f"did you mean {plain(near[0])!r}? " if near else ""
     there_are = ", ".join(map(plain, shown)) or "none"
     return RecipeError(f"{option} {plain(value)!r} is not known: {hint}there are {there_are}")
@@ -136,13 +139,13 @@ def _number(value: float | None) -> _Key:
 
 
 def _weakest_defense(row: Row) -> _Key:
-    found = [attack.metrics["defense"] for attack in row.attacks.values()]
-    return _number(max((-each.mean for each in found if each), default=None))
+    defenses = [attack.metrics["defense"] for attack in row.attacks.values()]
+    return _number(max((-defense.mean for defense in defenses if defense), default=None))
 
 
 def _strongest_auc(row: Row) -> _Key:
-    found = [attack.metrics["auc"] for attack in row.attacks.values()]
-    return _number(max((each.mean for each in found if each), default=None))
+    aucs = [attack.metrics["auc"] for attack in row.attacks.values()]
+    return _number(max((auc.mean for auc in aucs if auc), default=None))
 
 
 ORDERS: Mapping[str, Callable[[Row], _Key]] = {

@@ -72,30 +72,30 @@ def columns(
     """
     escape = style.escape
     percent = escape("%")
-    found = [Column("name", "", ("subject",), [escape(row.subject) for row in rows])]
+    table_columns = [Column("name", "", ("subject",), [escape(row.subject) for row in rows])]
     if len({row.run for row in rows}) > 1:
-        found.insert(0, Column("name", "", ("run",), [escape(row.run) for row in rows]))
+        table_columns.insert(0, Column("name", "", ("run",), [escape(row.run) for row in rows]))
     if any(row.level for row in rows):
-        found.append(Column("name", "", ("level",), [escape(row.level) for row in rows]))
+        table_columns.append(Column("name", "", ("level",), [escape(row.level) for row in rows]))
     nonzero = [f"{100 * row.density:.2f}" for row in rows]
-    found.append(Column("network", "", (f"nonzero {percent}",), nonzero))
-    found += _cost_columns(rows, style) if cost else []
+    table_columns.append(Column("network", "", (f"nonzero {percent}",), nonzero))
+    table_columns += _cost_columns(rows, style) if cost else []
     accuracies = {"train": [row.train for row in rows], "test": [row.test for row in rows]}
     for head, summaries in accuracies.items():
         cells = [_spread(summary, style) for summary in summaries]
-        found.append(Column("network", "", (f"{head} {percent}",), cells))
+        table_columns.append(Column("network", "", (f"{head} {percent}",), cells))
     for name in dict.fromkeys(name for row in rows for name in row.notes):
         cells = [_note(name, row.notes.get(name), style) for row in rows]
         heading = tuple(map(escape, name.rsplit(" ", 1)))
-        found.append(Column("note", "", heading, cells))
+        table_columns.append(Column("note", "", heading, cells))
     for label in dict.fromkeys(label for row in rows for label in row.attacks):
         attacks = [row.attacks.get(label) for row in rows]
-        found += [
+        table_columns += [
             _column(escape(label), metric, attacks, style)
             for metric in table.named(metrics)
             if not metric.absence.hides or any(a and a.metrics[metric.name] for a in attacks)
         ]
-    return found
+    return table_columns
 
 
 def _cost_columns(rows: Sequence[Row], style: Style) -> list[Column]:

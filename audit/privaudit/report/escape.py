@@ -16,7 +16,7 @@ _LATEX = {
     # A row that starts with [ or * would be read as an argument of the \\ before it.
     "[": "{[}",
     "*": "{*}",
-} | {each: f"\\{each}" for each in "&%$#_{}"}
+} | {char: f"\\{char}" for char in "&%$#_{}"}
 
 
 def plain(text: str) -> str:
@@ -26,8 +26,8 @@ def plain(text: str) -> str:
     ('a b', '�[31mred', 'user�gpj')
     """
     return "".join(
-        each if each.isprintable() else " " if each.isspace() else "\N{REPLACEMENT CHARACTER}"
-        for each in text
+        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
+        for char in text
     )
 
 
@@ -47,7 +47,7 @@ def latex(text: str) -> str:
     >>> latex("90% & \\input{x}_1")
     '90\\% \\& \\textbackslash{}input\\{x\\}\\_1'
     """
-    return "".join(_LATEX.get(each, each) for each in plain(text))
+    return "".join(_LATEX.get(char, char) for char in plain(text))
 
 
 def spreadsheet(text: str) -> str:

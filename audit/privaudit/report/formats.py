@@ -20,10 +20,13 @@ _COSTS = ("parameters", "multiply_adds", "seconds")
 
 def as_markdown(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) -> str:
     """One table with a column for each attack's metric, and the legend as a list."""
-    found = columns(rows, metrics, MARKDOWN, cost)
-    heads = [": ".join(filter(None, [column.group, " ".join(column.heading)])) for column in found]
-    rules = [":---" if column.kind == "name" else "---:" for column in found]
-    cells = [[column.cells[row].strip() for column in found] for row in range(len(rows))]
+    table_columns = columns(rows, metrics, MARKDOWN, cost)
+    heads = [
+        ": ".join(filter(None, [column.group, " ".join(column.heading)]))
+        for column in table_columns
+    ]
+    rules = [":---" if column.kind == "name" else "---:" for column in table_columns]
+    cells = [[column.cells[row].strip() for column in table_columns] for row in range(len(rows))]
     lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *cells)]
     notes = [f"- {line}" for line in legend(rows, metrics, MARKDOWN, cost)]
     return "\n".join([*lines, "", *notes, ""])
@@ -31,21 +34,21 @@ def as_markdown(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False)
 
 def as_latex(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) -> str:
     """A tabular for the booktabs package, the legend as comments."""
-    found = columns(rows, metrics, LATEX, cost)
+    table_columns = columns(rows, metrics, LATEX, cost)
     groups, rules, start = [], [], 1
-    for (kind, label), group in groupby(found, lambda column: (column.kind, column.group)):
+    for (kind, label), group in groupby(table_columns, lambda column: (column.kind, column.group)):
         count = len(list(group))
         groups.append(rf"\multicolumn{{{count}}}{{c}}{{{label}}}")
         if kind == "attack":
             rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
         start += count
-    cells = [[column.cells[row].strip() for column in found] for row in range(len(rows))]
+    cells = [[column.cells[row].strip() for column in table_columns] for row in range(len(rows))]
     lines = [
         "% needs \\usepackage{booktabs}",
-        rf"\begin{{tabular}}{{{''.join('l' if c.kind == 'name' else 'r' for c in found)}}}",
+        rf"\begin{{tabular}}{{{''.join('l' if c.kind == 'name' else 'r' for c in table_columns)}}}",
         r"\toprule",
         *([" & ".join(groups) + r" \\", " ".join(rules)] if rules else []),
-        " & ".join(" ".join(column.heading) for column in found) + r" \\",
+        " & ".join(" ".join(column.heading) for column in table_columns) + r" \\",
         r"\midrule",
         *(" & ".join(line) + r" \\" for line in cells),
         r"\bottomrule",
@@ -91,7 +94,10 @@ def as_json(
 
 
 def _heads(name: str, interval: bool = False) -> list[str]:
-    return [name, *(f"{name}_{each}" for each in ("std", "low", "high")[: 3 if interval else 1])]
+    return [
+        name,
+        *(f"{name}_{suffix}" for suffix in ("std", "low", "high")[: 3 if interval else 1]),
+    ]
 
 
 def _numbers(summary: Summary | None, interval: bool = False) -> list[float | None]:
@@ -112,16 +118,16 @@ def _plain(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
         "train_accuracy": _summary(row.train),
         "test_accuracy": _summary(row.test),
         **{name: getattr(row, name) for name in _COSTS},
-        "notes": {name: each and _summary(each) for name, each in row.notes.items()},
+        "notes": {name: note and _summary(note) for name, note in row.notes.items()},
         "baseline": row.baseline,
-        "attacks": {label: _attack(each, metrics) for label, each in row.attacks.items()},
+        "attacks": {label: _attack(attack, metrics) for label, attack in row.attacks.items()},
     }
 
 
 def _attack(attack: AttackSummary, metrics: Sequence[str]) -> dict[str, Any]:
-    found = {metric: attack.metrics[metric] for metric in metrics}
+    summaries = {metric: attack.metrics[metric] for metric in metrics}
     return {
-        **{metric: each and _summary(each) for metric, each in found.items()},
+        **{metric: summary and _summary(summary) for metric, summary in summaries.items()},
         "change": attack.change,
         "audits": attack.audits,
     }

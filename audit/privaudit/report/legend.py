@@ -58,10 +58,10 @@ def _audits(rows: Sequence[Row], style: Style) -> str:
 
 def _any(rows: Sequence[Row], name: str) -> bool:
     """Whether any summary still has its standard deviation, or the limits of its mean."""
-    found = [summary for row in rows for summary in (row.train, row.test)]
+    summaries = [summary for row in rows for summary in (row.train, row.test)]
     attacks = [attack for row in rows for attack in row.attacks.values()]
-    found += [summary for attack in attacks for summary in attack.metrics.values() if summary]
-    return any(getattr(summary, name) is not None for summary in found)
+    summaries += [summary for attack in attacks for summary in attack.metrics.values() if summary]
+    return any(getattr(summary, name) is not None for summary in summaries)
 
 
 def _changes(rows: Sequence[Row], style: Style) -> str:

@@ -45,7 +45,9 @@ def table_lines(
 
 
 def _grouped(columns: Sequence[Column]) -> list[list[Column]]:
-    return [list(group) for _, group in groupby(columns, lambda each: (each.kind, each.group))]
+    return [
+        list(group) for _, group in groupby(columns, lambda column: (column.kind, column.group))
+    ]
 
 
 def _natural(column: Column) -> int:
@@ -110,7 +112,7 @@ def _shown(columns: Sequence[Column], style: Style) -> list[int]:
     rows = list(range(len(columns[0].cells)))
     if any(column.kind != "note" for column in numbers):
         return rows
-    return [row for row in rows if any(each.cells[row] != style.missing for each in numbers)]
+    return [row for row in rows if any(column.cells[row] != style.missing for column in numbers)]
 
 
 def _group_lines(columns: Sequence[Column], widths: Sequence[int], style: Style) -> list[str]:

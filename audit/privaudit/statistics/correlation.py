@@ -92,7 +92,7 @@ def spearman(
 
 def _columns(x: ArrayLike, y: ArrayLike, given: ArrayLike | None) -> _Numbers:
     """(2, n), or (3, n) with what is given."""
-    columns = [np.asarray(each, float) for each in ((x, y) if given is None else (x, y, given))]
+    columns = [np.asarray(side, float) for side in ((x, y) if given is None else (x, y, given))]
     shapes = [column.shape for column in columns]
     if len(set(shapes)) > 1 or len(shapes[0]) != 1:
         raise PrivauditError(f"a correlation takes as many numbers on each side, got {shapes}")
@@ -106,17 +106,17 @@ def _correlation(
     columns: _Numbers, ranked: bool, clusters: Sequence[Hashable] | None, confidence: float
 ) -> Estimate | None:
     check_confidence(confidence)
-    held, count = len(columns) - 2, columns.shape[1]
+    fixed, count = len(columns) - 2, columns.shape[1]
     value = _coefficient(columns, ranked)
     # Five ranks with one number held fixed agree wholly by chance, too often for an interval.
-    if value is None or count < 4 + held + (ranked and held):
+    if value is None or count < 4 + fixed + (ranked and fixed):
         return None
     nearest = 1 - 12 / (count * (count**2 - 1)) if ranked else 1.0
     if abs(value) == 1 and not ranked:
         return Estimate(value, value, value)
     centre = atanh(max(-nearest, min(value, nearest)))
     factor = 1 + tanh(centre) ** 2 / 2 if ranked else 1.0
-    reach = float(ndtri((1 + confidence) / 2)) * sqrt(factor / (count - 3 - held))
+    reach = float(ndtri((1 + confidence) / 2)) * sqrt(factor / (count - 3 - fixed))
     if clusters is not None:
         reach = max(reach, _jackknife(columns, ranked, clusters, centre, confidence))
     low, high = tanh(centre - reach), tanh(centre + reach)
@@ -131,14 +131,14 @@ def _jackknife(
     confidence: float,
 ) -> float:
     """How far the interval of z reaches to each side, going by its spread over clusters."""
-    numbers = {label: place for place, label in enumerate(dict.fromkeys(clusters))}
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
     group = np.array([numbers[label] for label in clusters])
     if len(group) != columns.shape[1]:
         raise PrivauditError(f"{len(group)} cluster labels for {columns.shape[1]} points")
     size = len(numbers)
     if size < 2:
         return 0.0
-    left = [_coefficient(columns[:, group != place], ranked) for place in range(size)]
+    left = [_coefficient(columns[:, group != number], ranked) for number in range(size)]
     if any(value is None or abs(value) == 1 for value in left):
         return inf
     squares = sum((atanh(value) - centre) ** 2 for value in left if value is not None)

@@ -79,12 +79,12 @@ def epsilon_lower_bound(
     tail = _CELL ** np.arange(ceil(log(level * 1e-3, _CELL)) + 1)
     chance = -np.diff(tail, append=0.0)
     best = 0.0
-    for rank, rivals, found, trials in tests:
-        if found * rivals <= rank * trials * exp(best):
+    for rank, rivals, beyond, trials in tests:
+        if beyond * rivals <= rank * trials * exp(best):
             continue  # not even the plain ratio of the two rates is above the bound so far
         # Each cell counts with its highest rate, so that the sum errs upwards alone.
         rate = np.append(betaincinv(rank, rivals - rank + 1, 1 - tail[1:]), 1.0)
-        p_value = partial(_p_value, rate, chance, found, trials, delta)
+        p_value = partial(_p_value, rate, chance, beyond, trials, delta)
         best = _largest_rejected(p_value, level, best)
     return best
 
@@ -156,15 +156,15 @@ def _check(confidence: float, delta: float) -> None:
 
 
 def _tests(curve: Roc) -> list[tuple[int, int, int, int]]:
-    """Rank k of n rivals, and how many of m lie strictly beyond it: (k, n, found, m) of each."""
+    """Rank k of n rivals, and how many of m lie strictly beyond it: (k, n, beyond, m) of each."""
     members, others = curve.members, curve.non_members
     hits, alarms = curve.true_positives, curve.false_positives
     upwards = [(rank, others, hits, alarms, members) for rank in _ranks(others)]
     spared, missed = others - alarms[::-1], members - hits[::-1]
     downwards = [(rank, members, spared, missed, others) for rank in _ranks(members)]
     return [
-        (rank, rivals, int(found[np.searchsorted(passed, rank) - 1]), trials)
-        for rank, rivals, found, passed, trials in upwards + downwards
+        (rank, rivals, int(beyond[np.searchsorted(passed, rank) - 1]), trials)
+        for rank, rivals, beyond, passed, trials in upwards + downwards
     ]
 
 
@@ -176,14 +176,14 @@ def _ranks(count: int) -> list[int]:
 def _p_value(
     rate: NDArray[np.float64],
     chance: NDArray[np.float64],
-    found: int,
+    beyond: int,
     trials: int,
     delta: float,
     epsilon: float,
 ) -> float:
     """The chance to find so many, when each is found at most as often as privacy allows."""
     allowed = np.minimum(np.exp(epsilon) * rate + delta, 1.0)
-    return float(chance @ betainc(found, trials - found + 1, allowed))
+    return float(chance @ betainc(beyond, trials - beyond + 1, allowed))
 
 
 def _pairs(guesses: int | tuple[int, int] | None, examples: int) -> list[tuple[int, int]]:

@@ -62,13 +62,13 @@ class Inputs:
     def read(cls, metadata: Mapping[str, str] | None) -> Self | None:
         """Those of a safetensors file; None where it says nothing about them."""
         try:
-            held = json.loads((metadata or {})[_KEY])["inputs"]
+            stored = json.loads((metadata or {})[_KEY])["inputs"]
             return cls(
-                tuple(held["shape"]),
-                _DTYPES[held["dtype"]],
-                tuple(held["classes"]),
-                torch.tensor(held["mean"]),
-                torch.tensor(held["std"]),
+                tuple(stored["shape"]),
+                _DTYPES[stored["dtype"]],
+                tuple(stored["classes"]),
+                torch.tensor(stored["mean"]),
+                torch.tensor(stored["std"]),
             )
         except (ValueError, KeyError, TypeError):
             return None

@@ -155,13 +155,13 @@ def load_run(path: str | Path) -> RunResult:
             name=record.name,
             recipe=record.recipe,
             environment=record.environment,
-            audits=tuple(_audit(place, audit) for place, audit in enumerate(record.audits)),
+            audits=tuple(_audit(number, audit) for number, audit in enumerate(record.audits)),
             folder=path.parent,
         )
     except ValidationError as error:
         raise _damaged(path, "", error) from error
     except _BadAuditError as error:
-        raise _damaged(path, f"audits[{error.place}]", error.problem) from error
+        raise _damaged(path, f"audits[{error.number}]", error.problem) from error
 
 
 def model_path(folder: Path, subject: str, level: str, seed: int, target: int) -> Path:
@@ -186,8 +186,8 @@ class _Record(BaseModel):
 
 
 class _BadAuditError(Exception):
-    def __init__(self, place: int, problem: ValidationError) -> None:
-        self.place = place
+    def __init__(self, number: int, problem: ValidationError) -> None:
+        self.number = number
         self.problem = problem
         super().__init__(str(problem))
 
@@ -195,12 +195,12 @@ class _BadAuditError(Exception):
 _AUDIT = TypeAdapter(AuditResult)
 
 
-def _audit(place: int, data: dict[str, Any]) -> AuditResult:
+def _audit(number: int, data: dict[str, Any]) -> AuditResult:
     try:
         check_metrics(data)
         return _AUDIT.validate_python(data)
     except ValidationError as problem:
-        raise _BadAuditError(place, problem) from problem
+        raise _BadAuditError(number, problem) from problem
 
 
 def _read(path: Path) -> tuple[Path, dict[str, Any]]:
@@ -231,13 +231,13 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _damaged(path: Path, place: str, error: ValidationError) -> StoreError:
+def _damaged(path: Path, location: str, error: ValidationError) -> StoreError:
     first = error.errors()[0]
     for part in first["loc"]:
         # A key may hold anything: spelt as in JSON, no terminal obeys it.
-        place += f"[{part}]" if isinstance(part, int) else f".{json.dumps(part)[1:-1]}"
+        location += f"[{part}]" if isinstance(part, int) else f".{json.dumps(part)[1:-1]}"
     what = "is missing" if first["type"] == "missing" else f"is wrong: {first['msg']}"
-    return StoreError(f"{path} is damaged: {place.lstrip('.')} {what}; run its recipe again")
+    return StoreError(f"{path} is damaged: {location.lstrip('.')} {what}; run its recipe again")
 
 
 def _without_nan(value: Any) -> Any:

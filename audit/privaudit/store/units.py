@@ -32,12 +32,12 @@ def unpack_weights(name: str, units: Sequence[Mapping[str, Tensor]]) -> State:
         parts = [unit[f"{state}:{key}"] for state, unit in zip(names, units, strict=True)]
         return torch.cat([part.cpu() for part in parts])
 
-    def held(kind: str) -> dict[str, Tensor]:
+    def tensors_of(kind: str) -> dict[str, Tensor]:
         start = f"{names[0]}:{kind}:"
-        found = [key.removeprefix(start) for key in units[0] if key.startswith(start)]
-        return {key: cat(f"{kind}:{key}") for key in found}
+        keys = [key.removeprefix(start) for key in units[0] if key.startswith(start)]
+        return {key: cat(f"{kind}:{key}") for key in keys}
 
-    return State(cat("flat"), held("buffer"), cat("second"), held("second_buffer"))
+    return State(cat("flat"), tensors_of("buffer"), cat("second"), tensors_of("second_buffer"))
 
 
 def pack(trained: Trained, model: int) -> Unit:

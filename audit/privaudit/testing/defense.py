@@ -86,20 +86,20 @@ def _check_loss(defense: Defense, hook: str, companion: nn.Module | None) -> Non
     loss: Callable[[Step], Tensor] = getattr(defense, hook)
     steps = [tiny_step(defense, seed) for seed in (0, 1)]
     weights = companion_weights(companion)
-    own = [weights, {name: 0.5 * value for name, value in weights.items()}]
+    weight_sets = [weights, {name: 0.5 * value for name, value in weights.items()}]
 
     def of(step: dict[str, Tensor], weights: Weights) -> Tensor:
         return loss(playing(Step(companion=None, **step), companion, weights))
 
     def gradient_of(step: dict[str, Tensor], weights: Weights) -> Tensor:
         logits = step["logits"]
-        gradient: Tensor = grad(lambda held: of(step | {"logits": held}, weights))(logits)
+        gradient: Tensor = grad(lambda varied: of(step | {"logits": varied}, weights))(logits)
         return gradient
 
     fields = [stacked([step]) for step in steps]
-    plain = [{name: value[0] for name, value in held.items()} for held in fields]
+    plain = [{name: value[0] for name, value in step_fields.items()} for step_fields in fields]
     with guest(defense, hook):
-        alone = [of(*pair) for pair in zip(plain, own, strict=True)]
+        alone = [of(*pair) for pair in zip(plain, weight_sets, strict=True)]
     first = alone[0]
     if not isinstance(first, Tensor):
         raise broken(defense, hook, f"must give one number, not {type(first).__name__}")
@@ -109,11 +109,11 @@ def _check_loss(defense: Defense, hook: str, companion: nn.Module | None) -> Non
     if not bool(first.isfinite()):
         raise broken(defense, hook, f"is {first.item()} on plain logits")
     with guest(defense, hook):
-        gradient = gradient_of(plain[0], own[0])
+        gradient = gradient_of(plain[0], weight_sets[0])
     if not bool(gradient.isfinite().all()):
         what = "has a gradient that is not finite: guard square roots and logarithms at 0"
         raise broken(defense, hook, what)
-    both = {name: torch.stack([one[name] for one in own]) for name in weights}
+    both = {name: torch.stack([one[name] for one in weight_sets]) for name in weights}
     in_dims = (0, 0 if both else None)
     with guest(defense, hook):
         together = vmap(of, in_dims=in_dims)(stacked(steps), both)

@@ -151,8 +151,11 @@ def _check_together(model: Model, networks: list[nn.Module], x: Tensor, alone: T
 
 
 def _warn(model: Model, error: Exception) -> None:
-    told = blamed(error, model)
-    reason = told or f"model {model.name!r}: {type(error).__name__}: {str(error).splitlines()[0]}"
+    plugin_error = blamed(error, model)
+    reason = (
+        plugin_error
+        or f"model {model.name!r}: {type(error).__name__}: {str(error).splitlines()[0]}"
+    )
     warnings.warn(
         f"many of these networks cannot be trained at once, so they are trained one after another, "
         f"which is slower. {reason}",
@@ -170,8 +173,8 @@ def _rest_dropout(network: nn.Module) -> None:
 def _answer(network: nn.Module) -> Callable[[Weights, Weights, Tensor], Tensor]:
     def answer(parameters: Weights, buffers: Weights, x: Tensor) -> Tensor:
         # A copy, because BatchNorm writes its statistics into the dictionary's tensors.
-        held = {name: buffer.clone() for name, buffer in buffers.items()}
-        logits: Tensor = _found(functional_call(network, {**parameters, **held}, (x,)))
+        copies = {name: buffer.clone() for name, buffer in buffers.items()}
+        logits: Tensor = _found(functional_call(network, {**parameters, **copies}, (x,)))
         return logits
 
     return answer

@@ -76,9 +76,9 @@ def _again(plugin: Plugin, dumped: object) -> Plugin:
     for name, value in plugin:
         if isinstance(value, Plugin):
             options[name] = _again(value, options[name])
-        elif isinstance(value, tuple | list) and any(isinstance(each, Plugin) for each in value):
+        elif isinstance(value, tuple | list) and any(isinstance(part, Plugin) for part in value):
             options[name] = [
-                _again(each, item) for each, item in zip(value, options[name], strict=True)
+                _again(part, item) for part, item in zip(value, options[name], strict=True)
             ]
     return type(plugin).model_validate(options)
 

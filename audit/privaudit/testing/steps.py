@@ -33,13 +33,13 @@ def stacked(steps: list[Step]) -> dict[str, Tensor]:
 
     The engine stacks them all: what a hook is given differs from model to model.
     """
-    held: dict[str, list[Tensor]] = {}
+    tensors: dict[str, list[Tensor]] = {}
     for step in steps:
         for field in fields(step):
             value = getattr(step, field.name)
             if isinstance(value, Tensor):
-                held.setdefault(field.name, []).append(value)
-    return {name: torch.stack(values) for name, values in held.items()}
+                tensors.setdefault(field.name, []).append(value)
+    return {name: torch.stack(values) for name, values in tensors.items()}
 
 
 def companion_weights(companion: nn.Module | None) -> Weights:
