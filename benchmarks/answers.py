@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from privaudit import Cohort, Defense, Examples, Role, Sparsifier, Training
+from privaudit import Defense, Examples, Role, Sparsifier, Training
+from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
 from privaudit.jobs.memory import keep_freed_memory
 from privaudit_plugins.datasets.digits import Digits

@@ -26,7 +26,8 @@ def trained(models: int, epochs: int) -> dict[str, float]:
     """Processor seconds of training so many models, and MiB: before it, and at the peak."""
     import torch
 
-    from privaudit import Cohort, Defense, Role, Sparsifier, Training
+    from privaudit import Defense, Role, Sparsifier, Training
+    from privaudit.cohort import Cohort
     from privaudit.jobs.memory import keep_freed_memory
     from privaudit_plugins.datasets.digits import Digits
     from privaudit_plugins.models.mlp import MLP

@@ -23,7 +23,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from privaudit import Cohort, Defense, Examples, Model, Role, Sparsifier, Training
+from privaudit import Defense, Examples, Model, Role, Sparsifier, Training
+from privaudit.cohort import Cohort
 from privaudit.jobs.local import Workers
 from privaudit.jobs.memory import keep_freed_memory
 from privaudit_plugins.datasets.digits import Digits
@@ -32,6 +33,8 @@ from privaudit_plugins.datasets.table import Table
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.models.resnet20 import ResNet20
+
+Loader = DataLoader[tuple[torch.Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -68,18 +71,20 @@ def looped(work: Work, examples: Examples, rows: list[torch.Tensor]) -> float:
         network = work.model.build(examples.shape, len(examples.classes))
         optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
         members = TensorDataset(x[own], examples.y[own])
-        loader = DataLoader(members, batch_size=work.batch, shuffle=True)
+        loader: DataLoader[tuple[torch.Tensor, ...]] = DataLoader(
+            members, batch_size=work.batch, shuffle=True
+        )
         _train(network, optimizer, loader, work.epochs)
     return (time.perf_counter() - started) * work.models / work.looped
 
 
 def _train(
-    network: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader, epochs: int
+    network: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader, epochs: int
 ) -> None:
     for _ in range(epochs):
         for x, y in loader:
             optimizer.zero_grad()
-            cross_entropy(network(x), y).backward()
+            torch.autograd.backward(cross_entropy(network(x), y))
             optimizer.step()
 
 

@@ -127,7 +127,7 @@ def _told(error: BaseException, blame: Blame, kind: str) -> PluginError:
     happened = f"{kind}{said}".removesuffix(": ")
     remedy = remedy_for(blame.plugin.kind, blame.code, f"{kind}{error}", error)
     original = "".join(traceback.format_exception(error))
-    if remedy and kind:  # torch's own words come last: its authors have not seen this code
+    if remedy and isinstance(error, RuntimeError):  # torch's words come last: it knows no hooks
         return PluginError(f"{blame.place}: {remedy} ({_shortened(happened, _ASIDE)})", original)
     shown = _shortened(happened, _LONGEST)
     if remedy:
