@@ -14,8 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 from pkgutil import resolve_name
 
+import numpy as np
 import pytest
 import typer.main
+from sklearn.datasets import load_digits
 
 import privaudit
 from privaudit.api.host import load_plugins
@@ -77,6 +79,26 @@ def test_the_first_plugin_runs_without_packaging(
         main()
     assert not end.value.code
     assert "margin" in capsys.readouterr().out
+
+
+def test_the_network_of_one_s_own_trains_on_sequences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sequences.py").write_text(next(b for b in blocks("python") if "LSTM" in b))
+    (tmp_path / "first.yaml").write_text(blocks("yaml")[0])
+    x, y = load_digits(return_X_y=True)
+    np.savez(tmp_path / "rows.npz", x=x[:200].reshape(-1, 8, 8).astype("float32"), y=y[:200])
+    text = re.search(r"`(privaudit run first.yaml --plugin sequences.py[^`]*)`", README)
+    assert text is not None
+    small = "--set training.epochs=1 --set seeds=1 --set attacks=[loss] --set sparsifiers=[dense]"
+    words = [*shlex.split(" ".join(text[1].split())), *small.split(), "--device", "cpu"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [*words, "--cache", "cache", "--processes", "1"])
+    monkeypatch.setattr("privaudit.cli.run._attach_logging", lambda console: None)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert "dense" in capsys.readouterr().out
 
 
 def test_options_of_all_commands_are_told() -> None:

@@ -79,8 +79,8 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy(
         "dropout",
         r"random operation",
-        "Randomness must be each model's own: use the module nn.Dropout, which the engine draws "
-        "for, instead of F.dropout.",
+        "Randomness must be each model's own: the engine draws for the module nn.Dropout, but "
+        "F.dropout, torch.randn and dropout inside attention draw from a generator that all share.",
         kinds=frozenset({"model"}),
     ),
     Remedy(

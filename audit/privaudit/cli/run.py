@@ -123,6 +123,15 @@ def _plan(recipe: Recipe, device: str, cache: Path | None) -> Group:
 def _attach_logging(console: Console) -> None:
     from rich.logging import RichHandler
 
+    told: set[str] = set()
+
+    def first_time(record: logging.LogRecord) -> bool:
+        """Whether this has not been said yet: every subject may have the same to say."""
+        new = record.getMessage() not in told
+        told.add(record.getMessage())
+        return new
+
     handler = RichHandler(console=console, show_time=False, show_path=False)
+    handler.addFilter(first_time)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.captureWarnings(True)
