@@ -1,0 +1,126 @@
+"""A quicker way is taken where it gives what the plain one gives, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from brought_networks import Brought
+from privaudit import Examples
+from privaudit.cohort import Cohort
+from privaudit.cohort.gradient_norms import gradient_norms
+from privaudit.networks import vmapped
+from privaudit.train.ways import activations, choose, layers, table
+from privaudit_plugins.models.cnn import CNN
+from privaudit_plugins.models.mlp import MLP
+
+Make = Callable[..., Cohort]
+
+
+def way(cohort: Cohort) -> str:
+    cohort.fit()
+    (chosen,) = set(cohort._fits._ways.values())
+    return chosen
+
+
+def spoilt(monkeypatch: pytest.MonkeyPatch, kind: type[nn.Module], entry: Any) -> None:
+    monkeypatch.setitem(table.LAYERS, kind, replace(table.LAYERS[kind], **entry))
+
+
+def test_a_wrong_derivative_is_seen_before_training(
+    make_cohort: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = make_cohort(model=MLP(hidden=(8,), activation="tanh"))
+    assert way(right) == "chain"
+    identity = activations.ACTIVATIONS[nn.Identity]
+    wrong = activations.Activation(lambda layer, x: x.tanh(), identity.backward)
+    spoilt(monkeypatch, nn.Tanh, {"forward": wrong})
+    with caplog.at_level(logging.WARNING, logger="privaudit"):
+        other = make_cohort(model=MLP(hidden=(8,), activation="tanh"))
+        assert way(other) == "vmapped"
+    assert "gradients come out differently" in caplog.text
+    for one, two in zip(right.states(), other.states(), strict=True):
+        assert (one.flat - two.flat).abs().max() < 1e-11
+
+
+def test_a_wrong_answer_is_seen_before_training(
+    make_cohort: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    relu = activations.ACTIVATIONS[nn.ReLU]
+    wrong = activations.Activation(lambda layer, x: 2 * relu.forward(layer, x), relu.backward)
+    spoilt(monkeypatch, nn.ReLU, {"forward": wrong})
+    with caplog.at_level(logging.WARNING, logger="privaudit"):
+        assert way(make_cohort(model=CNN(width=2))) == "vmapped"
+    assert "loss comes out differently" in caplog.text
+
+
+def test_statistics_that_do_not_move_are_seen(
+    make_cohort: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def forgetful(now: Any, name: str, layer: nn.Module, x: Tensor) -> Tensor:
+        before = dict(now.buffers)
+        answer: Tensor = layers.batch_norm(now, name, layer, x)
+        now.buffers.update(before)
+        return answer
+
+    spoilt(monkeypatch, nn.BatchNorm2d, {"forward": forgetful})
+    with caplog.at_level(logging.WARNING, logger="privaudit"):
+        assert way(make_cohort(model=CNN(width=2, norm="batch"))) == "vmapped"
+    assert "running_mean" in caplog.text
+
+
+def test_a_buffer_that_a_network_replaces_is_kept(make_cohort: Make) -> None:
+    """`self.seen = self.seen + 1` in forward is lost where the network is a function."""
+    cohort = make_cohort([20, 33], model=Brought(which="counting"), epochs=3, batch_size=16)
+    assert way(cohort) == "plain"
+    steps = [3 * 2, 3 * 3]
+    assert [float(state.buffers["seen"]) for state in cohort.states()] == steps
+
+
+def test_one_after_another_means_each_its_own() -> None:
+    function = vmapped.one_by_one(lambda x, more: (x * 2, {"sum": (x + more["y"]).sum()}), 3)
+    x, y = torch.randn(3, 4), torch.randn(3, 4)
+    double, sums = function(x, {"y": y, "none": None})
+    assert torch.equal(double, x * 2)
+    assert torch.allclose(sums["sum"], (x + y).sum(1))
+
+
+@pytest.mark.parametrize("which", ["plain", "gru"])
+def test_pruned_weights_take_no_part_in_a_gradient_s_norm(
+    make_cohort: Make, digits: Examples, which: str
+) -> None:
+    """With every weight pruned nothing is left to move, quickly or one by one."""
+    cohort = make_cohort([20], model=Brought(which=which))
+    state, data = cohort.states()[0], cohort.data
+    everything = torch.ones(cohort.network.size, dtype=torch.bool)
+    norms = gradient_norms(cohort.network, state, everything, data)
+    half = everything.clone()
+    half[::2] = False
+    less = gradient_norms(cohort.network, state, half, data)
+    assert bool((norms > 0).all())
+    assert bool((less < norms).all())
+    assert not gradient_norms(cohort.network, state, ~everything, data).any()
+
+
+def test_asking_leaves_a_network_as_it_was(make_cohort: Make, digits: Examples) -> None:
+    cohort = make_cohort(model=CNN(width=2, norm="batch"))
+    cohort.fit()
+    module = cohort.network.module
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    buffers = {name: b.clone() for name, b in cohort.states()[0].buffers.items()}
+    module.train()
+    cohort.logits()
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    for name, buffer in cohort.states()[0].buffers.items():
+        assert torch.equal(buffer, buffers[name])
+
+
+def test_the_ways_are_listed_quickest_first() -> None:
+    assert list(choose.WAYS) == ["chain", "vmapped", "plain"]
