@@ -152,7 +152,8 @@ class StackedModels:
     def states(self) -> list[State]:
         """Every model's state, without a leading axis, on the device."""
         weights, device = self._state.weights, self._network.device
-        return [weights.one(model).to(device) for model in range(len(self))]
+        # A copy of each: products round otherwise where a tensor starts elsewhere in memory.
+        return [weights[torch.tensor([m])].to(device).one(0) for m in range(len(self))]
 
     def check_copies(self) -> None:
         """See that nobody has written into copies that were given away.

@@ -18,7 +18,8 @@ def over_models(function: Callable[..., Result], count: int) -> Callable[..., Re
     """A function of one model's tensors, for `count` models stacked on a leading axis, at once.
 
     Tensors in tuples, dictionaries and the like are found; what is no tensor is handed on. One
-    model is called plainly, because stacking one costs and gains nothing.
+    model is called plainly, because stacking one costs and gains nothing; but for the first time
+    it is stacked, as it always was, so that what is trained today rounds as what lies in caches.
 
     Raises:
         RuntimeError: on calling, where `torch.vmap` cannot take the function: it draws from
@@ -28,7 +29,7 @@ def over_models(function: Callable[..., Result], count: int) -> Callable[..., Re
 
     def call(*inputs: object) -> Result:
         nonlocal axes
-        if count == 1:
+        if count == 1 and axes is not None:
             result: Result = tree_map_only(Tensor, lambda t: t[None], function(*_of(inputs, 0)))
             return result
         if axes is None:
