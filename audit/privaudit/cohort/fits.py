@@ -160,8 +160,8 @@ class Fits:
         chosen = [torch.tensor(group) for group in groups]
         parts = [(fit[some], None if match is None else match[some]) for some in chosen]
         if helpers is None:
-            for group, (part, own) in zip(groups, parts, strict=True):
-                yield group, self._made_here(part, own)
+            for group, (part, wanted) in zip(groups, parts, strict=True):
+                yield group, self._made_here(part, wanted)
             return
         on_epoch, where = self._teller(parts[0][0]), helpers.share(self.data.examples)
         calls = [(train_units_remotely, (where, self.data.dtype, *part)) for part in parts]
@@ -262,7 +262,7 @@ class Fits:
             return 0.0
         models = torch.arange(min(self._at_once(fit, len(fit.rows), None), len(fit.rows)))
         size = fit.options.batch_size
-        each = 0.0
+        seconds = 0.0
         for count in _CALIBRATION_STEPS:
             rows = [
                 replace(r, member=r.member[: size * count], validation=r.validation[:0])
@@ -274,14 +274,14 @@ class Fits:
             started = time.perf_counter()
             short.run(self.data, None)
             steps = max(-(-len(r.member) // size) for r in rows)
-            each = (time.perf_counter() - started) / (steps * len(models))
-        return each
+            seconds = (time.perf_counter() - started) / (steps * len(models))
+        return seconds
 
     def _record(self, fit: Fit, missing: list[int], at_once: int) -> None:
-        steps, found = fit.steps, len(fit.rows) - len(missing)
+        steps, already = fit.steps, len(fit.rows) - len(missing)
         record = FitRecord(
             models=len(fit.rows),
-            found=found,
+            found=already,
             epochs=fit.epochs,
             steps=sum(steps[m] for m in missing),
             stack=at_once,

@@ -34,21 +34,21 @@ def mean_gradients(
     common = _identity(fits, loss, owner)
     result = []
     for m, chosen in enumerate(rows):
-        own = weights[torch.tensor([m])]
-        key = common and digest(common, own.flat, own.buffers, chosen)
+        state = weights[torch.tensor([m])]
+        key = common and digest(common, state.flat, state.buffers, chosen)
         unit = fits.journal.find(key) if key else None
         if unit is None:
-            unit = {"gradient": _gradient(fits, own, loss, chosen)}
+            unit = {"gradient": _gradient(fits, state, loss, chosen)}
             if key:
                 fits.journal.keep({key: unit})
         result.append(unit["gradient"])
     return torch.stack(result)
 
 
-def _gradient(fits: Fits, own: State, loss: Loss, rows: Tensor) -> Tensor:
+def _gradient(fits: Fits, state: State, loss: Loss, rows: Tensor) -> Tensor:
     """(P,) gradient of one model's mean loss."""
     network = fits.network.one_at_a_time()
-    state = own.to(network.device).one(0)
+    state = state.to(network.device).one(0)
     total = torch.zeros_like(state.flat)
     leaves = network.leaves(state.flat)
     for part in torch.split(rows.to(network.device), _ROWS):

@@ -256,9 +256,9 @@ class Cohort(StackedModels, AbstractCohort):
         try:
             asked = Training.model_validate(self._training.model_dump() | dict(changes))
         except ValidationError as error:
-            found = error.errors()[0]
-            place = ".".join(map(str, found["loc"])) or "training"
-            raise PluginError(f"fit({place}=...): {found['msg']}") from error
+            first = error.errors()[0]
+            option = ".".join(map(str, first["loc"])) or "training"
+            raise PluginError(f"fit({option}=...): {first['msg']}") from error
         return resolved(asked, self._network.device)
 
     def _in_force(self, tune: bool, defense: Plugin | None) -> tuple[Defense, Network | None]:
@@ -279,8 +279,8 @@ class Cohort(StackedModels, AbstractCohort):
             return self._initial
         if isinstance(to, str):
             if to not in self._saved:
-                known = ", ".join(["best", "initial", *self._saved])
-                raise PluginError(f"rewind({to!r}): no such state; there are {known}")
+                names = ", ".join(["best", "initial", *self._saved])
+                raise PluginError(f"rewind({to!r}): no such state; there are {names}")
             return self._saved[to].weights
         if self._first is None or not 0 <= to <= self._first.options.epochs:
             raise PluginError(f"rewind({to}): the first fit has no such epoch")

@@ -71,11 +71,11 @@ class Answers:
 
     @contextmanager
     def _seeded(self) -> Iterator[Tensor | None]:
-        """Under a seed, where the network draws, or until that is known; then the state before."""
-        known = self._draws is not None
+        """Under a seed, where the network draws or that is not decided; gives the state before."""
+        decided = self._draws is not None
         context = seeded(derive(0, "answer")) if self._draws is not False else nullcontext()
         with context:
-            yield None if known else torch.get_rng_state()
+            yield None if decided else torch.get_rng_state()
 
     @contextmanager
     def _inhabited(self, state: State) -> Iterator[None]:

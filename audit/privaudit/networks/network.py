@@ -99,10 +99,10 @@ class Network:
         named = self.views(weights) if isinstance(weights, Tensor) else weights
         if not self.inhabited:
             return {name: weight.detach().requires_grad_() for name, weight in named.items()}
-        own = dict(self.module.named_parameters())
+        parameters = dict(self.module.named_parameters())
         for name, weight in named.items():
-            own[name].data = weight.detach()
-        return {name: own[name] for name in self.names}
+            parameters[name].data = weight.detach()
+        return {name: parameters[name] for name in self.names}
 
     def forward(
         self,

@@ -110,12 +110,12 @@ class Objective:
             alone = batch._replace(x=x[None], y=y[None], key=key)
             return self._example_gradient(flat, buffers, alone, companion, companion_buffers)
 
-        each = _looped(one) if self.network.inhabited else vmap(one, randomness="error")
+        one_each = _looped(one) if self.network.inhabited else vmap(one, randomness="error")
         rows = torch.arange(len(batch.y), device=batch.y.device)
         real = torch.ones_like(batch.y, dtype=torch.bool) if batch.real is None else batch.real
         parts = []
         for part in torch.split(rows, max(1, _NUMBERS // max(1, len(flat)))):
-            gradients, loss, correct = each(batch.x[part], batch.y[part], fold(batch.key, part))
+            gradients, loss, correct = one_each(batch.x[part], batch.y[part], fold(batch.key, part))
             there = real[part].to(gradients.dtype)
             parts.append((there @ gradients, (loss * there).sum(), (correct * real[part]).sum()))
         total, loss, correct = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))

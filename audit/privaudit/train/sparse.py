@@ -66,13 +66,13 @@ class SparseTable:
         """
         models, _, size = rows.shape
         count, width = self._table.shape
-        each = models * max(size * self._table.nnz // count, width)
-        for part in torch.split(rows, max(1, _NUMBERS // each), dim=1):
+        numbers = models * max(size * self._table.nnz // count, width)
+        for part in torch.split(rows, max(1, _NUMBERS // numbers), dim=1):
             chosen = self._table[part.transpose(0, 1).flatten().numpy()]
-            own, columns = _bags(chosen, size), _bags(_turned(chosen, size), width)
-            for start in range(0, len(own), models):
+            examples, columns = _bags(chosen, size), _bags(_turned(chosen, size), width)
+            for start in range(0, len(examples), models):
                 step = slice(start, start + models)
-                yield SparseRows(own[step], columns[step])
+                yield SparseRows(examples[step], columns[step])
 
 
 def _turned(table: Any, size: int) -> Any:
@@ -93,13 +93,13 @@ def _bags(table: Any, rows: int) -> list[Bags]:
     starts = torch.from_numpy(table.indptr)
     bounds = starts[::rows]
     sizes = bounds.diff().tolist()
-    own = starts.unfold(0, rows + 1, rows) - bounds[:-1, None]
+    own_starts = starts.unfold(0, rows + 1, rows) - bounds[:-1, None]
     return [
         Bags(*parts)
         for parts in zip(
             torch.split(torch.from_numpy(table.indices), sizes),
             torch.split(torch.from_numpy(table.data), sizes),
-            own.unbind(),
+            own_starts.unbind(),
             strict=True,
         )
     ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from privaudit.train.sparse import SparseRows
 from privaudit.train.ways import layers
 from privaudit.train.ways.passing import Pass
-from privaudit.train.ways.table import Layer, known
+from privaudit.train.ways.table import Layer, entry_of
 
 Chain = list[tuple[str, nn.Module, Layer]]
 
@@ -27,15 +27,15 @@ def chain(module: nn.Module, shape: tuple[int, ...]) -> Chain | None:
     layers_by_name = list(_listed(module))
     if not layers_by_name or len({layer for _, layer in layers_by_name}) < len(layers_by_name):
         return None  # the second use of a layer has no name of its own
-    given = {1: "features", 3: "images"}.get(len(shape), "others")
+    reached = {1: "features", 3: "images"}.get(len(shape), "others")
     listed: Chain = []
     for name, layer in layers_by_name:
-        kind = known(layer)
-        if kind is None or (given == "others" and not kind.flattens):
+        kind = entry_of(layer)
+        if kind is None or (reached == "others" and not kind.flattens):
             return None
-        if kind.takes not in (given, "both"):
+        if kind.takes not in (reached, "both"):
             return None
-        given = "features" if kind.flattens else given
+        reached = "features" if kind.flattens else reached
         listed.append((name, layer, kind))
     return _pooled_first(listed)
 

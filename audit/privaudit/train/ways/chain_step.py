@@ -136,12 +136,12 @@ def _penalty(
     of_each = over_models(one, count)
 
     @torch.enable_grad()
-    def own(weights: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def of_weights(weights: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
         penalty = of_each(leaves)
         return penalty.detach(), _derivatives(penalty, leaves)
 
-    return own
+    return of_weights
 
 
 def _derivatives(values: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:

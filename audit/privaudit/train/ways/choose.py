@@ -156,10 +156,10 @@ def _compare(
     gradients = list(zip(plain.gradients, other.gradients, strict=True))
     largest = max((float(g.abs().max()) for g, _ in gradients if g is not None), default=0.0)
     for right, quick in gradients:
-        known = right if right is not None else quick
-        if known is None:
+        either = right if right is not None else quick
+        if either is None:
             continue
-        nothing = torch.zeros_like(known)
+        nothing = torch.zeros_like(either)
         pair = (nothing if right is None else right), (nothing if quick is None else quick)
         if not _alike(pair[0], pair[1], largest, dtype):
             raise _DifferError("its gradients come out differently when models share a step")
@@ -175,6 +175,6 @@ def _alike(one: Tensor, two: Tensor, scale: float, dtype: torch.dtype) -> bool:
 
 def _reason(error: Exception, plugins: tuple[Plugin, ...]) -> str:
     """Why a way will not do, in the words of the author whose code it cannot take."""
-    told = None if isinstance(error, _DifferError) else blamed(error, *plugins)
-    said = str(told or error).strip() or type(error).__name__
-    return said.splitlines()[0]
+    in_words = None if isinstance(error, _DifferError) else blamed(error, *plugins)
+    text = str(in_words or error).strip() or type(error).__name__
+    return text.splitlines()[0]

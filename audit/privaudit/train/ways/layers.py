@@ -65,8 +65,8 @@ def sparse_linear(now: Pass, name: str, x: SparseRows) -> Tensor:
             keep, into = 0.0, torch.zeros_like(weight)
             now.gradients[f"{name}.weight"] = into
         parts = zip(x.columns, gradient.contiguous().unbind(), into.mT.unbind(), strict=True)
-        for columns, own, table in parts:
-            torch.add(columns.product(own), table, alpha=keep, out=table)
+        for columns, gradient_of_model, table in parts:
+            torch.add(columns.product(gradient_of_model), table, alpha=keep, out=table)
         if bias is not None:
             now.gradients[f"{name}.bias"] = gradient.sum(1)
 
@@ -101,15 +101,15 @@ def batch_norm(now: Pass, name: str, layer: nn.Module, x: Tensor) -> Tensor:
     """BatchNorm of every model by its own statistics, which move on in the buffers."""
     assert isinstance(layer, nn.BatchNorm2d)
     weight, bias = now.weights[f"{name}.weight"], now.weights[f"{name}.bias"]
-    kept = [f"{name}.running_{what}" for what in ("mean", "var")]
-    moved = [now.buffers[each].flatten().clone() for each in kept]
+    statistics = [f"{name}.running_{what}" for what in ("mean", "var")]
+    moved = [now.buffers[statistic].flatten().clone() for statistic in statistics]
     scale, inner = weight.flatten(), bool(now.back)
     answer: Tensor
     answer, mean, width = _ops.native_batch_norm(
         x, scale, bias.flatten(), *moved, True, layer.momentum, layer.eps
     )
-    for each, new in zip(kept, moved, strict=True):
-        now.buffers[each] = new.view_as(now.buffers[each])
+    for statistic, new in zip(statistics, moved, strict=True):
+        now.buffers[statistic] = new.view_as(now.buffers[statistic])
     count = f"{name}.num_batches_tracked"
     now.buffers[count] = now.buffers[count] + 1
 

@@ -2,7 +2,7 @@
 
 It takes what `torch.vmap` cannot: recurrent layers, dropout inside attention, `F.dropout` and
 `torch.randn` in `forward`, branches on data, `.item()`, NumPy. Whatever draws from a global
-generator draws under the model's own key, so that a model has the weights it would have alone.
+generator draws under the model's state key, so that a model has the weights it would have alone.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class _Alone:
         """Of K models' losses."""
         results = []
         for model in range(len(now.flat)):
-            own, given = now.one(model), _one(batch, model)
-            with seeded(derive(int(given.key), "step"), given.key.device):
-                results.append(self._gradient(own, given))
+            state, part = now.one(model), _one(batch, model)
+            with seeded(derive(int(part.key), "step"), part.key.device):
+                results.append(self._gradient(state, part))
         return StepResult(*stacked_results(results))
 
     def companion_gradients(self, now: State, batch: Batch) -> tuple[list[Tensor | None], Buffers]:
@@ -59,11 +59,11 @@ class _Alone:
         assert network is not None
         results = []
         for model in range(len(now.flat)):
-            own, given = now.one(model), _one(batch, model)
-            leaves = network.leaves(own.companion)
-            with seeded(derive(int(given.key), "companion"), given.key.device):
+            state, part = now.one(model), _one(batch, model)
+            leaves = network.leaves(state.companion)
+            with seeded(derive(int(part.key), "companion"), part.key.device):
                 loss, after = self._objective.companion_loss(
-                    own.flat, own.buffers, given, leaves, own.companion_buffers
+                    state.flat, state.buffers, part, leaves, state.companion_buffers
                 )
             gradients = derivatives(loss, leaves)
             detached = {name: buffer.detach() for name, buffer in after.items()}
@@ -71,18 +71,18 @@ class _Alone:
         return stacked_results(results)
 
     def _gradient(
-        self, own: State, batch: Batch
+        self, state: State, batch: Batch
     ) -> tuple[list[Tensor | None], Buffers, Tensor, Tensor]:
         objective, network = self._objective, self._objective.network
-        rest = own.companion, own.companion_buffers
+        rest = state.companion, state.companion_buffers
         if objective.defense.per_example:
             flat, buffers, loss, correct = objective.example_gradients(
-                own.flat, own.buffers, batch, *rest
+                state.flat, state.buffers, batch, *rest
             )
             return list(network.views(flat).values()), buffers, loss, correct
-        leaves = network.leaves(own.flat)
-        with torch.autocast(own.flat.device.type, torch.bfloat16, enabled=self._mixed):
-            loss, after, correct = objective.loss(leaves, own.buffers, batch, *rest)
+        leaves = network.leaves(state.flat)
+        with torch.autocast(state.flat.device.type, torch.bfloat16, enabled=self._mixed):
+            loss, after, correct = objective.loss(leaves, state.buffers, batch, *rest)
         gradients = derivatives(loss, leaves)
         detached = {name: buffer.detach() for name, buffer in after.items()}
         return [gradients.get(name) for name in leaves], detached, loss.detach(), correct

@@ -58,7 +58,7 @@ LAYERS: dict[type[nn.Module], Layer] = {
 }
 
 
-def known(module: nn.Module) -> Layer | None:
+def entry_of(module: nn.Module) -> Layer | None:
     """The table's entry for a layer, its options and its weights; None: it has none."""
     entry = LAYERS.get(type(module))
     if entry is None or not entry.accepts(module):
