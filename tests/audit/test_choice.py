@@ -16,6 +16,7 @@ from privaudit import Examples
 from privaudit.cohort import Cohort
 from privaudit.cohort.gradient_norms import gradient_norms
 from privaudit.networks import vmapped
+from privaudit.networks.answer import Answers
 from privaudit.train.ways import activations, choose, layers, table
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
@@ -120,6 +121,17 @@ def test_asking_leaves_a_network_as_it_was(make_cohort: Make, digits: Examples) 
         assert torch.equal(tensor, before[name])
     for name, buffer in cohort.states()[0].buffers.items():
         assert torch.equal(buffer, buffers[name])
+
+
+def test_asking_does_not_count_as_training(make_cohort: Make) -> None:
+    """A buffer that a network changes in place, in evaluation too, is as training left it."""
+    cohort = make_cohort([20], model=Brought(which="in_place"), epochs=3, batch_size=16)
+    cohort.fit()
+    assert float(cohort.states()[0].buffers["seen"]) == 3 * 2
+    state, answers = cohort.states()[0], Answers(cohort.network)
+    for _ in range(2):
+        answers.to_rows(state, cohort.data.plain, torch.arange(10))
+    assert float(state.buffers["seen"]) == 3 * 2
 
 
 def test_the_ways_are_listed_quickest_first() -> None:

@@ -103,8 +103,8 @@ class Perceptron(nn.Module):
             case "counting":
                 self.seen = self.seen + 1
                 z = z / (1 + 0.01 * self.seen)
-            case "frozen":
-                z = z.detach() + 0 * z
+            case "in_place":
+                self.seen.add_(1)
         o = self.b(z)
         return self._shaped(o, z)
 
@@ -138,10 +138,10 @@ class Viewing(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.conv, self.out = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * 64, classes)
+        self.conv, self.out = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x.expand(-1, 1, -1, -1)).relu()
+        x = self.conv(x.expand(-1, 3, -1, -1)).relu()
         answer: Tensor = self.out(x.view(x.size(0), -1))
         return answer
 

@@ -34,6 +34,7 @@ def gradient_norms(network: Network, state: State, kept: Tensor, data: DeviceDat
         kept: (P,) bool.
         data: the examples.
     """
+    network.check_single_examples("an attack")
     kept = kept.to(network.device)
     rows = torch.arange(len(data.y), device=network.device)
     few, labels = data.plain(rows[:2]), data.y[rows[:2]]

@@ -36,6 +36,28 @@ class Cost:
     seconds: float | None = None
 
 
+def askable(network: nn.Module, x: Tensor, batch: int) -> tuple[Tensor, int]:
+    """Examples as a network takes them, and how many at once.
+
+    It may take images in the usual order of memory only, and batches of one size only.
+
+    Args:
+        network: in evaluation mode.
+        x: (n, ...) normalised examples.
+        batch: the size that it was trained with.
+    """
+    repeated = x[torch.arange(batch, device=x.device) % len(x)]
+    ways = ((x, 1), (x.contiguous(), 1), (repeated, batch), (repeated.contiguous(), batch))
+    with torch.no_grad():
+        for examples, count in ways:
+            try:
+                network(examples[:count])
+            except Exception:  # the network's code may raise anything
+                continue
+            return examples, count
+    return x, 1
+
+
 def costs(context: RunContext, level: Level) -> list[list[Cost]]:
     """For each seed, what each of its targets costs once what is all zero has been cut away.
 
@@ -51,8 +73,10 @@ def costs(context: RunContext, level: Level) -> list[list[Cost]]:
         x = examples.plain(rows.to(context.device))
         if not context.examples.tokens:
             x = x.to(next(network.parameters()).dtype)
-        work = multiply_adds(network, x[:1])
-        return Cost(work, first.seconds if first else seconds_per_example(network, x, work))
+        x, count = askable(network, x, context.recipe.training.batch_size)
+        work = multiply_adds(network, x[:count]) // count
+        x = x if count == 1 else x[:count]
+        return Cost(work, first.seconds if first else seconds_per_example(network, x, work, count))
 
     costs_by_seed: list[list[Cost]] = []
     for s, split in enumerate(context.ensemble.splits):
@@ -89,7 +113,7 @@ def own_names(network: nn.Module) -> set[str]:
     return {name for name, _ in named} & network.state_dict().keys()
 
 
-def seconds_per_example(network: nn.Module, x: Tensor, work: int) -> float:
+def seconds_per_example(network: nn.Module, x: Tensor, work: int, least: int = 1) -> float:
     """How long one example takes in a batch: the median of five, after one to warm up.
 
     The batch is of 256 examples; on a CPU, of no more than a billion multiply-adds answer.
@@ -98,9 +122,10 @@ def seconds_per_example(network: nn.Module, x: Tensor, work: int) -> float:
         network: in evaluation mode.
         x: (N, ...) normalised examples on the network's device.
         work: multiply-adds of one example.
+        least: examples that a batch must have.
     """
     most = _BATCH if x.is_cuda else min(_BATCH, _WORK // max(1, work))
-    x = x[: max(1, most)]
+    x = x[: max(least, most)]
     taken = []
     with torch.inference_mode():
         for _ in range(1 + _TIMES):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from privaudit.errors import PluginError
 from privaudit.keys import fold
 from privaudit.networks.dropout import KeyedDropout, adapt
 from privaudit.networks.state import Buffers
@@ -67,6 +68,21 @@ class Network:
         other = copy(self)
         other.inhabited = True
         return other
+
+    def check_single_examples(self, whose: str) -> None:
+        """See that gradients of single examples can be taken.
+
+        Args:
+            whose: what asks for them, for messages.
+
+        Raises:
+            PluginError: its author has fixed the size of batches.
+        """
+        if self.batch is not None:
+            raise PluginError(
+                f"{whose} needs gradients of single examples, and the network takes batches of "
+                f"{self.batch} examples only: let it take batches of any size"
+            )
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Named weights (..., *shape) that share memory with flat weights (..., P)."""

@@ -50,6 +50,7 @@ def _multiply_adds(network: Network, data: DeviceDataset) -> int:
     """Of one example with every weight."""
     count = network.batch or 1
     x = data.plain(torch.zeros(count, dtype=torch.int64, device=network.device))
+    x = x.contiguous() if network.contiguous else x
     training = network.module.training
     try:
         return multiply_adds(network.module.eval(), x, zeros=True) // count

@@ -106,6 +106,8 @@ def choose_way(
     Raises:
         Exception: whatever the network or a hook raises when it is called plainly.
     """
+    if objective.defense.per_example:
+        objective.network.check_single_examples(f"defense {objective.defense.name!r}")
     size = objective.network.batch or min(_TRIED, options.batch_size)
     precision = "fp64" if options.precision == "fp64" else "fp32"
     plain_options = options.model_copy(update={"compile": False, "precision": precision})
