@@ -231,7 +231,7 @@ def test_a_network_that_does_not_answer_with_logits_is_told(what: str, expected:
     ("what", "reason"),
     [
         ("lstm", r"no form of this operation for many models at once, as of nn\.LSTM"),
-        ("dropout", r"use the module nn\.Dropout"),
+        ("dropout", r"the module nn\.Dropout"),
         ("branch", r"choose with torch\.where"),
     ],
 )
