@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from brought_networks import Brought
-from privaudit import Examples
+from privaudit import Defense, Examples, Step
 from privaudit.cohort import Cohort
 from privaudit.cohort.gradient_norms import gradient_norms
+from privaudit.experiment.target import _check_answers
 from privaudit.networks import vmapped
 from privaudit.networks.answer import Answers
 from privaudit.train.ways import activations, choose, layers, table
@@ -132,6 +134,35 @@ def test_asking_does_not_count_as_training(make_cohort: Make) -> None:
     for _ in range(2):
         answers.to_rows(state, cohort.data.plain, torch.arange(10))
     assert float(state.buffers["seen"]) == 3 * 2
+
+
+class Weighted(Defense):
+    """Has an option that is a mapping, which cannot be hashed."""
+
+    name: Literal["weighted"] = "weighted"
+    weights: dict[str, float] = Field({"member": 0.5})
+
+    def loss(self, step: Step) -> Tensor:
+        return self.weights["member"] * super().loss(step)
+
+
+def test_another_precision_is_another_choice(make_cohort: Make) -> None:
+    """Products of chains know no bf16; a defense with any options may be in force."""
+    cohort = make_cohort(model=MLP(hidden=(8,)), defense=Weighted(), precision="fp32")
+    cohort.fit()
+    cohort.fit(precision="bf16")
+    assert list(cohort._fits._ways.values()) == ["chain", "vmapped"]
+
+
+def test_a_target_that_views_its_images_is_asked_in_their_usual_order(make_cohort: Make) -> None:
+    pixels = torch.randint(0, 17, (300, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    y = torch.arange(300) % 10
+    scale = torch.tensor(8.0)
+    examples = Examples(pixels.to(torch.uint8), y, tuple("0123456789"), scale, scale)
+    cohort = make_cohort(model=Brought(which="view"), examples=examples)
+    _check_answers(cohort, examples, "target.safetensors")
+    assert cohort.network.contiguous
+    assert bool(torch.isfinite(cohort.logits()).all())
 
 
 def test_the_ways_are_listed_quickest_first() -> None:

@@ -87,7 +87,7 @@ class Fits:
         self.records: list[FitRecord] = []
         self._waiting: Fit | None = None  # a fit that a plan found work in
         self._checked = False
-        self._ways: dict[tuple[object, ...], str] = {}
+        self._ways: dict[str, str] = {}
         self._tell = on_event or (lambda event: None)
         examples = data.examples
         self.source = digest(
@@ -212,7 +212,8 @@ class Fits:
     def _way(self, fit: Fit) -> str:
         """How the models' steps are taken, tried once for each set of hooks in force."""
         objective = fit.objective
-        key = (objective.defense, objective.tuning, fit.options.augment, fit.options.compile)
+        options = fit.options.model_dump(mode="json", include={"augment", "compile", "precision"})
+        key = digest(objective.defense, objective.tuning, options)
         if key not in self._ways:
             with guests(*self._plugins(fit)):
                 choice = choose_way(
@@ -220,12 +221,8 @@ class Fits:
                 )
             self._ways[key] = choice.way
             if choice.reason:
-                logger.warning(
-                    "networks of model %r train the %s way, which is slower: %s",
-                    self.model.name,
-                    choice.way,
-                    choice.reason,
-                )
+                why = self.model.name, choice.way, choice.reason
+                logger.warning("networks of model %r train the %s way, which is slower: %s", *why)
         return self._ways[key]
 
     def _helpers(self, fit: Fit, match: Match | None, missing: list[int]) -> Workers | None:

@@ -133,6 +133,10 @@ def _check_answers(cohort: Cohort, examples: Examples, path: str) -> None:
         return answers(state, data.plain(torch.arange(len(x), device=data.y.device))).cpu()
 
     try:
+        try:
+            ask(x)
+        except RuntimeError:  # it may take images in the usual order of memory only
+            cohort.network.contiguous = True
         whole, again, alone = (ask(x), ask(x), ask(x[:1]))
     except Exception as error:  # a program may raise anything
         raise DataError(
