@@ -1,20 +1,23 @@
 """Gates of a release pipeline: limits that an audit must keep, or the release stops.
 
 A gate fails closed. It looks at the confidence limit that speaks against the network, never at
-the estimate; it takes every attack; and a number that is not known breaks it.
+the estimate, and in both directions: scores that put members last tell them as well. It takes
+every attack; a number that is not known breaks it, and so does a doubt that nobody has accepted.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import inf, isnan
 from typing import Any, Literal
 
+from privaudit.doubts.doubt import Doubt
 from privaudit.errors import RecipeError
 from privaudit.statistics import table
-from privaudit.statistics.metric import Metric
+from privaudit.statistics.metric import Metric, Reached
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Verdict:
         attacks: labels of the strongest attack, or of those that leave the metric unknown.
         reached: the strongest attack's confidence limit; None where the metric is unknown.
         reason: why it is unknown, and what to do.
+        reversed: whether the limit is that of the attack with its scores reversed.
+        doubts: names of the open doubts, which break it whatever the numbers are.
     """
 
     gate: Gate
@@ -63,6 +68,8 @@ class Verdict:
     attacks: tuple[str, ...]
     reached: float | None
     reason: str = ""
+    reversed: bool = False
+    doubts: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """One line for people.
@@ -71,16 +78,25 @@ class Verdict:
         >>> judge(gate, {"loss": {"auc": {"value": 0.5, "low": 0.4, "high": 0.7}}}).sentence()
         'gate auc<0.6: BROKEN, upper confidence limit 0.7 (loss)'
         """
-        word = "passed" if self.passed else "BROKEN"
+        opening = f"gate {self.gate.text}: {'passed' if self.passed else 'BROKEN'}"
+        attacks = f"({', '.join(self.attacks)})" if self.attacks else ""
         if self.reached is None:
-            return f"gate {self.gate.text}: {word}, {self.reason} ({', '.join(self.attacks)})"
+            return f"{opening}, {self.reason} {attacks}".rstrip()
         # Rounded for people, but never so far that a broken limit looks like a kept one.
         number = f"{self.reached:.4g}"
-        if self.gate.kept_by(float(number)) != self.passed:
+        if self.gate.kept_by(float(number)) != self.gate.kept_by(self.reached):
             number = repr(self.reached)
+        limit = f"{self.gate.side} confidence limit {number}"
+        if self.reversed:
+            limit += " with scores reversed"
+        if not self.doubts:
+            return f"{opening}, {limit} {attacks}"
+        names = ", ".join(self.doubts)
+        accept = " ".join(f"--accept-doubt {name}" for name in self.doubts)
+        plural, them = ("s", "them") if len(self.doubts) > 1 else ("", "it")
         return (
-            f"gate {self.gate.text}: {word}, {self.gate.side} confidence limit {number} "
-            f"({', '.join(self.attacks)})"
+            f"{opening} by the open doubt{plural} {names} ({limit} {attacks}): "
+            f"clear {them} up, or accept {them} by {accept}"
         )
 
 
@@ -108,23 +124,41 @@ def parse_gate(text: str) -> Gate:
     return Gate(text, metric.name, limit)
 
 
-def judge(gate: Gate, metrics: Mapping[str, Mapping[str, Any]]) -> Verdict:
+def judge(
+    gate: Gate, metrics: Mapping[str, Mapping[str, Any]], doubts: Sequence[Doubt] = ()
+) -> Verdict:
     """Hold a gate against what attacks found.
 
     Args:
         gate: the limit.
         metrics: by the attack's label, as `privaudit.statistics.metrics.evaluate` makes them.
+        doubts: about this audit that nobody has accepted.
     """
-    reached = {label: gate.judged.reached(record) for label, record in metrics.items()}
-    unknown = tuple(label for label, value in reached.items() if value is None)
-    if unknown or not reached:
+    names = tuple(dict.fromkeys(doubt.name for doubt in doubts))
+    limits = {label: gate.judged.reached(record) for label, record in metrics.items()}
+    unknown = tuple(label for label, reached in limits.items() if reached is None)
+    if unknown or not limits:
         why = gate.judged.why_unknown(metrics[unknown[0]]) if unknown else "no attack was made"
-        return Verdict(gate, False, unknown, None, why)
-    values = {label: value for label, value in reached.items() if value is not None}
-    worst = min if gate.side == "lower" else max
-    strongest = worst(values, key=values.__getitem__)
-    passed = all(map(gate.kept_by, values.values()))
-    return Verdict(gate, passed, (strongest,), values[strongest])
+        return Verdict(gate, False, unknown, None, why, doubts=names)
+    known = {label: reached for label, reached in limits.items() if reached is not None}
+    strongest = _worst(gate, known)
+    reached = known[strongest]
+    passed = not names and all(gate.kept_by(other.limit) for other in known.values())
+    return Verdict(
+        gate, passed, (strongest,), reached.limit, reversed=reached.reversed, doubts=names
+    )
+
+
+def _worst(gate: Gate, limits: Mapping[str, Reached]) -> str:
+    """The attack whose limit speaks most against the network; one that is NaN before all."""
+
+    def against(label: str) -> float:
+        limit = limits[label].limit
+        if isnan(limit):
+            return inf
+        return -limit if gate.side == "lower" else limit
+
+    return max(limits, key=against)
 
 
 def _forms() -> str:

@@ -15,7 +15,7 @@ PLUGINS = Path(privaudit_plugins.__file__).parent
 FLOORS = (
     {"errors", "values", "keys", "events", "training", "version", "messages", "optimizers"},
     {"api", "statistics", "jobs"},
-    {"networks", "store", "recipe", "readers"},
+    {"networks", "store", "recipe", "readers", "doubts"},
     {"train"},
     {"cohort", "channels", "report", "explain", "gate"},
     {"experiment"},

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from privaudit.cli.options import PluginFiles
+from privaudit.doubts.doubt import DOUBTS
 from privaudit.statistics import table
 
 GATE_BROKEN = 3
@@ -38,7 +39,17 @@ _Gate = Annotated[
         metavar="METRIC<NUMBER",
         help="Exit 3 unless the upper confidence limit of every attack is below the number: "
         f"{', '.join(_below)}; or {', '.join(f'{name}>NUMBER' for name in _above)}, by its lower "
-        "limit. Repeatable.",
+        "limit; and unless no doubt is open. Repeatable.",
+    ),
+]
+_Accepted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-doubt",
+        metavar="NAME",
+        help="Let gates pass although this doubt is open: "
+        + "; ".join(f"{name}, {meaning}" for name, meaning in DOUBTS.items())
+        + ". Repeatable; what was accepted stands in the output.",
     ),
 ]
 _Format = Annotated[
@@ -55,6 +66,7 @@ def audit(
     changes: _Set = None,
     plugin: PluginFiles = None,
     gate: _Gate = None,
+    accept_doubt: _Accepted = None,
     format: _Format = "table",
     confidence: _Confidence = 0.95,
     seed: _Seed = 0,
@@ -62,25 +74,33 @@ def audit(
     """Attack a network by the outputs you already have, and gate a release on the result."""
     from privaudit.api.host import load_plugins
     from privaudit.cli.audited import as_json, chosen, print_table
+    from privaudit.doubts.doubt import check_accepted, still_open
     from privaudit.gate import judge, parse_gate
     from privaudit.outputs import audit_outputs
     from privaudit.outputs.archive import read_archive
     from privaudit.report.escape import plain
 
     gates = [parse_gate(text) for text in gate or ()]
+    accepted = check_accepted(accept_doubt or ())
     entries = chosen(attacks, changes or ())
     arrays = read_archive(outputs)
     plugins = load_plugins(files=plugin or ())
     results = audit_outputs(
-        **arrays, attacks=entries, confidence=confidence, seed=seed, plugins=plugins
+        **arrays, attacks=entries, confidence=confidence, seed=seed, plugins=plugins, quiet=True
     )
     metrics = {label: result.metrics for label, result in results.items()}
-    verdicts = [judge(requirement, metrics) for requirement in gates]
+    opened = still_open(results.doubts, accepted)
+    verdicts = [judge(requirement, metrics, opened) for requirement in gates]
     if format == "json":
-        typer.echo(as_json(metrics, verdicts, confidence))
+        typer.echo(as_json(metrics, verdicts, confidence, results.doubts, accepted))
     else:
         print_table(metrics, confidence)
-    for verdict in verdicts:  # for people on stderr, where stdout is for a program
+    # For people on stderr, where stdout is for a program.
+    for doubt in results.doubts:
+        typer.echo(
+            doubt.line() + (" [accepted]" if doubt not in opened else ""), err=format == "json"
+        )
+    for verdict in verdicts:
         typer.echo(plain(verdict.sentence()), err=format == "json")
     if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(GATE_BROKEN)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
+from privaudit.doubts.attacks import mute
+from privaudit.doubts.doubt import Doubt
 from privaudit.errors import RecipeError
 from privaudit.gate import Verdict
 from privaudit.messages import plain, unknown
@@ -16,6 +19,8 @@ from privaudit.report.columns import ASCII, TERMINAL, Column, Style, absent, hea
 from privaudit.report.table import table_lines
 from privaudit.statistics import table
 from privaudit.statistics.metric import Metric
+
+_SILENT = "says nothing"  # in place of numbers that would read as protection
 
 Metrics = Mapping[str, Mapping[str, Any]]
 
@@ -43,19 +48,42 @@ def chosen(names: str, changes: Sequence[str]) -> list[str | dict[str, Any]]:
     return list(data["attacks"])
 
 
-def as_json(metrics: Metrics, verdicts: Sequence[Verdict], confidence: float) -> str:
-    """The metrics and gates for other programs: shares 0-1, null where a number is not known."""
+def as_json(
+    metrics: Metrics,
+    verdicts: Sequence[Verdict],
+    confidence: float,
+    doubts: Sequence[Doubt],
+    accepted: Sequence[str],
+) -> str:
+    """Metrics, doubts and gates for other programs: shares 0-1, null where nothing is known.
+
+    Args:
+        metrics: by the attack's label.
+        verdicts: of the gates.
+        confidence: of every interval.
+        doubts: about this audit, accepted or not.
+        accepted: names of doubts that the user accepts, seen or not.
+    """
     gates = [
         {
             "gate": verdict.gate.text,
             "passed": verdict.passed,
             "attacks": verdict.attacks,
             "reached": verdict.reached,
+            "reversed": verdict.reversed,
+            "doubts": verdict.doubts,
             "reason": verdict.reason,
         }
         for verdict in verdicts
     ]
-    record = {"format": 1, "confidence": confidence, "attacks": metrics, "gates": gates}
+    record = {
+        "format": 1,
+        "confidence": confidence,
+        "attacks": metrics,
+        "doubts": [{**asdict(doubt), "accepted": doubt.name in accepted} for doubt in doubts],
+        "accepted_doubts": accepted,
+        "gates": gates,
+    }
     return json.dumps(record, indent=1, allow_nan=False)
 
 
@@ -87,13 +115,16 @@ def _columns(metrics: Metrics, style: Style) -> list[Column]:
 
 def _cells(metric: Metric, metrics: Metrics, style: Style) -> list[str]:
     """One for each attack; none where the column is left out."""
-    intervals = [metric.read(record) for record in metrics.values()]
+    intervals = [None if mute(m) else metric.read(m) for m in metrics.values()]
     if metric.absence.hides and not any(intervals):
         return []
-    missing = absent(metric, style)
     return [
-        missing if interval is None else _cell(interval, metric.scale, metric.digits)
-        for interval in intervals
+        _SILENT
+        if mute(record)
+        else absent(metric, style)
+        if interval is None
+        else _cell(interval, metric.scale, metric.digits)
+        for interval, record in zip(intervals, metrics.values(), strict=True)
     ]
 
 

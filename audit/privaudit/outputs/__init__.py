@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,16 +14,20 @@ from numpy.typing import NDArray
 from privaudit.api.calls import scored
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.plugin import Attack
+from privaudit.doubts.attacks import attack_doubts
+from privaudit.doubts.doubt import Doubt
 from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError
 from privaudit.keys import derive
 from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
-from privaudit.outputs.doubts import voice_doubts
+from privaudit.outputs.doubts import doubts_about
 from privaudit.outputs.entries import attack_entries, check_needs
 from privaudit.statistics.metrics import evaluate
 from privaudit.values import AttackScores, Outputs, Role, Signals
 
-__all__ = ["OutputAudit", "audit_outputs"]
+__all__ = ["OutputAudit", "OutputAudits", "audit_outputs"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,19 @@ class OutputAudit:
     decision: NDArray[np.bool_] | None
 
 
+class OutputAudits(dict[str, OutputAudit]):
+    """What each attack found, by its label or else its name.
+
+    Attributes:
+        doubts: what speaks against taking these numbers for a verdict. A number that stands
+            beside an open doubt must not be called safe.
+    """
+
+    def __init__(self, audits: Mapping[str, OutputAudit], doubts: Sequence[Doubt]) -> None:
+        super().__init__(audits)
+        self.doubts = tuple(doubts)
+
+
 def audit_outputs(
     logits: Any,
     labels: Any,
@@ -53,7 +71,8 @@ def audit_outputs(
     seed: int = 0,
     confidence: float = 0.95,
     plugins: Plugins | None = None,
-) -> dict[str, OutputAudit]:
+    quiet: bool = False,
+) -> OutputAudits:
     """Attack a network by what it, and perhaps shadow networks, answer about N examples.
 
     Arrays may be NumPy's, torch's on any device, or lists. Everything is checked before the first
@@ -73,9 +92,11 @@ def audit_outputs(
         seed: of the attacks' own randomness.
         confidence: of every interval, two-sided.
         plugins: those installed, if not given.
+        quiet: log no doubt: the caller shows them.
 
     Returns:
-        What each attack found, by its label or else its name, in the order of `attacks`.
+        What each attack found, by its label or else its name, in the order of `attacks`; and the
+        doubts about it, each of which is logged as a warning, too, unless `quiet`.
 
     Raises:
         RecipeError: an attack is not known, an option is wrong, two attacks share a label, or an
@@ -90,7 +111,7 @@ def audit_outputs(
     entries = attack_entries(attacks, plugins or load_plugins())
     answers = read_answers(logits, labels, members, shadow_logits, shadow_members, audited, x)
     check_needs(entries, answers)
-    voice_doubts(answers)
+    doubts = doubts_about(answers)
     signals = _signals(answers, seed)
     inside = answers.members[answers.audited].numpy()
     audits = {}
@@ -100,7 +121,10 @@ def audit_outputs(
         decision = None if scores.decision is None else scores.decision[answers.audited].numpy()
         metrics = evaluate(score, inside, decision, confidence=confidence)
         audits[label] = OutputAudit(score, metrics, decision)
-    return audits
+        doubts += attack_doubts(label, metrics)
+    for doubt in [] if quiet else doubts:
+        logger.warning("%s", doubt.line())
+    return OutputAudits(audits, doubts)
 
 
 def _signals(answers: Answers, seed: int) -> Signals:

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-
-import torch
-
+from privaudit.doubts.doubt import Doubt
 from privaudit.outputs.arrays import Answers
 from privaudit.statistics.metrics import roc_auc
 
-logger = logging.getLogger(__name__)
+
+def doubts_about(answers: Answers) -> list[Doubt]:
+    """What speaks against taking the arrays for what they are said to be."""
+    return _shadow_counts(answers)
 
 
-def voice_doubts(answers: Answers) -> None:
-    """Warn of probabilities given as logits, and of shadows that give membership away."""
-    plain = answers.logits[0]
-    sums = plain.double().sum(1)
-    if bool((plain >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
-        logger.warning(
-            "logits look like probabilities (no row is negative, each sums to 1): attacks on "
-            "confidence will be wrong; give what comes before the softmax, or the logarithm"
-        )
+def _shadow_counts(answers: Answers) -> list[Doubt]:
+    """Shadows that give membership away."""
     if len(answers.shadow_members) == 0:
-        return
+        return []
     count = answers.shadow_members[:, answers.audited].sum(0)
     telling = roc_auc(count.numpy(), answers.members[answers.audited].numpy(), confidence=0.9999)
-    if not telling.low <= 0.5 <= telling.high:
-        # Of shadows that hold each example exactly half of the time, target included, a member
-        # has one less.
-        logger.warning(
+    if telling.low <= 0.5 <= telling.high:
+        return []
+    # Of shadows that hold each example exactly half of the time, target included, a member has
+    # one less.
+    return [
+        Doubt(
+            "shadow_counts",
+            "shadow_members",
             "how many shadows were trained on an example tells by itself who is a member (AUC "
-            "%.2f): results will be too strong; choose the shadows independently of the target, "
-            "or in complementary pairs without the target's own complement",
-            telling.value,
+            f"{telling.value:.2f}): results will be too strong; choose the shadows independently "
+            "of the target, or in complementary pairs without the target's own complement",
         )
+    ]

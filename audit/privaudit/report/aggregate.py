@@ -63,7 +63,11 @@ def summarise(
     """
     if not values or any(value is None for value in values):
         return None
-    intervals = [Estimate(**value) for value in values if isinstance(value, Mapping)]
+    intervals = [
+        Estimate(value["value"], value["low"], value["high"])
+        for value in values
+        if isinstance(value, Mapping)
+    ]
     if len(intervals) < len(values):
         numbers = [value["value"] if isinstance(value, Mapping) else value for value in values]
         return Summary(*mean_std([number for number in numbers if number is not None]))

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from privaudit.statistics.advantage import Advantage, advantage_interval
 from privaudit.statistics.intervals import Estimate, clopper_pearson, mean_of_shares
 from privaudit.statistics.roc import Roc, as_flags, as_membership
 
@@ -27,6 +28,11 @@ class Case:
     members: NDArray[np.bool_]
     decision: ArrayLike | None
     confidence: float
+
+    @property
+    def advantage(self) -> Advantage:
+        """The largest difference of the two rates, with its interval."""
+        return advantage_interval(self.roc, self.confidence)
 
     @cached_property
     def accuracy(self) -> Estimate | None:

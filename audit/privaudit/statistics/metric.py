@@ -41,6 +41,19 @@ class Absence:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """What a gate is held against.
+
+    Attributes:
+        limit: the confidence limit that speaks against the network.
+        reversed: whether it is that of the attack with its scores reversed.
+    """
+
+    limit: float
+    reversed: bool = False
+
+
+@dataclass(frozen=True)
 class Metric:
     """One number about one attack on one network: how it is made, kept, shown and judged.
 
@@ -67,6 +80,8 @@ class Metric:
         judged: where the interval lies whose limit a gate looks at; its own if not given.
         limit: from that interval to the limit; if not given, its upper limit for "<" and its
             lower one for ">".
+        reversed: from that interval to the limit of the same attack with its scores reversed, as
+            a leak in the wrong direction is a leak; None: it has no such direction.
         required: whether every result ever written has it; a later one lacks it in older files,
             where it counts as not known.
         bare: whether files of before it had an interval hold the number alone.
@@ -89,6 +104,7 @@ class Metric:
     ungated: str = ""
     judged: tuple[str, ...] = ()
     limit: Callable[[Mapping[str, float]], float] | None = None
+    reversed: Callable[[Mapping[str, float]], float] | None = None
     required: bool = False
     bare: bool = False
 
@@ -109,14 +125,20 @@ class Metric:
         """The number, or its interval as a mapping; None where it is not known, or missing."""
         return _at(record, self.path)
 
-    def reached(self, record: Record) -> float | None:
+    def reached(self, record: Record) -> Reached | None:
         """The confidence limit that a gate looks at; None where there is none."""
         interval = _at(record, self.judged or self.path)
         if not isinstance(interval, Mapping):
             return None
         if self.limit is not None:
-            return self.limit(interval)
-        return float(interval["low" if self.side == "lower" else "high"])
+            ahead = self.limit(interval)
+        else:
+            ahead = float(interval["low" if self.side == "lower" else "high"])
+        if self.reversed is None:
+            return Reached(ahead)
+        back = self.reversed(interval)
+        worse = back < ahead if self.side == "lower" else back > ahead
+        return Reached(back, True) if worse else Reached(ahead)
 
     def why_unknown(self, record: Record) -> str:
         """Why a gate has no limit to look at, and what to do."""

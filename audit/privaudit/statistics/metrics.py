@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from privaudit.statistics import table
@@ -171,7 +172,8 @@ def evaluate(
 
     Returns:
         Each metric of `table.METRICS` at its path, None where it cannot be told, and the counts
-        `members` and `non_members`. `defense` and `balanced_accuracy` take a decision: the best
+        `members` and `non_members`; `distinct_scores`, and `largest_tie`, the share of examples
+        that have the commonest of them. `defense` and `balanced_accuracy` take a decision: the best
         threshold in hindsight is no substitute, as it has seen the answers.
 
     >>> metrics = evaluate([0.9, 0.8, 0.4, 0.3], [1, 1, 0, 0], decision=[1, 0, 0, 0])
@@ -187,4 +189,11 @@ def evaluate(
     record: dict[str, Any] = {}
     for metric in table.METRICS:
         metric.write(record, case)
-    return {**record, "members": roc.members, "non_members": roc.non_members}
+    called = np.diff(roc.true_positives + roc.false_positives)  # (G,) examples of each score
+    return {
+        **record,
+        "members": roc.members,
+        "non_members": roc.non_members,
+        "distinct_scores": len(called),
+        "largest_tie": float(called.max() / called.sum()),
+    }

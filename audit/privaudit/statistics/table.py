@@ -27,12 +27,14 @@ def defense(accuracy: float) -> float:
 
     D = 2 (1 - a), a the attack's accuracy on equally many members and non-members, that is its
     balanced accuracy; Gonon et al. 2023, "Sparsity can improve privacy of neural networks".
-    The paper's D lies in [0, 1], so an attack that does worse than guessing (a < 1/2) leaves 1.
+    The paper's D lies in [0, 1]; here an attack that does worse than guessing (a < 1/2) leaves
+    more than 1. Cut off there, a mean over networks would be too low, and an attack that is wrong
+    as a rule, which tells members as surely as one that is right, would look like a guess.
 
-    >>> round(defense(0.585), 6), defense(0.5), defense(1.0), defense(0.48)
-    (0.83, 1.0, 0.0, 1.0)
+    >>> round(defense(0.585), 6), defense(0.5), defense(1.0), defense(0.25)
+    (0.83, 1.0, 0.0, 1.5)
     """
-    return min(2 * (1 - accuracy), 1.0)
+    return 2 * (1 - accuracy)
 
 
 _UNKNOWN = Absence(lambda metric, record: "it is not known", hides=True)
@@ -63,7 +65,7 @@ _TOO_FEW = Absence(
     "than this metric.",
 )
 
-_IN_HINDSIGHT = "has no confidence interval to judge by: use auc or balanced_accuracy"
+_IN_HINDSIGHT = "has no confidence interval to judge by: use auc, balanced_accuracy or advantage"
 
 
 def _defense(case: Case) -> float | None:
@@ -116,12 +118,14 @@ METRICS: tuple[Metric, ...] = (
         absence=_UNDECIDED,
         cell="deviation",
         legend="defense = 2 (1 - attack accuracy): 100 % where the attacker guesses, 0 % where it "
-        "is always right, at the threshold it chose on its shadows.",
+        "is always right, at the threshold it chose on its shadows; above 100 % it is wrong more "
+        "often than right, and far above that is a leak, too.",
         by_default=True,
         marked=True,
         gate=">",
         judged=("balanced_accuracy",),
         limit=lambda accuracy: defense(accuracy["high"]),
+        reversed=lambda accuracy: defense(1 - accuracy["low"]),
         required=True,
     ),
     Metric(
@@ -136,6 +140,7 @@ METRICS: tuple[Metric, ...] = (
         by_default=True,
         in_audit=True,
         gate="<",
+        reversed=lambda auc: 1 - auc["low"],
         required=True,
     ),
     Metric(
@@ -147,6 +152,7 @@ METRICS: tuple[Metric, ...] = (
         absence=_UNDECIDED,
         in_audit=True,
         gate="<",
+        reversed=lambda accuracy: 1 - accuracy["low"],
         required=True,
         bare=True,
     ),
@@ -164,13 +170,15 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="advantage",
         path=("advantage",),
-        value=lambda case: case.roc.advantage(),
-        interval=False,
+        value=lambda case: case.advantage,
+        interval=True,
         heading=("advantage %",),
         absence=_UNKNOWN,
         cell="deviation",
-        ungated=_IN_HINDSIGHT,
+        gate="<",
+        reversed=lambda advantage: advantage["reversed"],
         required=True,
+        bare=True,
     ),
     *map(_tpr, RATES),
     *map(_precision, CUTS),

@@ -1,0 +1,1 @@
+"""What an audit's numbers may mean other than what they seem to mean; a gate waits for none."""

@@ -1,0 +1,65 @@
+"""Doubts about what an attack found, from its metrics alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from privaudit.doubts.doubt import Doubt
+
+_MOST = 0.9  # share of examples with one score from which on an attack says nothing
+_MOST_OF_TWO = 0.99  # the same where the attack only says yes or no
+
+_BELOW = (
+    "lies wholly below one half: members are told by being scored lower, and a leak in this "
+    "direction is a leak. Membership may be inverted; unlearning, or a loss that overshoots "
+    "(RelaxLoss), may leave members less sure than others; or non-members may be easier examples"
+)
+
+
+def mute(metrics: Mapping[str, Any]) -> bool:
+    """Whether an attack says nothing: all or most examples have one and the same score.
+
+    More than nine in ten do, or more than 99 in 100 where there are only two scores.
+
+    Args:
+        metrics: as `privaudit.statistics.metrics.evaluate` makes them; those of older results do
+            not tell, and count as saying something.
+    """
+    tie, distinct = metrics.get("largest_tie"), metrics.get("distinct_scores")
+    if tie is None or distinct is None:
+        return False
+    return bool(tie > (_MOST_OF_TWO if distinct == 2 else _MOST))
+
+
+def attack_doubts(label: str, metrics: Mapping[str, Any]) -> list[Doubt]:
+    """What speaks against taking an attack's numbers for a verdict.
+
+    Args:
+        label: of the attack.
+        metrics: as `privaudit.statistics.metrics.evaluate` makes them.
+    """
+    about = f"attack {label!r}"
+    doubts = []
+    if mute(metrics):
+        share = "every example" if metrics["distinct_scores"] == 1 else _share(metrics)
+        doubts.append(
+            Doubt(
+                "says_nothing",
+                about,
+                f"it gives {share} the same score, so it says nothing of who is a member, which "
+                "is not the same as a network that tells nothing: try other options, or leave it "
+                "out",
+            )
+        )
+    for name, words in (("auc", "AUC"), ("balanced_accuracy", "balanced accuracy")):
+        interval = metrics.get(name)
+        if isinstance(interval, Mapping) and interval["high"] < 0.5:
+            numbers = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**interval)
+            doubts.append(Doubt("below_half", about, f"{words} {numbers} {_BELOW}"))
+            break
+    return doubts
+
+
+def _share(metrics: Mapping[str, Any]) -> str:
+    return f"{100 * metrics['largest_tie']:.1f} % of examples"
