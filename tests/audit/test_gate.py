@@ -63,8 +63,8 @@ def test_an_open_doubt_breaks_a_gate_that_the_numbers_keep() -> None:
     verdict = judge(gate, {"a": _metrics()}, [doubt, doubt])
     assert (verdict.passed, verdict.doubts, verdict.reached) == (False, ("says_nothing",), 0.6)
     assert verdict.sentence() == (
-        "gate auc<0.9: BROKEN by the open doubt says_nothing (upper confidence limit 0.6 (a)): "
-        "clear it up, or accept it by --accept-doubt says_nothing"
+        "gate auc<0.9: BROKEN by the open doubt says_nothing, though the upper confidence limit "
+        "0.6 (a) would keep it: clear it up, or accept it by --accept-doubt says_nothing"
     )
     assert judge(gate, {"a": _metrics()}, still_open([doubt], ["says_nothing"])).passed
     assert still_open([doubt], ["below_half"]) == (doubt,)
