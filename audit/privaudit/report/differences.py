@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from privaudit.report.evidence import Attacked, Audited
 from privaudit.report.rows import Comparison, Row
@@ -79,12 +81,7 @@ def _one_split(here: Attacked, baseline: Attacked, pairs: Sequence[tuple[Audit, 
     """Whether two runs audited the same examples of the same dataset, pair by pair."""
     datasets = [attacked.evidence.result.recipe.get("dataset") for attacked in (here, baseline)]
     return datasets[0] == datasets[1] and all(
-        a.examples is not None
-        and b.examples is not None
-        and np.array_equal(a.examples, b.examples)
-        and a.members is not None
-        and b.members is not None
-        and np.array_equal(a.members, b.members)
+        a.examples is not None and _equal(a.examples, b.examples) and _equal(a.members, b.members)
         for a, b in pairs
     )
 
@@ -110,11 +107,13 @@ def _same(here: Attacked, baseline: Attacked) -> bool:
 
 
 def _alike(a: Audited, b: Audited) -> bool:
-    verdicts = a.values.decision, b.values.decision
     return (
-        np.array_equal(a.examples, b.examples)
-        and np.array_equal(a.values.members, b.values.members)
-        and np.array_equal(a.values.scores, b.values.scores)
-        and ((verdicts[0] is None) == (verdicts[1] is None))
-        and (verdicts[0] is None or np.array_equal(verdicts[0], verdicts[1]))
+        _equal(a.values.decision, b.values.decision)
+        and _equal(a.examples, b.examples)
+        and _equal(a.values.members, b.values.members)
+        and _equal(a.values.scores, b.values.scores)
     )
+
+
+def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
+    return a is b if a is None or b is None else np.array_equal(a, b)

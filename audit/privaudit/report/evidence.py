@@ -126,8 +126,9 @@ class Attacked:
         Where an audit has no interval of it, its limits are the number itself.
         """
         results = self.results
+        nothing: list[Audited | None] = [None] * len(results)
         audits = []
-        for result, audited in zip(results, self.examples or [None] * len(results), strict=True):
+        for result, audited in zip(results, self.examples or nothing, strict=True):
             estimate = _estimate(metric, result)
             if estimate is None:
                 return None

@@ -34,8 +34,8 @@ def half_width(metric: str, members: int, non_members: int, confidence: float = 
         non_members: likewise.
         confidence: of the two-sided interval.
 
-    >>> round(half_width("auc", 100, 100), 3)  # DeLong: 1.96 · sqrt(1/12/100 + 1/12/100)
-    0.079
+    >>> round(half_width("auc", 100, 100), 3)  # DeLong: 1.96 · sqrt(1/12/100 + 1/12/100) = 0.080
+    0.08
     """
     check_confidence(confidence)
     gated = named([metric])[0]
@@ -186,8 +186,8 @@ def sample_sentence(
     width = half_width(metric, members, non_members, confidence)
     sides = f"{members} members and {non_members} non-members"
     why = (
-        f"the {gated.side} limit of a network that tells nothing lies {width:.2g} from guessing and "
-        f"breaks the gate in {_often(one, attacks)}"
+        f"the {gated.side} limit of a network that tells nothing lies {width:.2g} from guessing "
+        f"and breaks the gate in {_often(one, attacks)}"
         if np.isfinite(width)
         else f"{metric} cannot be told"
     )
@@ -207,7 +207,7 @@ def _often(one: float, attacks: int) -> str:
 
 def _rounded(count: int) -> int:
     """Up to two digits."""
-    unit = 10 ** max(len(str(count)) - 2, 0)
+    unit = int(10 ** max(len(str(count)) - 2, 0))
     return ceil(count / unit) * unit
 
 

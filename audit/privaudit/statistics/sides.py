@@ -27,10 +27,11 @@ class Side:
     """
 
     def __init__(self, wins: NDArray[np.int64], counts: NDArray[np.int64], most: int) -> None:
-        """Of counts (G,) by score with wins (G,), `most` the number of wins there could be."""
-        distinct, group = np.unique(wins[counts > 0], return_inverse=True)
-        self.placements = distinct / most
-        self.counts = np.bincount(group, weights=counts[counts > 0]).astype(np.int64)
+        """Of counts (G,) by score with wins (G,) in order, `most` the wins that there could be."""
+        wins, counts = wins[counts > 0], counts[counts > 0]
+        starts = np.flatnonzero(np.diff(wins, prepend=-1))
+        self.placements = wins[starts] / most
+        self.counts = np.add.reduceat(counts, starts)
         self.alike = bool(2 * self.counts.max() >= self.counts.sum())
 
     def deviation(self, mean: float) -> float:

@@ -55,13 +55,13 @@ def correlations(audits: Sequence[Audit], *, shared: bool = False) -> NDArray[np
     if any(audit.examples is None or audit.members is None for audit in audits):
         seeds = np.array([audit.seed for audit in audits])
         together = (seeds[:, None] == seeds) | shared | np.eye(len(audits), dtype=np.bool_)
-        return together.astype(np.float64)
+        return np.where(together, 1.0, 0.0)
     gram = _products([audit.influence for audit in audits], audits)
     own = np.sqrt(gram.diagonal())
     known = own > 0
     both = known[:, None] & known
     alike = gram / np.where(both, own[:, None] * own, 1.0)
-    return alike if both.all() else np.where(both, alike, _overlap(audits))
+    return np.where(both, alike, 0.0 if both.all() else _overlap(audits))
 
 
 def _overlap(audits: Sequence[Audit]) -> NDArray[np.float64]:

@@ -49,7 +49,7 @@ class PerExample:
         if self.decision is None:
             return None
         right = (self.decision == self.members).astype(np.float64)
-        return self._by_side(right[self.members], right[~self.members]) / 2
+        return self._by_side(right[self.members] / 2, right[~self.members] / 2)
 
     def tpr(self, fpr: float) -> Values | None:
         """(n,) influence on the true positive rate at a false positive rate; None if too few.
@@ -86,11 +86,13 @@ Influence = Callable[[PerExample], Values | None]
 def mean_influence(values: Values) -> Values:
     """(n,) influence of each value on their mean: the squares sum to s² / n (n - 1 inside s²)."""
     count = len(values)
-    return (values - values.mean()) / sqrt(count * max(count - 1, 1))
+    apart: Values = (values - values.mean()) / sqrt(count * max(count - 1, 1))
+    return apart
 
 
 def _beaten(scores: Values, others: Values) -> Values:
     """(n,) the share of the others that lie below each score, ties counting one half."""
     ordered = np.sort(others)
-    below = np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")
-    return below / (2 * len(others))
+    left, right = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
+    shares: Values = (left + right) / (2 * len(others))
+    return shares
