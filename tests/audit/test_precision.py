@@ -161,9 +161,9 @@ subject            level                    AUC  @ 10 %  advantage %
 halved + smoothed  before  0.494 [0.341, 0.648]    25.9         19.3
 halved + smoothed  after   0.589 [0.433, 0.729]    25.9         22.2
 
-Each row is 1 network (1 seed): without a spread no change is significant.
-Brackets hold the 95 % interval; over several networks, that of their mean (over
-seeds, never narrower than the number of examples allows).
+Each row is 1 network (1 seed).
+Brackets hold the 95 % interval over other examples like these, of this one
+network; trained again, it may tell more or less.
 """
     )
 

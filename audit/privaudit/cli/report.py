@@ -58,6 +58,14 @@ _Means = Annotated[
         help="Leave out standard deviations and intervals; CSV and JSON always hold them.",
     ),
 ]
+_Intervals = Annotated[
+    bool,
+    typer.Option(
+        "--intervals",
+        help="Show the 95 % interval of every metric that has one, and of the change in defense; "
+        "CSV and JSON always hold them.",
+    ),
+]
 _Explain = Annotated[
     bool,
     typer.Option(
@@ -77,6 +85,7 @@ def report(
     metric: _Metric = None,
     cost: _Cost = False,
     means: _Means = False,
+    intervals: _Intervals = False,
     explain: _Explain = False,
 ) -> None:
     """Compare finished runs in one table."""
@@ -88,6 +97,8 @@ def report(
 
     if explain and format not in ("table", "json"):
         raise RecipeError(f"--explain is for --format table or json, not {format}")
+    if means and intervals:
+        raise RecipeError("--means leaves out what --intervals shows: give one of them")
     loaded = [load_run(path) for path in runs]
     results = list({run.folder and run.folder.resolve(): run for run in loaded}.values())
     chosen: dict[str, Any] = {
@@ -97,6 +108,7 @@ def report(
         "metrics": metric or (),
         "cost": cost,
         "means": means,
+        "intervals": intervals,
     }
     explanation = None
     if explain:

@@ -34,8 +34,9 @@ class Auditor:
     Attributes:
         audits: in the order of the report.
         scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
-            target's audits are about; `score_I` holds those of audit I; `confidence_I` and
-            `sensitivity_I` what the target answers, with I the first audit of its level.
+            target's audits are about; `score_I` holds those of audit I, `decision_I` the attacker's
+            verdicts where it gives any; `confidence_I` and `sensitivity_I` what the target answers,
+            with I the first audit of its level.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -118,7 +119,10 @@ class Auditor:
             name: measured(variant, role, rows) for name, variant in scores.variants.items()
         }
         metrics = measured(scores, role, rows)
-        self.scores[f"score_{len(self.audits)}"] = scores.score[rows].detach().numpy()
+        number = len(self.audits)
+        self.scores[f"score_{number}"] = scores.score[rows].detach().numpy()
+        if scores.decision is not None:
+            self.scores[f"decision_{number}"] = scores.decision[rows].numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
 
     def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:

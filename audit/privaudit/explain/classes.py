@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from privaudit.explain.scores import Audited, LevelScores
-from privaudit.report.aggregate import mean_estimate, summarise
+from privaudit.report.aggregate import mean_summary, within_shares
 from privaudit.report.rows import Summary
+from privaudit.statistics.inference import Audit, PerExample, mean_influence
 from privaudit.statistics.intervals import Estimate
-from privaudit.statistics.metrics import roc_auc
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ def _low(auc: Summary | None) -> float:
 
 
 def _class(level: LevelScores, label: int) -> ClassExposure:
-    aucs: list[Estimate] = []
-    confidence: list[Estimate | None] = []
-    sensitivity: list[Estimate | None] = []
+    aucs: list[Audit] = []
+    confidence: list[Audit | None] = []
+    sensitivity: list[Audit | None] = []
     members = non_members = 0
     for audit in level.audits:
         of_class = audit.label == label
@@ -89,7 +89,7 @@ def _class(level: LevelScores, label: int) -> ClassExposure:
         outside = int(of_class.sum()) - inside
         members, non_members = members + inside, non_members + outside
         if inside and outside:
-            aucs.append(roc_auc(audit.score[of_class], audit.member[of_class]))
+            aucs.append(_auc(audit, of_class))
         confidence.append(_gap(audit, of_class, audit.confidence))
         sensitivity.append(_gap(audit, of_class, audit.sensitivity))
     return ClassExposure(
@@ -97,20 +97,39 @@ def _class(level: LevelScores, label: int) -> ClassExposure:
         level.classes[label],
         members,
         non_members,
-        summarise([vars(auc) for auc in aucs]),
+        within_shares(mean_summary(aucs)) if aucs else None,
         _mean(confidence),
         _mean(sensitivity),
     )
 
 
+def _auc(audit: Audited, of_class: NDArray[np.bool_]) -> Audit:
+    per_example = PerExample(audit.score[of_class], audit.member[of_class])
+    return _audit(audit, of_class, per_example.roc.auc(), per_example.auc())
+
+
 def _gap(
     audit: Audited, of_class: NDArray[np.bool_], values: NDArray[np.float64] | None
-) -> Estimate | None:
+) -> Audit | None:
     if values is None or not np.isfinite(values[of_class]).all():
         return None
-    return welch(values[of_class & audit.member], values[of_class & ~audit.member])
+    inside, outside = of_class & audit.member, of_class & ~audit.member
+    gap = welch(values[inside], values[outside])
+    if gap is None:
+        return None
+    influence = np.zeros(len(values))
+    influence[inside] = mean_influence(values[inside])
+    influence[outside] = -mean_influence(values[outside])
+    return _audit(audit, of_class, gap, influence[of_class])
 
 
-def _mean(estimates: Sequence[Estimate | None]) -> Summary | None:
-    present = [estimate for estimate in estimates if estimate is not None]
-    return mean_estimate(present) if present else None
+def _audit(
+    audit: Audited, of_class: NDArray[np.bool_], number: Estimate, influence: NDArray[np.float64]
+) -> Audit:
+    examples, members = audit.example[of_class], audit.member[of_class]
+    return Audit(audit.seed, audit.target, number, examples, members, influence)
+
+
+def _mean(audits: Sequence[Audit | None]) -> Summary | None:
+    present = [audit for audit in audits if audit is not None]
+    return mean_summary(present) if present else None

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.errors import StoreError
 from privaudit.store.result import AuditResult, RunResult
+from privaudit.store.scores import RunArrays
 
 
 @dataclass(frozen=True)
@@ -28,6 +24,8 @@ class Audited:
         score: (n,) float64, higher = likelier a member.
         confidence: (n,) the probability the network gives the label; None if it was not kept.
         sensitivity: (n,) how far its answer moves under noise, over the noise's scale; likewise.
+        seed: of the recipe.
+        target: which of the seed's networks.
     """
 
     example: NDArray[np.int64]
@@ -36,6 +34,8 @@ class Audited:
     score: NDArray[np.float64]
     confidence: NDArray[np.float64] | None = None
     sensitivity: NDArray[np.float64] | None = None
+    seed: int = 0
+    target: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def level_scores(
         first.setdefault((audit.subject, audit.level, audit.seed, audit.target), number)
         if audit.attack == attack and only in (None, (audit.subject, audit.level)):
             numbers.setdefault((audit.subject, audit.level), []).append(number)
-    arrays = _Arrays(result)
+    arrays = RunArrays(result)
     if "classes" not in arrays.names:
         return
     classes = tuple(str(name) for name in arrays.read("classes"))
@@ -100,7 +100,7 @@ def level_scores(
 
 
 def _audited(
-    arrays: _Arrays, audit: AuditResult, number: int, network: int, classes: int
+    arrays: RunArrays, audit: AuditResult, number: int, network: int, classes: int
 ) -> Audited:
     whose = f"{audit.seed}_{audit.target}"
     example = arrays.read(f"example_{whose}")
@@ -115,41 +115,6 @@ def _audited(
         arrays.read(f"score_{number}", rows).astype(np.float64),
         arrays.find(f"confidence_{network}", rows),
         arrays.find(f"sensitivity_{network}", rows),
+        audit.seed,
+        audit.target,
     )
-
-
-class _Arrays:
-    """The arrays of a run's scores.npz, read one by one."""
-
-    def __init__(self, result: RunResult) -> None:
-        self.path = (result.folder or Path()) / "scores.npz"
-        self.names: set[str] = set()
-        if result.folder is None or not self.path.exists():
-            return
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                self.names = {name.removesuffix(".npy") for name in archive.namelist()}
-        except OSError as error:
-            raise StoreError(f"cannot read {self.path}: {error.strerror or error}") from error
-        except zipfile.BadZipFile as error:
-            raise self.damaged(str(error)) from error
-
-    def find(self, name: str, rows: int) -> NDArray[np.float64] | None:
-        """An array that may be missing."""
-        return self.read(name, rows).astype(np.float64) if name in self.names else None
-
-    def read(self, name: str, rows: int | None = None) -> NDArray[Any]:
-        """An array (n,), of as many rows as given."""
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
-                array = np.lib.format.read_array(member, allow_pickle=False)
-        except KeyError as error:
-            raise self.damaged(f"{name} is missing") from error
-        except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise self.damaged(f"{name} cannot be read ({error})") from error
-        if array.ndim != 1 or rows not in (None, len(array)):
-            raise self.damaged(f"{name} has the shape {array.shape}, not ({rows or 'n'},)")
-        return array
-
-    def damaged(self, problem: str) -> StoreError:
-        return StoreError(f"{self.path} is damaged: {problem}; run its recipe again")

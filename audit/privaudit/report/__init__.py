@@ -37,6 +37,7 @@ def render(
     width: int = 80,
     cost: bool = False,
     means: bool = False,
+    intervals: bool = False,
     explanation: Mapping[str, Any] | None = None,
 ) -> str:
     """The comparison of runs as text, without colours, ending in a newline.
@@ -53,6 +54,7 @@ def render(
         width: of the table, in terminal cells.
         cost: show parameters, multiply-adds and time, which CSV and JSON always hold.
         means: leave out standard deviations and intervals, which CSV and JSON always hold.
+        intervals: show the interval of every metric that has one, and of its change, likewise.
         explanation: `explain.explain`'s as a dictionary, to go with the rows in JSON.
 
     Raises:
@@ -64,11 +66,11 @@ def render(
         return as_csv(rows, chosen) if format == "csv" else as_json(rows, chosen, explanation)
     rows = means_only(rows) if means else rows
     if format == "table":
-        lines = _lines(rows, metrics, TERMINAL, width, cost)
+        lines = _lines(rows, metrics, TERMINAL, width, cost, intervals)
         return "".join(f"{line.plain}\n" for line in lines)
     chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
     write = as_markdown if format == "markdown" else as_latex
-    return write(rows, chosen, cost)
+    return write(rows, chosen, cost, intervals)
 
 
 def print_table(
@@ -81,6 +83,7 @@ def print_table(
     metrics: Sequence[str] = (),
     cost: bool = False,
     means: bool = False,
+    intervals: bool = False,
 ) -> None:
     """Print the comparison at the console's width; in ASCII where it knows no more.
 
@@ -90,17 +93,23 @@ def print_table(
     style = TERMINAL if console.encoding.startswith("utf") else ASCII
     rows = compare(results, baseline, sort, attacks)
     rows = means_only(rows) if means else rows
-    for line in _lines(rows, metrics, style, console.width, cost):
+    for line in _lines(rows, metrics, style, console.width, cost, intervals):
         console.print(line, soft_wrap=True)  # a line that does not fit is never cut
 
 
 def _lines(
-    rows: Sequence[Row], metrics: Sequence[str], style: Style, width: int, cost: bool
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    style: Style,
+    width: int,
+    cost: bool,
+    intervals: bool,
 ) -> list[Text]:
     chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
-    every, sentences = columns(rows, chosen, style, cost), legend(rows, chosen, style, cost)
+    every = columns(rows, chosen, style, cost, intervals)
+    sentences = legend(rows, chosen, style, cost, intervals)
     if len(rows) != 1 or len(rows[0].attacks) < _MANY:
         return table_lines(every, sentences, style, width)
     network = [column for column in every if column.kind != "attack"]
-    attacks = attack_columns(rows[0], chosen, style)
+    attacks = attack_columns(rows[0], chosen, style, intervals)
     return table_lines(network, [], style, width) + table_lines(attacks, sentences, style, width)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import hypot
+from math import inf
 from statistics import fmean
 
 from privaudit.report.choose import ordered, pick_attacks, pick_baselines
+from privaudit.report.differences import adjusted, compared
+from privaudit.report.evidence import Attacked, Evidence
 from privaudit.report.rows import AttackSummary, Change, Row, Summary
 from privaudit.statistics import table
-from privaudit.statistics.metrics import Estimate, bootstrap_mean, disjoint, mean_std
+from privaudit.statistics.inference import Audit, mean_of_audits
+from privaudit.statistics.metric import Metric
+from privaudit.statistics.metrics import Estimate, disjoint, mean_std
 from privaudit.store.result import AuditResult, RunResult
 
 
@@ -33,30 +37,30 @@ def compare(
     Raises:
         RecipeError: no run has that baseline or attack, or there is no such order.
     """
-    runs = [_rows(name, result) for name, result in zip(run_names(results), results, strict=True)]
+    evidence = dict(zip(run_names(results), map(Evidence, results), strict=True))
+    runs = [_rows(name, run_evidence) for name, run_evidence in evidence.items()]
     chosen = pick_baselines(runs, baseline)
-    rows = [_compared(row, chosen[row.run]) for run_rows in runs for row in run_rows]
+    rows = [row for run_rows in runs for row in run_rows]
     rows = pick_attacks(rows, attacks) if attacks else rows
+    rows = adjusted([_compared(row, chosen[row.run], evidence) for row in rows])
     return ordered(rows, sort) if sort else rows
 
 
 def summarise(
-    values: Sequence[float | Mapping[str, float] | None], seeds: Sequence[int] | None = None
+    values: Sequence[float | Mapping[str, float] | None],
+    seeds: Sequence[int] | None = None,
+    *,
+    shared: bool = False,
 ) -> Summary | None:
-    """Mean and spread of one metric over n audits, plain numbers or intervals.
+    """Mean and spread of one metric over audits of which no examples are known.
 
-    The interval of the mean takes, on each side, the wider of two distances: that of
-    `metrics.bootstrap_mean` over seeds (Student's t below 8 of them), which covers everything
-    that differs between seeds (split, initialisation, training); and √Σ dᵢ² / S, dᵢ the mean
-    distance to the limits of the audits of seed i, which is what the finite number of audited
-    examples alone allows (Zou & Donner 2008, MOVER). With equal weights the first is the interval
-    of Knapp & Hartung 2003, the second their safeguard against a few seeds that agree by chance.
-    Targets of one seed share its examples, so they count as one draw; with a single seed each
-    target has to count, and the interval is too narrow.
+    The interval is that of `inference.mean_of_audits`. Targets of one seed are taken to share all
+    their examples; seeds to share none, unless told.
 
     Args:
-        values: of the audits.
+        values: of the audits, plain numbers or intervals.
         seeds: of the audits; every audit counts for itself if not given.
+        shared: whether all seeds audit the same examples, in the same roles.
 
     >>> summarise([0.5, 1.0]).mean
     0.75
@@ -71,32 +75,24 @@ def summarise(
     if len(intervals) < len(values):
         numbers = [value["value"] if isinstance(value, Mapping) else value for value in values]
         return Summary(*mean_std([number for number in numbers if number is not None]))
-    estimate = mean_estimate(intervals, seeds)
-    if estimate.low is None or estimate.high is None:
-        return estimate
-    return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
+    names = range(len(values)) if seeds is None else seeds
+    pairs = zip(names, intervals, strict=True)
+    audits = [Audit(seed, number, value) for number, (seed, value) in enumerate(pairs)]
+    return within_shares(mean_summary(audits, shared=shared))
 
 
-def mean_estimate(values: Sequence[Estimate], seeds: Sequence[int] | None = None) -> Summary:
-    """The mean of estimates with its interval, as `summarise`, of any sign."""
-    mean, std = mean_std([value.value for value in values])
-    clustered = seeds is not None and len(set(seeds)) > 1
-    groups = list(seeds) if clustered and seeds is not None else list(range(len(values)))
-    below = _pooled([value.value - value.low for value in values], groups)
-    above = _pooled([value.high - value.value for value in values], groups)
-    if len(set(groups)) > 1:
-        spread = bootstrap_mean([value.value for value in values], groups)
-        below = max(below, spread.value - spread.low)
-        above = max(above, spread.high - spread.value)
-    return Summary(mean, std, mean - below, mean + above)
+def mean_summary(audits: Sequence[Audit], *, shared: bool = False) -> Summary:
+    """Mean, standard deviation and the interval of the mean, of any sign."""
+    mean, std = mean_std([audit.estimate.value for audit in audits])
+    estimate = mean_of_audits(audits, shared=shared)
+    return Summary(mean, std, estimate.low, estimate.high)
 
 
-def _pooled(distances: Sequence[float], groups: Sequence[int]) -> float:
-    """√Σ dᵢ² / S over S groups, dᵢ the mean distance within one."""
-    clusters: dict[int, list[float]] = {}
-    for group, distance in zip(groups, distances, strict=True):
-        clusters.setdefault(group, []).append(distance)
-    return hypot(*(fmean(cluster) for cluster in clusters.values())) / len(clusters)
+def within_shares(summary: Summary, most: float = 1.0) -> Summary:
+    """The summary with no limit outside of what a share can be."""
+    if summary.low is None or summary.high is None:
+        return summary
+    return replace(summary, low=max(summary.low, 0.0), high=min(summary.high, most))
 
 
 def run_names(results: Sequence[RunResult]) -> list[str]:
@@ -108,29 +104,28 @@ def run_names(results: Sequence[RunResult]) -> list[str]:
     ]
 
 
-def _rows(run: str, result: RunResult) -> list[Row]:
+def _rows(run: str, evidence: Evidence) -> list[Row]:
     groups: dict[tuple[str, str], list[AuditResult]] = {}
-    for audit in result.audits:
+    for audit in evidence.result.audits:
         groups.setdefault((audit.subject, audit.level), []).append(audit)
-    return [_row(run, audits) for audits in groups.values()]
+    return [_row(run, audits, evidence) for audits in groups.values()]
 
 
-def _row(run: str, audits: Sequence[AuditResult]) -> Row:
+def _row(run: str, audits: Sequence[AuditResult], evidence: Evidence) -> Row:
     networks = list({(audit.seed, audit.target): audit for audit in audits}.values())
     notes = dict.fromkeys(name for audit in networks for name in audit.notes)
-    attacks: dict[str, list[AuditResult]] = {}
-    for audit in audits:
-        attacks.setdefault(audit.attack, []).append(audit)
+    attacks = dict.fromkeys(audit.attack for audit in audits)
+    first = audits[0]
     return Row(
         run,
-        audits[0].subject,
-        audits[0].level,
+        first.subject,
+        first.level,
         density=fmean(audit.density for audit in networks),
         train=Summary(*mean_std([audit.train_accuracy for audit in networks])),
         test=Summary(*mean_std([audit.test_accuracy for audit in networks])),
         seeds=len({audit.seed for audit in audits}),
         models=len(networks),
-        attacks={name: _attack(its_audits) for name, its_audits in attacks.items()},
+        attacks={name: _attack(evidence.attacked(first, name)) for name in attacks},
         notes={name: summarise([audit.notes.get(name) for audit in networks]) for name in notes},
         parameters=_mean([audit.parameters for audit in networks]),
         multiply_adds=_mean([audit.multiply_adds for audit in networks]),
@@ -143,22 +138,34 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(present) if present and len(present) == len(values) else None
 
 
-def _attack(audits: Sequence[AuditResult]) -> AttackSummary:
-    seeds = [audit.seed for audit in audits]
+def _attack(attacked: Attacked) -> AttackSummary:
     return AttackSummary(
-        {
-            metric.name: summarise([metric.read(audit.metrics) for audit in audits], seeds)
-            for metric in table.METRICS
-        },
-        audits=len(audits),
+        {metric.name: _metric(metric, attacked) for metric in table.METRICS},
+        audits=len(attacked.numbers),
+        by_example=attacked.examples is not None,
     )
 
 
-def _compared(row: Row, baseline: Row) -> Row:
-    attacks = {
-        name: replace(attack, change=_change(attack, baseline.attacks.get(name)))
-        for name, attack in row.attacks.items()
-    }
+def _metric(metric: Metric, attacked: Attacked) -> Summary | None:
+    audits = attacked.audits(metric)
+    if audits is None:
+        return None
+    if not attacked.has_intervals(metric):
+        return Summary(*mean_std([audit.estimate.value for audit in audits]))
+    summary = mean_summary(audits, shared=attacked.evidence.shared)
+    return within_shares(summary, most=1.0 if metric.limits is None else inf)
+
+
+def _compared(row: Row, baseline: Row, evidence: Mapping[str, Evidence]) -> Row:
+    metric = table.changing()
+    attacks = {}
+    for name, attack in row.attacks.items():
+        other = baseline.attacks.get(name)
+        comparison = None
+        if other is not None and (row.run, row.name) != (baseline.run, baseline.name):
+            here, there = (evidence[r.run].attacked(r, name) for r in (row, baseline))
+            comparison = compared(metric, here, there)
+        attacks[name] = replace(attack, change=_change(attack, other), comparison=comparison)
     name = f"{baseline.run}: {baseline.name}" if baseline.run != row.run else baseline.name
     return replace(row, attacks=attacks, baseline=name)
 

@@ -85,7 +85,7 @@ def pick_attacks(rows: Iterable[Row], wanted: Sequence[str]) -> list[Row]:
 
 
 def means_only(rows: Iterable[Row]) -> list[Row]:
-    """The rows without standard deviations and intervals; what is significant stays marked."""
+    """The rows without standard deviations and intervals; what is marked stays marked."""
     return [
         replace(
             row,

@@ -22,8 +22,9 @@ class Style:
     Attributes:
         escape: makes a stranger's words harmless.
         plus_minus: between mean and standard deviation.
-        better: mark of a significant gain.
-        worse: mark of a significant loss.
+        better: mark of a gain by the paper's rule.
+        worse: mark of a loss by it.
+        significant: mark of a change that is tested.
         missing: where there is nothing to show.
         rule: what lines are drawn with.
     """
@@ -34,14 +35,15 @@ class Style:
     worse: str = "▼"
     missing: str = "–"
     rule: str = "─"
+    significant: str = "*"
 
 
 TERMINAL = Style(plain)
 ASCII = Style(
     lambda text: plain(text).encode("ascii", "replace").decode(), "+-", "^", "v", "-", "-"
 )
-MARKDOWN = Style(markdown)
-LATEX = Style(latex, r"$\pm$", r"$\uparrow$", r"$\downarrow$", "--")
+MARKDOWN = Style(markdown, significant=markdown("*"))
+LATEX = Style(latex, r"$\pm$", r"$\uparrow$", r"$\downarrow$", "--", significant=latex("*"))
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,18 @@ class Column:
 
 
 def columns(
-    rows: Sequence[Row], metrics: Sequence[str], style: Style, cost: bool = False
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    style: Style,
+    cost: bool = False,
+    intervals: bool = False,
 ) -> list[Column]:
     """Every column of the comparison: names, network, and for each attack its metrics.
 
     A metric that an attack has for no row may be left out (`Absence.hides`). What the networks
     cost stands there if wanted, what has been noted about them wherever there is any, and levels
-    where they have names.
+    where they have names. With `intervals` every metric that has one shows it instead of its
+    standard deviation, and beside the one whose changes are marked stands how far it changed.
     """
     escape = style.escape
     percent = escape("%")
@@ -90,11 +97,12 @@ def columns(
         table_columns.append(Column("note", "", heading, cells))
     for label in dict.fromkeys(label for row in rows for label in row.attacks):
         attacks = [row.attacks.get(label) for row in rows]
-        table_columns += [
-            _column(escape(label), metric, attacks, style)
-            for metric in table.named(metrics)
-            if not metric.absence.hides or any(a and a.metrics[metric.name] for a in attacks)
-        ]
+        for metric in table.named(metrics):
+            if metric.absence.hides and not any(a and a.metrics[metric.name] for a in attacks):
+                continue
+            table_columns.append(_column(escape(label), metric, attacks, style, intervals))
+            if intervals and metric.marked and any(a and a.comparison for a in attacks):
+                table_columns.append(_change_column(escape(label), metric, attacks, style))
     return table_columns
 
 
@@ -111,12 +119,14 @@ def _cost_columns(rows: Sequence[Row], style: Style) -> list[Column]:
     ]
 
 
-def attack_columns(row: Row, metrics: Sequence[str], style: Style) -> list[Column]:
+def attack_columns(
+    row: Row, metrics: Sequence[str], style: Style, intervals: bool = False
+) -> list[Column]:
     """The attacks on one row, below each other: a line for each."""
     attacks = list(row.attacks.values())
     return [
         Column("name", "", ("attack",), [style.escape(label) for label in row.attacks]),
-        *(_column("", metric, attacks, style) for metric in table.named(metrics)),
+        *(_column("", metric, attacks, style, intervals) for metric in table.named(metrics)),
     ]
 
 
@@ -132,10 +142,16 @@ def absent(metric: Metric, style: Style) -> str:
 
 
 def _column(
-    group: str, metric: Metric, attacks: Sequence[AttackSummary | None], style: Style
+    group: str,
+    metric: Metric,
+    attacks: Sequence[AttackSummary | None],
+    style: Style,
+    intervals: bool,
 ) -> Column:
     cells = [
-        style.missing if attack is None else _cell(metric, attack.metrics[metric.name], style)
+        style.missing
+        if attack is None
+        else _cell(metric, attack.metrics[metric.name], style, intervals)
         for attack in attacks
     ]
     if metric.marked:
@@ -145,10 +161,28 @@ def _column(
     return Column("attack", group, headed(metric, style), cells)
 
 
-def _cell(metric: Metric, summary: Summary | None, style: Style) -> str:
+def _change_column(
+    group: str, metric: Metric, attacks: Sequence[AttackSummary | None], style: Style
+) -> Column:
+    """How far the metric lies from the baseline's, in points, with its own 95 % interval."""
+    cells = []
+    for attack in attacks:
+        change = None if attack is None else attack.comparison
+        if change is None:
+            cells.append(style.missing)
+            continue
+        value, low, high = (
+            f"{metric.scale * number:+.{metric.digits}f}"
+            for number in (change.value, change.low, change.high)
+        )
+        cells.append(f"{value} [{low}, {high}]")
+    return Column("attack", group, ("minus baseline,", "points"), cells)
+
+
+def _cell(metric: Metric, summary: Summary | None, style: Style, intervals: bool) -> str:
     if summary is None:
         return absent(metric, style)
-    if metric.cell == "interval":
+    if metric.cell == "interval" or (intervals and summary.low is not None):
         return _interval(summary, metric.scale, metric.digits)
     if metric.cell == "deviation":
         return _spread(summary, style, metric.scale, metric.digits)
@@ -156,9 +190,12 @@ def _cell(metric: Metric, summary: Summary | None, style: Style) -> str:
 
 
 def _mark(attack: AttackSummary | None, style: Style) -> str:
-    if attack is None or attack.change is None:
+    if attack is None:
         return ""
-    return f" {style.better if attack.change == 'better' else style.worse}"
+    signs = {"better": style.better, "worse": style.worse, None: ""}
+    significant = attack.comparison is not None and attack.comparison.significant
+    mark = signs[attack.change] + (style.significant if significant else "")
+    return f" {mark}" if mark else ""
 
 
 def _note(name: str, summary: Summary | None, style: Style) -> str:

@@ -13,14 +13,24 @@ from typing import Any
 from privaudit.report.columns import LATEX, MARKDOWN, columns
 from privaudit.report.escape import spreadsheet
 from privaudit.report.legend import legend
-from privaudit.report.rows import AttackSummary, Row, Summary
+from privaudit.report.rows import AttackSummary, Comparison, Row, Summary
 
 _COSTS = ("parameters", "multiply_adds", "seconds")
+_DIFFERENCE = (
+    "difference",
+    "difference_low",
+    "difference_high",
+    "difference_p",
+    "difference_p_holm",
+    "significant",
+)
 
 
-def as_markdown(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) -> str:
+def as_markdown(
+    rows: Sequence[Row], metrics: Sequence[str], cost: bool = False, intervals: bool = False
+) -> str:
     """One table with a column for each attack's metric, and the legend as a list."""
-    table_columns = columns(rows, metrics, MARKDOWN, cost)
+    table_columns = columns(rows, metrics, MARKDOWN, cost, intervals)
     heads = [
         ": ".join(filter(None, [column.group, " ".join(column.heading)]))
         for column in table_columns
@@ -28,13 +38,15 @@ def as_markdown(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False)
     rules = [":---" if column.kind == "name" else "---:" for column in table_columns]
     cells = [[column.cells[row].strip() for column in table_columns] for row in range(len(rows))]
     lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *cells)]
-    notes = [f"- {line}" for line in legend(rows, metrics, MARKDOWN, cost)]
+    notes = [f"- {line}" for line in legend(rows, metrics, MARKDOWN, cost, intervals)]
     return "\n".join([*lines, "", *notes, ""])
 
 
-def as_latex(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) -> str:
+def as_latex(
+    rows: Sequence[Row], metrics: Sequence[str], cost: bool = False, intervals: bool = False
+) -> str:
     """A tabular for the booktabs package, the legend as comments."""
-    table_columns = columns(rows, metrics, LATEX, cost)
+    table_columns = columns(rows, metrics, LATEX, cost, intervals)
     groups, rules, start = [], [], 1
     for (kind, label), group in groupby(table_columns, lambda column: (column.kind, column.group)):
         count = len(list(group))
@@ -53,7 +65,7 @@ def as_latex(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) ->
         *(" & ".join(line) + r" \\" for line in cells),
         r"\bottomrule",
         r"\end{tabular}",
-        *(f"% {line}" for line in legend(rows, metrics, LATEX, cost)),
+        *(f"% {line}" for line in legend(rows, metrics, LATEX, cost, intervals)),
     ]
     return "\n".join([*lines, ""])
 
@@ -65,7 +77,7 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     heads += [*_heads("train_accuracy"), *_heads("test_accuracy"), *_COSTS]
     notes = dict.fromkeys(name for row in rows for name in row.notes)
     heads += [spreadsheet(head) for name in notes for head in _heads(f"note: {name}")]
-    heads += ["attack", "baseline", "change"]
+    heads += ["attack", "baseline", "change", *_DIFFERENCE]
     for metric in metrics:
         heads += _heads(metric, interval=True)
     writer = csv.writer(buffer, lineterminator="\n")
@@ -77,6 +89,7 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
         names = [spreadsheet(text) for text in (row.run, row.subject, row.level)]
         for label, attack in row.attacks.items():
             line = [*names, *network, spreadsheet(label), spreadsheet(row.baseline), attack.change]
+            line += _difference(attack.comparison).values()
             for metric in metrics:
                 line += _numbers(attack.metrics[metric], interval=True)
             writer.writerow(line)
@@ -129,7 +142,29 @@ def _attack(attack: AttackSummary, metrics: Sequence[str]) -> dict[str, Any]:
     return {
         **{metric: summary and _summary(summary) for metric, summary in summaries.items()},
         "change": attack.change,
+        "difference": attack.comparison and _difference_record(attack.comparison),
         "audits": attack.audits,
+    }
+
+
+def _difference(comparison: Comparison | None) -> dict[str, Any]:
+    if comparison is None:
+        return dict.fromkeys(_DIFFERENCE)
+    numbers = (comparison.value, comparison.low, comparison.high, comparison.p)
+    return dict(
+        zip(_DIFFERENCE, (*numbers, comparison.adjusted, comparison.significant), strict=True)
+    )
+
+
+def _difference_record(comparison: Comparison) -> dict[str, Any]:
+    record = asdict(comparison)
+    return {
+        **{key: record[key] for key in ("metric", "value", "low", "high", "p")},
+        "p_holm": comparison.adjusted,
+        "comparisons": comparison.comparisons,
+        "significant": comparison.significant,
+        "pairs": comparison.pairs,
+        "over": comparison.over,
     }
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from privaudit.report.columns import MEANINGLESS, Style
-from privaudit.report.rows import Row
+from privaudit.report.rows import Comparison, Row
 from privaudit.statistics import table
+from privaudit.statistics.inference.difference import Over
 from privaudit.statistics.metric import Metric
 
 
 def legend(
-    rows: Sequence[Row], metrics: Sequence[str], style: Style, cost: bool = False
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    style: Style,
+    cost: bool = False,
+    intervals: bool = False,
 ) -> list[str]:
     """A sentence or two each, only about what the table shows; labels are escaped."""
     if not rows:
@@ -21,17 +26,12 @@ def legend(
     lines = [_audits(rows, style)]
     if any(metric.marked for metric in shown):
         lines.append(_changes(rows, style))
+        lines += _tests(rows, style)
     sentences = dict.fromkeys(metric.legend for metric in shown if metric.legend)
     lines += map(style.escape, sentences)
-    if any(metric.cell == "interval" for metric in shown) and _any(rows, "low"):
-        lines.append(
-            f"Brackets hold the 95 {percent} interval; over several networks, that of their mean "
-            "(over seeds, never narrower than the number of examples allows)."
-        )
-        if any(row.models > row.seeds == 1 for row in rows):
-            lines.append(
-                "With one seed the networks share their examples: that interval is too narrow."
-            )
+    bracketed = intervals or any(metric.cell == "interval" for metric in shown)
+    if bracketed and _any(rows, "low"):
+        lines += _brackets(rows, percent)
     lines += [style.escape(sentence) for sentence in _absences(rows, shown)]
     if cost:
         lines.append(
@@ -50,7 +50,7 @@ def _audits(rows: Sequence[Row], style: Style) -> str:
     models = _range([row.models for row in rows], "network")
     seeds = _range([row.seeds for row in rows], "seed")
     if all(row.models == 1 for row in rows):
-        return f"Each row is {models} ({seeds}): without a spread no change is significant."
+        return f"Each row is {models} ({seeds})."
     if not _any(rows, "std"):
         return f"Means; each row is {models} ({seeds})."
     return f"mean {style.plus_minus} standard deviation; each row is {models} ({seeds})."
@@ -72,10 +72,87 @@ def _changes(rows: Sequence[Row], style: Style) -> str:
     name = style.escape(table.changing().name)
     if any(attack.change for row in rows for attack in row.attacks.values()):
         return (
-            f"{style.better} better, {style.worse} worse than the baseline ({baselines}): "
-            f"the intervals {intervals} of the {name} are disjoint."
+            f"{style.better} better, {style.worse} worse than the baseline ({baselines}) by the "
+            f"paper's rule: {intervals} of the {name} disjoint. That rule is no test."
         )
-    return f"Baseline: {baselines}; no {name} is significantly better or worse than its."
+    if all(row.models == 1 for row in rows):
+        return f"Baseline: {baselines}; the paper's rule needs a spread, and one network has none."
+    return f"Baseline: {baselines}; by the paper's rule, which is no test, no {name} is marked."
+
+
+def _tests(rows: Sequence[Row], style: Style) -> list[str]:
+    """Which changes are significant, or that none is at this sample size; labels are escaped."""
+    changes = [
+        attack.comparison for row in rows for attack in row.attacks.values() if attack.comparison
+    ]
+    if not changes:
+        return []
+    name = style.escape(table.changing().name)
+    percent, count = style.escape("%"), len(changes)
+    number = changes[0].comparisons
+    how = f"paired by seed and target, {_OVER[_narrowest(changes)]}"
+    together = f"at 5 {percent} for all {number} comparisons together (Holm)"
+    if number == 1:
+        together = f"at 5 {percent}"
+    significant = sum(change.significant for change in changes)
+    if significant:
+        line = (
+            f"{style.significant} differs significantly from the baseline ({significant} of "
+            f"{count}): {how}, {together}."
+        )
+    else:
+        line = (
+            f"No {name} differs significantly from the baseline's at this sample size: {how}, "
+            f"{together}. A difference may be there all the same."
+        )
+    return [line, *_scope(changes)]
+
+
+_OVER = {
+    "seeds": "tested over seeds",
+    "targets": "tested over the targets of one seed",
+    "examples": "tested over the examples of two networks",
+}
+
+
+def _narrowest(changes: Sequence[Comparison]) -> Over:
+    return min((change.over for change in changes), key=("examples", "targets", "seeds").index)
+
+
+def _scope(changes: Sequence[Comparison]) -> list[str]:
+    over = _narrowest(changes)
+    if over == "examples":
+        return [
+            "With one network a row, a significant difference is one between these two networks: "
+            "trained again, they may differ otherwise."
+        ]
+    if over == "targets":
+        return [
+            "With one seed, a significant difference is one on this split and against these "
+            "shadows: more seeds tell of others."
+        ]
+    return []
+
+
+def _brackets(rows: Sequence[Row], percent: str) -> list[str]:
+    if all(row.models == 1 for row in rows):
+        return [
+            f"Brackets hold the 95 {percent} interval over other examples like these, of this one "
+            "network; trained again, it may tell more or less."
+        ]
+    lines = [
+        f"Brackets hold the 95 {percent} interval; over several networks, that of their mean, "
+        "which allows for the examples and networks that they share."
+    ]
+    if any(row.models > row.seeds == 1 for row in rows):
+        lines.append("With one seed it tells nothing of other splits and other shadows.")
+    attacks = [attack for row in rows for attack in row.attacks.values()]
+    if any(attack.audits > 1 and not attack.by_example for attack in attacks):
+        lines.append(
+            "Which examples the audits share was not kept (scores.npz is missing or older): seeds "
+            "are taken to have examples of their own, unless the recipe gives them one split."
+        )
+    return lines
 
 
 def _absences(rows: Sequence[Row], shown: Sequence[Metric]) -> list[str]:

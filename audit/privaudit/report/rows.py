@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from privaudit.statistics.inference import Difference
+from privaudit.statistics.inference.difference import Over
+
 Change = Literal["better", "worse"]
 
 
@@ -26,6 +29,47 @@ class Summary:
     high: float | None = None
 
 
+LEVEL = 0.05
+"""What is significant has an adjusted p-value below it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row's paired difference from its baseline, tested.
+
+    Attributes:
+        metric: name of the metric.
+        value: mean of here minus the baseline, over pairs of one seed and target.
+        low: lower 95 % limit, of this comparison alone.
+        high: upper limit.
+        p: two-sided, of this comparison alone.
+        pairs: how many seeds and targets both rows have.
+        over: what the test is over: seeds, the targets of one seed, or the examples of one pair.
+        adjusted: the p-value among all comparisons of the report (Holm).
+        comparisons: how many those are.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    p: float
+    pairs: int
+    over: Over
+    adjusted: float
+    comparisons: int = 1
+
+    @classmethod
+    def of(cls, difference: Difference, metric: str) -> Comparison:
+        """The comparison, not yet adjusted."""
+        return cls(metric, **vars(difference), adjusted=difference.p)
+
+    @property
+    def significant(self) -> bool:
+        """Whether it stands among all that the report compares."""
+        return self.adjusted < LEVEL
+
+
 @dataclass(frozen=True)
 class AttackSummary:
     """What one attack found about one row.
@@ -33,13 +77,18 @@ class AttackSummary:
     Attributes:
         metrics: by the names of `statistics.table`; None where an audit cannot tell.
         audits: how many there are.
-        change: of the metric whose changes are marked, against the baseline's, where it is
-            significant.
+        by_example: whether it is known which examples they share.
+        change: of the metric whose changes are marked, against the baseline's, where the paper's
+            rule holds: mean ± std do not meet.
+        comparison: of the same metric, tested; None for the baseline itself, and where there is
+            nothing to test.
     """
 
     metrics: Mapping[str, Summary | None]
     audits: int
     change: Change | None = None
+    comparison: Comparison | None = None
+    by_example: bool = False
 
 
 @dataclass(frozen=True)

@@ -172,5 +172,7 @@ def folded(text: str, width: int) -> list[str]:
 def _marked(line: str, style: Style) -> Text:
     text = Text(line)
     for mark, colour in ((style.better, "green"), (style.worse, "red")):
-        text.highlight_regex(rf"(?<=\d ){re.escape(mark)}(?= |$)", colour)
+        text.highlight_regex(
+            rf"(?<=[\d\]] ){re.escape(mark)}(?=[ {re.escape(style.significant)}]|$)", colour
+        )
     return text

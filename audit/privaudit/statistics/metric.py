@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from privaudit.statistics.case import Case
+    from privaudit.statistics.inference.influence import Influence
     from privaudit.statistics.intervals import Estimate
 
 Record = Mapping[str, Any]
@@ -82,6 +83,10 @@ class Metric:
             lower one for ">".
         reversed: from that interval to the limit of the same attack with its scores reversed, as
             a leak in the wrong direction is a leak; None: it has no such direction.
+        limits: from that interval to the metric's own lower and upper limit, where it has no
+            interval of its own.
+        influence: what each example contributes to it, for the interval of its mean over audits
+            that share examples; None: not known, and then the interval is wider.
         required: whether every result ever written has it; a later one lacks it in older files,
             where it counts as not known.
         bare: whether files of before it had an interval hold the number alone.
@@ -105,6 +110,8 @@ class Metric:
     judged: tuple[str, ...] = ()
     limit: Callable[[Mapping[str, float]], float] | None = None
     reversed: Callable[[Mapping[str, float]], float] | None = None
+    limits: Callable[[Mapping[str, float]], tuple[float, float]] | None = None
+    influence: Influence | None = None
     required: bool = False
     bare: bool = False
 
@@ -139,6 +146,16 @@ class Metric:
         back = self.reversed(interval)
         worse = back < ahead if self.side == "lower" else back > ahead
         return Reached(back, True) if worse else Reached(ahead)
+
+    def interval_of(self, record: Record) -> tuple[float, float] | None:
+        """Its lower and upper confidence limit; None where it has none."""
+        own = self.read(record)
+        if isinstance(own, Mapping):
+            return float(own["low"]), float(own["high"])
+        judged = _at(record, self.judged) if self.judged else None
+        if own is None or self.limits is None or not isinstance(judged, Mapping):
+            return None
+        return self.limits(judged)
 
     def why_unknown(self, record: Record) -> str:
         """Why a gate has no limit to look at, and what to do."""

@@ -56,7 +56,7 @@ def roc_auc(scores: ArrayLike, members: ArrayLike, *, confidence: float = 0.95) 
         confidence: of the two-sided interval.
 
     >>> roc_auc([5, 4, 3, 2, 2, 1], [True, True, False, True, False, False])
-    Estimate(value=0.833333..., low=0.248548..., high=0.986942...)
+    Estimate(value=0.833333..., low=0.248548..., high=1.0)
     >>> roc_auc([3, 2, 1, 0], [True, True, False, False])  # four examples prove little
     Estimate(value=1.0, low=0.158113..., high=1.0)
 

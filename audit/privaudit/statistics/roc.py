@@ -7,7 +7,7 @@ never many (Fawcett 2006, "An introduction to ROC analysis", section 6).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import hypot
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from scipy.special import bdtr, expit, logit, ndtri
 
 from privaudit.errors import PrivauditError
 from privaudit.statistics.intervals import Estimate, check_confidence, clopper_pearson
+from privaudit.statistics.sides import Side
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ class Roc:
         in the same way, and the area lies in [t / 2, 1 - t / 2]. Otherwise a single member or a
         single non-member gives no variance at all, and the interval is [0, 1].
 
+        Where half of a side's placement values or more are alike (0/1 scores, rare hits), its
+        variance hangs on the few that are not. There the interval reaches at least as far as the
+        two sides' distances combined (Zou & Donner 2008, MOVER), that side's by `sides.coin_reach`.
+
         Args:
             confidence: of the two-sided interval.
         """
@@ -90,11 +95,15 @@ class Roc:
         if pairs == 1:
             return Estimate(value, 0.0, 1.0)
 
-        of_members = (hits * (below / (2 * non_members) - value) ** 2).sum() / (members - 1)
-        of_others = (alarms * (above / (2 * members) - value) ** 2).sum() / (non_members - 1)
-        deviation = sqrt(of_members / members + of_others / non_members)
-        reach = ndtri((1 + confidence) / 2) * deviation / (value * (1 - value))
-        low, high = (float(expit(logit(value) + side * reach)) for side in (-1, 1))
+        sides = (Side(below, hits, 2 * non_members), Side(above, alarms, 2 * members))
+        deviation = hypot(*(side.deviation(value) for side in sides))
+        score = float(ndtri((1 + confidence) / 2))
+        reach = score * deviation / (value * (1 - value))
+        low, high = (float(expit(logit(value) + sign * reach)) for sign in (-1, 1))
+        if any(side.alike for side in sides):
+            reaches = [side.reach(value, score, confidence) for side in sides]
+            low = min(low, max(value - hypot(*(down for down, _ in reaches)), 0.0))
+            high = max(high, min(value + hypot(*(up for _, up in reaches)), 1.0))
         return Estimate(value, min(low, sure), max(high, 1 - sure))
 
     def tpr_at_fpr(self, fpr: float, confidence: float = 0.95) -> Estimate | None:

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 from privaudit.statistics.metric import Absence, Metric
 
 if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
     from privaudit.statistics.case import Case
+    from privaudit.statistics.inference.influence import PerExample
     from privaudit.statistics.intervals import Estimate
 
 RATES = ("0.1", "0.01", "0.001", "0.0001")
@@ -72,6 +76,11 @@ def _defense(case: Case) -> float | None:
     return None if case.accuracy is None else defense(case.accuracy.value)
 
 
+def _defense_influence(examples: PerExample) -> NDArray[float64] | None:
+    accuracy = examples.accuracy()
+    return None if accuracy is None else -2 * accuracy
+
+
 def _tpr(rate: str) -> Metric:
     def value(case: Case) -> Estimate | None:
         return case.roc.tpr_at_fpr(float(rate), case.confidence)
@@ -84,6 +93,7 @@ def _tpr(rate: str) -> Metric:
         heading=("TPR %", f"@ {100 * float(rate):g} %"),
         absence=_UNRESOLVABLE,
         cell="mean",
+        influence=lambda examples: examples.tpr(float(rate)),
         by_default=rate in ("0.01", "0.001"),
         in_audit=True,
         gate="<",
@@ -126,6 +136,8 @@ METRICS: tuple[Metric, ...] = (
         judged=("balanced_accuracy",),
         limit=lambda accuracy: defense(accuracy["high"]),
         reversed=lambda accuracy: defense(1 - accuracy["low"]),
+        limits=lambda accuracy: (2 * (1 - accuracy["high"]), 2 * (1 - accuracy["low"])),
+        influence=_defense_influence,
         required=True,
     ),
     Metric(
@@ -133,6 +145,7 @@ METRICS: tuple[Metric, ...] = (
         path=("auc",),
         value=lambda case: case.roc.auc(case.confidence),
         interval=True,
+        influence=lambda examples: examples.auc(),
         heading=("AUC",),
         absence=_UNKNOWN,
         scale=1,
@@ -148,6 +161,7 @@ METRICS: tuple[Metric, ...] = (
         path=("balanced_accuracy",),
         value=lambda case: case.accuracy,
         interval=True,
+        influence=lambda examples: examples.accuracy(),
         heading=("balanced", "accuracy %"),
         absence=_UNDECIDED,
         in_audit=True,

@@ -1,0 +1,65 @@
+"""The arrays of a run's scores.npz, read one by one: what it kept about every example."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit.errors import StoreError
+from privaudit.store.result import RunResult
+
+
+class RunArrays:
+    """The arrays by name (`experiment.auditing.Auditor` says which there are).
+
+    Attributes:
+        path: of the file.
+        names: of its arrays; none where the run has no such file.
+    """
+
+    def __init__(self, result: RunResult) -> None:
+        self.path = (result.folder or Path()) / "scores.npz"
+        self.names: set[str] = set()
+        self._archive: zipfile.ZipFile | None = None
+        if result.folder is None or not self.path.exists():
+            return
+        try:
+            # Kept open, as its list of names takes longer to read than a small array.
+            self._archive = zipfile.ZipFile(self.path)
+            self.names = {name.removesuffix(".npy") for name in self._archive.namelist()}
+        except OSError as error:
+            raise StoreError(f"cannot read {self.path}: {error.strerror or error}") from error
+        except zipfile.BadZipFile as error:
+            raise self.damaged(str(error)) from error
+
+    def find(self, name: str, rows: int) -> NDArray[np.float64] | None:
+        """An array that may be missing."""
+        return self.read(name, rows).astype(np.float64) if name in self.names else None
+
+    def read(self, name: str, rows: int | None = None) -> NDArray[Any]:
+        """An array (n,), of as many rows as given.
+
+        Raises:
+            StoreError: it is missing, damaged, or of another shape.
+        """
+        if self._archive is None:
+            raise self.damaged(f"{name} is missing")
+        try:
+            with self._archive.open(f"{name}.npy") as member:
+                array = np.lib.format.read_array(member, allow_pickle=False)
+        except KeyError as error:
+            raise self.damaged(f"{name} is missing") from error
+        except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise self.damaged(f"{name} cannot be read ({error})") from error
+        if array.ndim != 1 or rows not in (None, len(array)):
+            raise self.damaged(f"{name} has the shape {array.shape}, not ({rows or 'n'},)")
+        return array
+
+    def damaged(self, problem: str) -> StoreError:
+        """What to raise where an array is not what it should be."""
+        return StoreError(f"{self.path} is damaged: {problem}; run its recipe again")
