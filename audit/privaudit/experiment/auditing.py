@@ -113,7 +113,7 @@ class Auditor:
     ) -> None:
         """What an attack's scores of a target are worth."""
         role = job.split.role[job.split.targets[job.target_number]]
-        rows = audited(role)
+        rows = _rows(self.context, role)
         variants = {
             name: measured(variant, role, rows) for name, variant in scores.variants.items()
         }
@@ -147,7 +147,7 @@ class Auditor:
         number = len(self.audits)
         target = int(job.split.targets[job.target_number])
         outputs, role = level.outputs[job.models.start + target], job.split.role[target]
-        rows = _rows(role)
+        rows = _rows(self.context, role)
         y = self.context.examples.y[rows]
         p = outputs.logits[0, rows].double().softmax(-1)
         self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
@@ -167,8 +167,10 @@ def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
 
 
-def _rows(role: Tensor) -> Tensor:
-    return audited(role).nonzero()[:, 0]
+def _rows(context: RunContext, role: Tensor) -> Tensor:
+    """The rows (n,) of a target's members and non-members, in the order of their numbers."""
+    rows = audited(role).nonzero()[:, 0]
+    return rows[context.numbers(rows).argsort()]
 
 
 def _examples(context: RunContext) -> Scores:
@@ -177,8 +179,8 @@ def _examples(context: RunContext) -> Scores:
 
     for seed, split in zip(context.recipe.seeds, context.ensemble.splits, strict=True):
         for target in split.targets.tolist():
-            rows = _rows(split.role[target])
-            arrays[f"example_{seed}_{target}"] = rows.numpy()
+            rows = _rows(context, split.role[target])
+            arrays[f"example_{seed}_{target}"] = context.numbers(rows).numpy()
             arrays[f"member_{seed}_{target}"] = (split.role[target][rows] == Role.MEMBER).numpy()
             arrays[f"label_{seed}_{target}"] = context.examples.y[rows].numpy()
     return arrays
