@@ -8,8 +8,11 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-CERTAIN = 3.09
-"""Standard deviations: answers that know nothing of the labels lie so high once in 1,000 times."""
+CERTAIN = 2.33
+"""Standard deviations: answers that know nothing of the labels lie so high once in 100 times."""
+_LITTLE = 0.1
+"""Cohen's kappa below which answers are hardly better: those of a network that is not trained, or
+whose classes are in another order, agree with some labels more often than a lottery would."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,37 @@ class Agreement:
         return self.correct / self.count
 
     @property
+    def kappa(self) -> float:
+        """Cohen's: the share that agree beyond what is expected, of what could; 1 if all do."""
+        beyond = self.count - self.expected
+        return (self.correct - self.expected) / beyond if beyond > 0 else 0.0
+
+    @property
     def guessing(self) -> bool:
-        """No better than guessing, where so few examples could show that anything is better."""
-        return self.z < CERTAIN <= self.most
+        """No better than guessing, or hardly, where so few examples can tell.
+
+        Hardly better is a kappa below 0.1 and less than twice the expected agreement.
+        """
+        return self.most >= CERTAIN and (self._lottery or self._hardly)
+
+    @property
+    def _lottery(self) -> bool:
+        return self.z < CERTAIN
+
+    @property
+    def _hardly(self) -> bool:
+        return self.kappa < _LITTLE and self.correct < 2 * self.expected
 
     def words(self, what: str) -> str:
-        """For messages, read after a verb such as "classifies".
+        """For messages, read after a verb as "classifies".
 
         >>> Agreement(120, 40, 38.5, 0.3, 15.4).words("members")
         '33.3 % (40 of 120) of members rightly, no better than guessing (32.1 %)'
         """
+        better = "no" if self._lottery else "hardly"
         return (
             f"{100 * self.accuracy:.1f} % ({self.correct:,} of {self.count:,}) of {what} rightly, "
-            f"no better than guessing ({100 * self.expected / self.count:.1f} %)"
+            f"{better} better than guessing ({100 * self.expected / self.count:.1f} %)"
         )
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.api.plugin import Attack
+from privaudit.doubts.attacks import attack_doubts
+from privaudit.doubts.doubt import Doubt
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.experiment.attack_jobs import AttackJob, attack_job, scores_of
 from privaudit.experiment.attacking import measured
@@ -19,6 +21,7 @@ from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
+from privaudit.experiment.untrained import untrained
 from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 from privaudit.statistics.sensitivity import first_order_sensitivity
@@ -33,6 +36,7 @@ class Auditor:
 
     Attributes:
         audits: in the order of the report.
+        doubts: whatever speaks against taking them for verdicts.
         scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
             target's audits are about; `score_I` holds those of audit I; `confidence_I` and
             `sensitivity_I` what the target answers, with I the first audit of its level.
@@ -41,6 +45,7 @@ class Auditor:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.audits: list[AuditResult] = []
+        self.doubts: list[Doubt] = []
         self.scores = _examples(context)
         self._believed: dict[str, list[Level]] = {}
 
@@ -57,6 +62,10 @@ class Auditor:
         targets = [(s, t) for s, split in enumerate(splits) for t in range(len(split.targets))]
         entries = self.context.recipe.attacks
         shadows = [self._shadows(subject, entry, level) for entry in entries]
+        names = [[self._named(target_facts) for target_facts in of_seed] for of_seed in facts]
+        self.doubts += untrained(
+            self.context.ensemble, self.context.examples.y, names, level, shadows
+        )
         jobs = [
             attack_job(self.context, entry.plugin, *target)
             for entry in entries
@@ -120,6 +129,15 @@ class Auditor:
         metrics = measured(scores, role, rows)
         self.scores[f"score_{len(self.audits)}"] = scores.score[rows].detach().numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
+        for doubt in attack_doubts(title, metrics):
+            self.doubts.append(replace(doubt, about=f"{doubt.about}, {self._named(facts)}"))
+
+    def _named(self, facts: Mapping[str, Any]) -> str:
+        """What doubts call a target."""
+        level = f" / {facts['level']}" if facts["level"] else ""
+        many = any(len(split.targets) > 1 for split in self.context.ensemble.splits)
+        number = f", target {facts['target']}" if many else ""
+        return f"{facts['subject']}{level}, seed {facts['seed']}{number}"
 
     def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
         """What the shadows answer: the level itself, or that of what the attacker believes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -42,6 +43,19 @@ class Ensemble:
     def targets(self) -> Tensor:
         """The places (T,) of all seeds' targets."""
         return torch.cat([self.models(s)[split.targets] for s, split in enumerate(self.splits)])
+
+    def named(self, model: int, seeds: Sequence[int]) -> str:
+        """What messages call the model at a place: its number, its seed, and what it is for.
+
+        Args:
+            model: its place.
+            seeds: the recipe's, one for each split.
+        """
+        starts = [int(self.models(s)[0]) for s in range(len(self.splits))]
+        s = max(s for s, start in enumerate(starts) if start <= model)
+        number, split, seed = model - starts[s], self.splits[s], seeds[s]
+        what = "target" if bool((split.targets == number).any()) else "shadow"
+        return f"network {number} of seed {seed} (a {what})"
 
 
 def make_ensemble(recipe: Recipe, count: int, given: Candidates | None = None) -> Ensemble:

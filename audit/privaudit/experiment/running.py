@@ -90,7 +90,9 @@ def run(
     environment |= {"stack": stacks, "processes": 1 if workers is None else processes}
     environment["seconds"] = round(time.monotonic() - started, 1)
     dumped = recipe.model_dump(mode="json", serialize_as_any=True)
-    result = RunResult(recipe.name, dumped, environment, tuple(auditor.audits))
+    result = RunResult(
+        recipe.name, dumped, environment, tuple(auditor.audits), tuple(auditor.doubts)
+    )
     return save_run(folder, result, recipe_yaml=recipe.to_yaml(), scores=auditor.scores)
 
 
