@@ -10,8 +10,11 @@ from privaudit.messages import plain, unknown
 
 DOUBTS = {
     "below_half": "an attack tells members by scoring them lower",
+    "bounded_answers": "a trained network answers with numbers from 0 to 1 alone",
+    "chance": "a network is no better than guessing on the examples that it was trained on",
     "says_nothing": "an attack gives all or most examples the same score",
     "shadow_counts": "how many shadows hold an example tells whether the target does",
+    "shadows_at_chance": "shadows are no better than guessing on their members, and the target is",
 }
 """What can be doubted, by the name that `--accept-doubt` takes."""
 
@@ -64,6 +67,17 @@ def _listed(names: Iterable[str]) -> str:
     first = list(names)
     more = len(first) - _SHOWN
     return "; ".join(first[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def known(name: str) -> str:
+    """The name of a doubt that there is.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in DOUBTS:
+        raise ValueError(unknown("doubt", name, DOUBTS))
+    return name
 
 
 def check_accepted(names: Iterable[str]) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.api.plugin import Attack
+from privaudit.doubts.attacks import attack_doubts
+from privaudit.doubts.doubt import Doubt
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.experiment.attack_jobs import AttackJob, attack_job, scores_of
 from privaudit.experiment.attacking import measured
@@ -19,6 +21,7 @@ from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
+from privaudit.experiment.untrained import untrained
 from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 from privaudit.statistics.sensitivity import first_order_sensitivity
@@ -33,6 +36,7 @@ class Auditor:
 
     Attributes:
         audits: in the order of the report.
+        doubts: whatever speaks against taking them for verdicts.
         scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
             target's audits are about; `score_I` holds those of audit I, `decision_I` the attacker's
             verdicts where it gives any; `confidence_I` and `sensitivity_I` what the target answers,
@@ -42,6 +46,7 @@ class Auditor:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.audits: list[AuditResult] = []
+        self.doubts: list[Doubt] = []
         self.scores = _examples(context)
         self._believed: dict[str, list[Level]] = {}
 
@@ -58,6 +63,10 @@ class Auditor:
         targets = [(s, t) for s, split in enumerate(splits) for t in range(len(split.targets))]
         entries = self.context.recipe.attacks
         shadows = [self._shadows(subject, entry, level) for entry in entries]
+        names = [[self._named(target_facts) for target_facts in of_seed] for of_seed in facts]
+        self.doubts += untrained(
+            self.context.ensemble, self.context.examples.y, names, level, shadows
+        )
         jobs = [
             attack_job(self.context, entry.plugin, *target)
             for entry in entries
@@ -114,7 +123,7 @@ class Auditor:
     ) -> None:
         """What an attack's scores of a target are worth."""
         role = job.split.role[job.split.targets[job.target_number]]
-        rows = audited(role)
+        rows = _rows(self.context, role)
         variants = {
             name: measured(variant, role, rows) for name, variant in scores.variants.items()
         }
@@ -124,6 +133,15 @@ class Auditor:
         if scores.decision is not None:
             self.scores[f"decision_{number}"] = scores.decision[rows].numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
+        for doubt in attack_doubts(title, metrics):
+            self.doubts.append(replace(doubt, about=f"{doubt.about}, {self._named(facts)}"))
+
+    def _named(self, facts: Mapping[str, Any]) -> str:
+        """What doubts call a target."""
+        level = f" / {facts['level']}" if facts["level"] else ""
+        many = any(len(split.targets) > 1 for split in self.context.ensemble.splits)
+        number = f", target {facts['target']}" if many else ""
+        return f"{facts['subject']}{level}, seed {facts['seed']}{number}"
 
     def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
         """What the shadows answer: the level itself, or that of what the attacker believes.
@@ -151,7 +169,7 @@ class Auditor:
         number = len(self.audits)
         target = int(job.split.targets[job.target_number])
         outputs, role = level.outputs[job.models.start + target], job.split.role[target]
-        rows = _rows(role)
+        rows = _rows(self.context, role)
         y = self.context.examples.y[rows]
         p = outputs.logits[0, rows].double().softmax(-1)
         self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
@@ -171,8 +189,10 @@ def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
 
 
-def _rows(role: Tensor) -> Tensor:
-    return audited(role).nonzero()[:, 0]
+def _rows(context: RunContext, role: Tensor) -> Tensor:
+    """The rows (n,) of a target's members and non-members, in the order of their numbers."""
+    rows = audited(role).nonzero()[:, 0]
+    return rows[context.numbers(rows).argsort()]
 
 
 def _examples(context: RunContext) -> Scores:
@@ -181,8 +201,8 @@ def _examples(context: RunContext) -> Scores:
 
     for seed, split in zip(context.recipe.seeds, context.ensemble.splits, strict=True):
         for target in split.targets.tolist():
-            rows = _rows(split.role[target])
-            arrays[f"example_{seed}_{target}"] = rows.numpy()
+            rows = _rows(context, split.role[target])
+            arrays[f"example_{seed}_{target}"] = context.numbers(rows).numpy()
             arrays[f"member_{seed}_{target}"] = (split.role[target][rows] == Role.MEMBER).numpy()
             arrays[f"label_{seed}_{target}"] = context.examples.y[rows].numpy()
     return arrays

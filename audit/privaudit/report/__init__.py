@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from privaudit.report.aggregate import compare
 from privaudit.report.choose import means_only, pick_metrics
-from privaudit.report.columns import ASCII, TERMINAL, Style, attack_columns, columns
+from privaudit.report.columns import (
+    ASCII,
+    LATEX,
+    MARKDOWN,
+    TERMINAL,
+    Style,
+    attack_columns,
+    columns,
+)
+from privaudit.report.doubtful import doubt_lines, doubt_records
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
@@ -63,14 +72,17 @@ def render(
     rows = compare(results, baseline, sort, attacks)
     if format in ("csv", "json"):
         chosen = pick_metrics(metrics, table.names())
-        return as_csv(rows, chosen) if format == "csv" else as_json(rows, chosen, explanation)
+        if format == "csv":
+            return as_csv(rows, chosen)
+        return as_json(rows, chosen, explanation, doubt_records(results))
     rows = means_only(rows) if means else rows
     if format == "table":
-        lines = _lines(rows, metrics, TERMINAL, width, cost, intervals)
+        doubts = doubt_lines(results, TERMINAL.escape)
+        lines = _lines(rows, metrics, TERMINAL, width, cost, intervals, doubts)
         return "".join(f"{line.plain}\n" for line in lines)
     chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
-    write = as_markdown if format == "markdown" else as_latex
-    return write(rows, chosen, cost, intervals)
+    write, style = (as_markdown, MARKDOWN) if format == "markdown" else (as_latex, LATEX)
+    return write(rows, chosen, cost, intervals, doubt_lines(results, style.escape))
 
 
 def print_table(
@@ -93,7 +105,8 @@ def print_table(
     style = TERMINAL if console.encoding.startswith("utf") else ASCII
     rows = compare(results, baseline, sort, attacks)
     rows = means_only(rows) if means else rows
-    for line in _lines(rows, metrics, style, console.width, cost, intervals):
+    doubts = doubt_lines(results, style.escape)
+    for line in _lines(rows, metrics, style, console.width, cost, intervals, doubts):
         console.print(line, soft_wrap=True)  # a line that does not fit is never cut
 
 
@@ -104,10 +117,11 @@ def _lines(
     width: int,
     cost: bool,
     intervals: bool,
+    doubts: Sequence[str],
 ) -> list[Text]:
     chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
     every = columns(rows, chosen, style, cost, intervals)
-    sentences = legend(rows, chosen, style, cost, intervals)
+    sentences = [*legend(rows, chosen, style, cost, intervals), *doubts]
     if len(rows) != 1 or len(rows[0].attacks) < _MANY:
         return table_lines(every, sentences, style, width)
     network = [column for column in every if column.kind != "attack"]

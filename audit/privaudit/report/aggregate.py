@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import inf
 from statistics import fmean
 
+from privaudit.doubts.attacks import mute
 from privaudit.report.choose import ordered, pick_attacks, pick_baselines
 from privaudit.report.differences import adjusted, compared
 from privaudit.report.evidence import Attacked, Evidence
@@ -143,6 +144,7 @@ def _attack(attacked: Attacked) -> AttackSummary:
         {metric.name: _metric(metric, attacked) for metric in table.METRICS},
         audits=len(attacked.numbers),
         by_example=attacked.examples is not None,
+        mute=all(mute(audit.metrics) for audit in attacked.results),
     )
 
 
@@ -174,7 +176,12 @@ def _change(attack: AttackSummary, baseline: AttackSummary | None) -> Change | N
     metric = table.changing()
     here = attack.metrics[metric.name]
     there = None if baseline is None else baseline.metrics[metric.name]
-    if here is None or there is None or not disjoint(here.mean, here.std, there.mean, there.std):
+    if (
+        attack.mute
+        or here is None
+        or there is None
+        or not disjoint(here.mean, here.std, there.mean, there.std)
+    ):
         return None
     more_is_safer = metric.side == "lower"
     return "better" if (here.mean > there.mean) == more_is_safer else "worse"

@@ -27,7 +27,11 @@ _DIFFERENCE = (
 
 
 def as_markdown(
-    rows: Sequence[Row], metrics: Sequence[str], cost: bool = False, intervals: bool = False
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    cost: bool = False,
+    intervals: bool = False,
+    doubts: Sequence[str] = (),
 ) -> str:
     """One table with a column for each attack's metric, and the legend as a list."""
     table_columns = columns(rows, metrics, MARKDOWN, cost, intervals)
@@ -38,12 +42,18 @@ def as_markdown(
     rules = [":---" if column.kind == "name" else "---:" for column in table_columns]
     cells = [[column.cells[row].strip() for column in table_columns] for row in range(len(rows))]
     lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *cells)]
-    notes = [f"- {line}" for line in legend(rows, metrics, MARKDOWN, cost, intervals)]
+    notes = [
+        f"- {line}" for line in (*legend(rows, metrics, MARKDOWN, cost, intervals), *doubts)
+    ]
     return "\n".join([*lines, "", *notes, ""])
 
 
 def as_latex(
-    rows: Sequence[Row], metrics: Sequence[str], cost: bool = False, intervals: bool = False
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    cost: bool = False,
+    intervals: bool = False,
+    doubts: Sequence[str] = (),
 ) -> str:
     """A tabular for the booktabs package, the legend as comments."""
     table_columns = columns(rows, metrics, LATEX, cost, intervals)
@@ -65,7 +75,7 @@ def as_latex(
         *(" & ".join(line) + r" \\" for line in cells),
         r"\bottomrule",
         r"\end{tabular}",
-        *(f"% {line}" for line in legend(rows, metrics, LATEX, cost, intervals)),
+        *(f"% {line}" for line in (*legend(rows, metrics, LATEX, cost, intervals), *doubts)),
     ]
     return "\n".join([*lines, ""])
 
@@ -97,10 +107,14 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
 
 
 def as_json(
-    rows: Sequence[Row], metrics: Sequence[str], explanation: Mapping[str, Any] | None = None
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    explanation: Mapping[str, Any] | None = None,
+    doubts: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The rows as they are: shares 0-1, null where a number is not known."""
     record: dict[str, Any] = {"format": 1, "rows": [_plain(row, metrics) for row in rows]}
+    record["doubts"] = list(doubts)
     if explanation is not None:
         record["explain"] = explanation
     return json.dumps(record, indent=1) + "\n"
@@ -144,6 +158,7 @@ def _attack(attack: AttackSummary, metrics: Sequence[str]) -> dict[str, Any]:
         "change": attack.change,
         "difference": attack.comparison and _difference_record(attack.comparison),
         "audits": attack.audits,
+        "says_nothing": attack.mute,
     }
 
 

@@ -82,6 +82,7 @@ class AttackSummary:
             rule holds: mean ± std do not meet.
         comparison: of the same metric, tested; None for the baseline itself, and where there is
             nothing to test.
+        mute: whether it says nothing in every audit, as `doubts.attacks.mute` has it.
     """
 
     metrics: Mapping[str, Summary | None]
@@ -89,6 +90,7 @@ class AttackSummary:
     change: Change | None = None
     comparison: Comparison | None = None
     by_example: bool = False
+    mute: bool = False
 
 
 @dataclass(frozen=True)
