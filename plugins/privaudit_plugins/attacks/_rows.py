@@ -17,10 +17,10 @@ import privaudit
 
 @dataclass(frozen=True)
 class RowShadows:
-    """Who of K shadows was trained on each of n audited examples.
+    """Who of K shadows was trained on each of n examples.
 
     Attributes:
-        rows: (n,) int64: where the audited examples stand among all N, ascending.
+        rows: (n,) int64: where the examples stand among all N, ascending.
         inside: (K, n) bool: the shadow's members.
         tested: (K, n) bool: its non-members.
         outside: (K, n) bool: who had no part in its training or tuning: its non-members, and
@@ -37,9 +37,14 @@ class RowShadows:
         return (self.inside.sum(0) >= inside) & (self.outside.sum(0) >= outside)
 
 
-def row_shadows(signals: privaudit.Signals) -> RowShadows:
-    """The shadows of each audited example, from the roles that the attacker knows."""
-    rows = signals.audited.nonzero()[:, 0]
+def row_shadows(signals: privaudit.Signals, which: Tensor | None = None) -> RowShadows:
+    """The shadows of each audited example, from the roles that the attacker knows.
+
+    Args:
+        signals: of the attack.
+        which: (N,) bool: other examples than the audited ones.
+    """
+    rows = (signals.audited if which is None else which).nonzero()[:, 0]
     role = signals.shadow_role[:, rows]
     inside, tested = role == privaudit.Role.MEMBER, role == privaudit.Role.NON_MEMBER
     return RowShadows(rows, inside, tested, tested | (role == privaudit.Role.OUTSIDE))
