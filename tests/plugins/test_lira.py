@@ -14,7 +14,7 @@ from scipy.stats import binom, norm
 from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
-from privaudit import Outputs, PrivauditError, Role, Signals
+from privaudit import Outputs, PrivauditError, Role, ShortageError, Signals
 from privaudit.statistics.metrics import roc_auc
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
@@ -258,13 +258,13 @@ def test_shadows_that_had_no_part_in_an_example_serve_offline() -> None:
 
 def test_lira_names_what_it_lacks() -> None:
     signals, _ = memory(1.0, shadows=2, examples=10)
-    with pytest.raises(PrivauditError, match=r"^lira needs 2 .* has 1 of 2: .*halves and shadows"):
+    with pytest.raises(ShortageError, match=r"^lira can .* all 10 lack 2 shadows .* not trained"):
         LiRA().score(signals)
     members = replace(signals, shadow_role=torch.full((2, 10), Role.NON_MEMBER))
-    with pytest.raises(PrivauditError, match=r"online needs 2 shadows that trained .*halves"):
+    with pytest.raises(ShortageError, match=r"all 10 lack a shadow .* not .*, or one that was$"):
         LiRA(mode="online").score(members)
     validating = replace(signals, shadow_role=torch.full((2, 10), Role.VALIDATION))
-    with pytest.raises(PrivauditError, match=r"set split\.protocol to halves"):
+    with pytest.raises(ShortageError, match=r"lack a shadow that was not trained on them$"):
         LiRA().score(validating)
     signals, _ = memory(1.0, examples=10)
     shadows = signals.shadows.logits.clone()

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import isfinite
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.api.plugin import Attack
+from privaudit.errors import ShortageError
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.experiment.attack_jobs import AttackJob, attack_job, scores_of
-from privaudit.experiment.attacking import measured
+from privaudit.experiment.attacking import advised, measured
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
 from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
+from privaudit.statistics.scored import row_sentences
 from privaudit.statistics.sensitivity import first_order_sensitivity
 from privaudit.store.result import AuditResult
 from privaudit.values import AttackScores, Outputs, Role, audited
+
+logger = logging.getLogger(__name__)
 
 Scores = dict[str, NDArray[Any]]
 
@@ -34,7 +40,8 @@ class Auditor:
     Attributes:
         audits: in the order of the report.
         scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
-            target's audits are about; `score_I` holds those of audit I; `confidence_I` and
+            target's audits are about; `score_I` holds those of audit I, NaN for rows that the
+            attack cannot score; `confidence_I` and
             `sensitivity_I` what the target answers, with I the first audit of its level.
     """
 
@@ -43,6 +50,7 @@ class Auditor:
         self.audits: list[AuditResult] = []
         self.scores = _examples(context)
         self._believed: dict[str, list[Level]] = {}
+        self._told: set[str] = set()
 
     def audit(self, subject: Subject, level: Level, matched: str = "") -> None:
         """Attack every target of every seed at one level.
@@ -114,12 +122,25 @@ class Auditor:
         """What an attack's scores of a target are worth."""
         role = job.split.role[job.split.targets[job.target_number]]
         rows = audited(role)
-        variants = {
-            name: measured(variant, role, rows) for name, variant in scores.variants.items()
-        }
-        metrics = measured(scores, role, rows)
-        self.scores[f"score_{len(self.audits)}"] = scores.score[rows].detach().numpy()
+        try:
+            metrics = measured(scores, role, rows)
+            variants = {
+                name: measured(variant, role, rows) for name, variant in scores.variants.items()
+            }
+        except ShortageError as error:
+            raise advised(title, error) from error
+        self._tell_of_rows(title, metrics)
+        score = scores.score.detach()
+        if scores.left_out is not None:
+            score = score.masked_fill(scores.left_out, torch.nan)
+        self.scores[f"score_{len(self.audits)}"] = score[rows].numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
+
+    def _tell_of_rows(self, title: str, metrics: Mapping[str, Any]) -> None:
+        """Say which rows an attack leaves out, the first time that it does; all are recorded."""
+        if title not in self._told and (sentences := row_sentences(title, metrics)):
+            self._told.add(title)
+            logger.warning("%s", "; ".join(sentences))
 
     def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
         """What the shadows answer: the level itself, or that of what the attacker believes.

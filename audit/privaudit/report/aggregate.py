@@ -147,7 +147,14 @@ def _attack(audits: Sequence[AuditResult]) -> AttackSummary:
             for metric in table.METRICS
         },
         audits=len(audits),
+        left_out=_most(audits, "left_out"),
+        offline=_most(audits, "scored_offline"),
     )
+
+
+def _most(audits: Sequence[AuditResult], rows: str) -> int:
+    """The most rows of one kind that an audit counts; none where it says nothing of them."""
+    return max(int(audit.metrics.get(rows, {"count": 0})["count"]) for audit in audits)
 
 
 def _compared(row: Row, baseline: Row) -> Row:

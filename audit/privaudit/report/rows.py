@@ -35,11 +35,15 @@ class AttackSummary:
         audits: how many there are.
         change: of the metric whose changes are marked, against the baseline's, where it is
             significant.
+        left_out: the audited rows that it could not score, of the audit with the most of them.
+        offline: likewise those it scored without shadows that were trained on them.
     """
 
     metrics: Mapping[str, Summary | None]
     audits: int
     change: Change | None = None
+    left_out: int = 0
+    offline: int = 0
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class LikelihoodRatio(privaudit.Attack):
 
         An example's in-shadows are those it is a member of, its out-shadows those it is a
         non-member of or had no part in. Each example is scored by the shadows that it has: one
-        without out-shadows is left out; one without in-shadows is told as offline, though in
+        without out-shadows is left out; one without in-shadows is reported as offline, though in
         mode auto it has a likelihood ratio like the others (`likelihood_ratios`, `pooled`), and
         in mode online it is left out, too. The decision's threshold is the one of best balanced
         accuracy when shadows are the target in turn, attacked by the others in the same way;
@@ -125,10 +125,10 @@ class LikelihoodRatio(privaudit.Attack):
 
 
 def _lacks(least: int, both: bool) -> str:
-    shadows = "a shadow" if least == 1 else f"{least} shadows"
-    verb = "was" if least == 1 else "were"
-    more = f", or {least} that {verb}" if both else ""
-    return f"{shadows} that {verb} not trained on them{more}"
+    """What examples lack, if they need so many shadows without them, or also with them."""
+    if least == 1:
+        return "a shadow that was not trained on them" + both * ", or one that was"
+    return f"{least} shadows that were not trained on them" + both * f", or {least} that were"
 
 
 class LiRA(LikelihoodRatio):
