@@ -84,7 +84,8 @@ def likelihood_ratios(
     The paper fits one Gaussian to the vector of all queries. Here its covariance is diagonal, as
     in the authors' code, which takes the mean of the queries' log-likelihoods: a full matrix would
     take more shadows than queries on each side of each example. So log-likelihoods, or offline
-    log-probabilities, are summed over queries. Variances lie around the mean
+    log-probabilities, are summed over queries. The sum S of log-probabilities, which rounds to 0
+    for everyone far above the out-shadows, is returned as -log(-S). Variances lie around the mean
     whatever the center, per example with n in the denominator (as in the authors' code), global
     ones over all examples and queries with the n - 1 of each example.
 
@@ -96,7 +97,7 @@ def likelihood_ratios(
     Args:
         target: (T, Q, n) float64: φ of each target.
         shadows: K of them.
-        online: log N(φ; in) - log N(φ; out), else log Pr[N(out) < φ].
+        online: log N(φ; in) - log N(φ; out), else -log(-log Pr[N(out) < φ]).
         per_example: one variance for each example, query and side, else one for each side.
         center: of each Gaussian.
         pooled: online, examples with too few in-shadows take the Gaussian of all.
@@ -125,10 +126,18 @@ def likelihood_ratios(
                 near = near.where(count >= least, far - _wide(shared.shift))
                 var_in = var_in.where(count >= least, _wide(shared.spread).clamp_min(_LEAST))
             ratio = (far**2 / var_out + var_out.log() - near**2 / var_in - var_in.log()) / 2
+            score[:, block] = ratio.sum(dim=1)
         else:
-            ratio = torch.special.log_ndtr(far / var_out.sqrt())
-        score[:, block] = ratio.sum(dim=1)
+            score[:, block] = -_log_rarity(far / var_out.sqrt()).logsumexp(dim=1)
     return score
+
+
+def _log_rarity(z: Tensor) -> Tensor:
+    """The logarithm of -log Pr[N(0, 1) < z], which itself rounds to 0 from z = 38.5 on."""
+    # Far out, -log(1 - p) is p, which log_ndtr gives by its logarithm.
+    far = z > 8
+    log_p = torch.special.log_ndtr(torch.where(far, -z, z))
+    return torch.where(far, log_p, (-log_p).log())
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
 from privaudit_plugins.attacks._phi import finite_ends, log_odds
 from privaudit_plugins.attacks._pool import checked_odds
-from privaudit_plugins.attacks._refusals import without_members
+from privaudit_plugins.attacks._refusals import without_members, without_shadows
 from privaudit_plugins.attacks._rows import RowShadows, need_some, row_scores, row_shadows
 
 _EACH = 2  # shadows on each side of an example: fewer have no variance
@@ -41,14 +41,19 @@ class LikelihoodRatio(privaudit.Attack):
     center: Literal["mean", "median"] = Field("mean", description="of each Gaussian")
 
     def refusal(self, split: privaudit.SplitOptions, shadows: int) -> str | None:
-        """With halves, half the shadows trained on an example; otherwise none did."""
+        """With halves, half the shadows trained on an example; with disjoint, none did."""
         if split.protocol == "halves" and shadows < 2 * _EACH:
             return f"needs {2 * _EACH} shadows with split.protocol halves: raise shadows"
-        return without_members(split, "mode online") if self.mode == "online" else None
+        least = _EACH if self.variance == "per_example" else 1
+        inside = least if self.mode == "online" else 0
+        return (without_members(split, "mode online") if inside else None) or without_shadows(
+            split, shadows, inside=inside, outside=least
+        )
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         """Online log N(φ; in) - log N(φ; out), offline log Pr[N(out) < φ], summed over queries.
 
+        Offline, of a sum S of log-probabilities the score is -log(-S), which has the same order.
         An example's in-shadows are those it is a member of, its out-shadows those it is a
         non-member of or had no part in. Each example is scored by the shadows that it has: one
         without out-shadows is left out; one without in-shadows is reported as offline, though in

@@ -13,6 +13,7 @@ import privaudit
 from privaudit_plugins.attacks._log_space import log_softplus
 from privaudit_plugins.attacks._phi import finite_ends, log_odds
 from privaudit_plugins.attacks._pool import checked_odds
+from privaudit_plugins.attacks._refusals import without_shadows
 from privaudit_plugins.attacks._rows import need_some, row_scores, row_shadows
 from privaudit_plugins.attacks._thresholds import best_threshold
 
@@ -58,6 +59,10 @@ class Reference(privaudit.Attack):
         description="of what is averaged and compared; log_loss and log_odds never round, loss is "
         "the papers' and does",
     )
+
+    def refusal(self, split: privaudit.SplitOptions, shadows: int) -> str | None:
+        """Each example wants a shadow that was not trained on it, and coins may not give it one."""
+        return without_shadows(split, shadows)
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         """Mean over the shadows that neither trained nor tuned on it, minus the target's.
