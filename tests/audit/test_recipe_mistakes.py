@@ -153,7 +153,14 @@ ONE_LINE = {
         "x.yaml:10: split.non_members: must equal split.members, 5, or be left out, "
         "with split.protocol halves (got 6)"),
     "all targets": ("split: {targets: all}", "x.yaml:7: split.targets: 'all' needs "
-        "split.protocol halves: only there can every model be the target"),
+        "split.protocol halves or coin: only there can every model be the target"),
+    "share without a coin": ("split: {protocol: halves, members: 0.7}", "x.yaml:7: split.members: "
+        "must be a count with split.protocol halves: only coin takes a share (got 0.7)"),
+    "share of members and a count": ("split: {protocol: coin, members: 0.7, non_members: 9}",
+        "x.yaml:7: split.non_members: is told by the share of members with split.protocol coin: "
+        "leave it out, or give split.members as a count, too (got 9)"),
+    "half a member": ("split: {members: 5.5}", "x.yaml:7: split.members: must be a count "
+        "(1, 2, ...), or with protocol coin a share between 0.0 and 1.0 (got 5.5)"),
     "two targets": ("split: {targets: 2}", "x.yaml:7: split.targets: must be 1 or 'all' (got 2)"),
     "share": ("split: {validation: 1.5}", "x.yaml:7: split.validation: must be a count "
         "(0, 1, 2, ...) or a share (0.0 to below 1.0) (got 1.5)"),

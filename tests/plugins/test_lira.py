@@ -14,7 +14,7 @@ from scipy.stats import binom, norm
 from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
-from privaudit import Outputs, PrivauditError, Role, Signals
+from privaudit import Outputs, PrivauditError, Role, ShortageError, Signals
 from privaudit.statistics.metrics import roc_auc
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
@@ -83,7 +83,8 @@ def test_online_score_is_the_closed_form_of_known_gaussians(center: Any) -> None
     expected = norm.logpdf(seen, mu_in, sd_in) - norm.logpdf(seen, mu_out, sd_out)
     np.testing.assert_allclose(score, expected, rtol=1e-10)
     offline = LiRA(variance="per_example", center=center, mode="offline").score(signals).score
-    np.testing.assert_allclose(offline, norm.logcdf(seen, mu_out, sd_out), rtol=1e-9)
+    expected = -np.log(-norm.logcdf(seen, mu_out, sd_out))
+    np.testing.assert_allclose(offline, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_auc_on_gaussians_is_what_their_distance_says() -> None:
@@ -121,7 +122,7 @@ def looped(signals: Signals, attack: LiRA, online: bool) -> list[float]:
                 score -= norm.logpdf(target[q, i], middle(far), sd_out)
             else:
                 score += norm.logcdf(target[q, i], middle(far), sd_out)
-        scores.append(score)
+        scores.append(score if online else -math.log(-score))
     return scores
 
 
@@ -159,11 +160,11 @@ def test_auto_is_online_and_per_example_from_64_shadows_a_side() -> None:
 
 def test_offline_score_is_one_sided_and_does_not_stop_at_one() -> None:
     shadows = torch.tensor([-1.0, 1.0], dtype=torch.float64)[:, None, None].expand(2, 1, 5)
-    target = torch.tensor([[-30.0, 0.0, 8.0, 20.0, 30.0]], dtype=torch.float64)
+    target = torch.tensor([[-3e3, 0.0, 8.0, 38.0, 1e4]], dtype=torch.float64)
     role = torch.full((2, 5), Role.NON_MEMBER, dtype=torch.uint8)
     score = LiRA(variance="per_example").score(signals_of(target, shadows, role)).score
     assert bool((score.diff() > 0).all())
-    assert float(score[1]) == pytest.approx(math.log(0.5))
+    assert float(score[1]) == pytest.approx(-math.log(math.log(2)))
 
 
 @pytest.mark.parametrize("per_example", [True, False])
@@ -258,13 +259,13 @@ def test_shadows_that_had_no_part_in_an_example_serve_offline() -> None:
 
 def test_lira_names_what_it_lacks() -> None:
     signals, _ = memory(1.0, shadows=2, examples=10)
-    with pytest.raises(PrivauditError, match=r"^lira needs 2 .* has 1 of 2: .*halves and shadows"):
+    with pytest.raises(ShortageError, match=r"^lira can .* all 10 lack 2 shadows .* not trained"):
         LiRA().score(signals)
     members = replace(signals, shadow_role=torch.full((2, 10), Role.NON_MEMBER))
-    with pytest.raises(PrivauditError, match=r"online needs 2 shadows that trained .*halves"):
+    with pytest.raises(ShortageError, match=r"all 10 lack a shadow .* not .*, or one that was$"):
         LiRA(mode="online").score(members)
     validating = replace(signals, shadow_role=torch.full((2, 10), Role.VALIDATION))
-    with pytest.raises(PrivauditError, match=r"set split\.protocol to halves"):
+    with pytest.raises(ShortageError, match=r"lack a shadow that was not trained on them$"):
         LiRA().score(validating)
     signals, _ = memory(1.0, examples=10)
     shadows = signals.shadows.logits.clone()

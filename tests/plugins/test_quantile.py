@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from privaudit import Outputs, PrivauditError, Signals
+from privaudit import Outputs, PrivauditError, ShortageError, Signals
 from privaudit_plugins.attacks.quantile import Quantile, example_features, quantile_of
 
 
@@ -153,7 +153,7 @@ def test_features_are_averaged_pixels_and_class() -> None:
 def test_attack_names_what_it_lacks() -> None:
     signals, _, _ = made_up(1.0, 20)
     everyone = replace(signals, audited=torch.arange(20) < 17)
-    with pytest.raises(PrivauditError, match=r"there are 3 in all: .* split\.members"):
+    with pytest.raises(ShortageError, match=r"there are 3 in all$"):
         Quantile().score(everyone)
     diverged = Outputs(torch.full_like(signals.target.logits, torch.nan))
     with pytest.raises(PrivauditError, match=r"the target answers NaN"):

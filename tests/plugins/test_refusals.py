@@ -15,6 +15,7 @@ from privaudit.cohort.answers import answers
 from privaudit.recipe import load_recipe
 
 HALVES = {"protocol": "halves", "validation": 0}
+COIN = {"protocol": "coin", "validation": 0}
 
 
 def recipe(attack: Any, split: dict[str, Any], shadows: int = 4) -> dict[str, Any]:
@@ -41,6 +42,15 @@ def recipe(attack: Any, split: dict[str, Any], shadows: int = 4) -> dict[str, An
         ({"name": "rmia", "a": "tune"}, {}, 4, "a: tune needs shadows that trained on"),
         ("population", HALVES, 4, "compares with examples that are not audited"),
         ("quantile", HALVES, 4, "set split.members"),
+        ("population", COIN | {"members": 0.7}, 4, "coin audits all: set split.members to a count"),
+        ("rmia", {"protocol": "coin"}, 4, "audits all others: set split.members to a count"),
+        # 0.7 to the fourth is 24 %; to the eighth it is 5.8 %.
+        ("reference", COIN | {"members": 0.7}, 4, "24% of the examples: drawn by coin with the"),
+        ("lira", COIN | {"members": 0.7}, 4, "set shadows to 8 or more"),
+        ("lira", COIN | {"members": 70, "non_members": 30}, 4, "set shadows to 8 or more"),
+        # One or none of seven out: (1 + 7) / 128 is 6.25 %; of six, 7 / 64.
+        ({"name": "lira", "variance": "per_example"}, COIN, 6, "set shadows to 7 or more"),
+        ({"name": "lira", "mode": "online"}, COIN, 4, "12% of the examples"),
     ],
 )
 def test_a_split_that_cannot_serve_is_a_mistake_in_the_recipe(
@@ -62,6 +72,10 @@ def test_a_split_that_cannot_serve_is_a_mistake_in_the_recipe(
         ("rmia", HALVES | {"members": 200}),
         ({"name": "rmia", "a": "tune"}, HALVES | {"members": 200}),
         ("population", {"protocol": "halves"}),
+        ("reference", COIN),
+        ("lira", COIN),
+        ("population", {"protocol": "coin"}),
+        ("rmia", COIN | {"members": 200}),
     ],
 )
 def test_a_split_that_serves_is_right(attack: Any, split: dict[str, Any]) -> None:

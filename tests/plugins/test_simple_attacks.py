@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from privaudit import Attack, Outputs, PrivauditError, Role, Signals, Sparsifier
+from privaudit import Attack, Outputs, PrivauditError, Role, ShortageError, Signals, Sparsifier
 from privaudit.cohort.answers import answers
 from privaudit.statistics.metrics import balanced_accuracy, roc_auc
 from privaudit.testing import tiny_cohort
@@ -185,15 +187,25 @@ def test_population_of_a_shadow_is_what_lies_outside_of_it() -> None:
 def test_population_says_where_it_could_come_from() -> None:
     signals, _ = made_up(1.0)
     everyone = replace(signals, audited=torch.ones_like(signals.audited))
-    with pytest.raises(PrivauditError, match=r"population .* none: .* split\.members lower$"):
+    with pytest.raises(ShortageError, match=r"^population .* there are none$") as caught:
         Population().score(everyone)
+    assert caught.value.lacking == "population"
     no_first = replace(signals, y=torch.where(signals.audited, signals.y, 1))
-    with pytest.raises(PrivauditError, match=r"none of class 0: .* per_class to false"):
+    with pytest.raises(ShortageError, match=r"none of class 0 .*per_class"):
         Population(per_class=True).score(no_first)
     assert bool(torch.isfinite(Population().score(no_first).score[signals.audited]).all())
 
 
-def test_reference_subtracts_the_loss_from_that_of_shadows_without_the_example() -> None:
+SCALES: dict[str, Callable[[float], float]] = {
+    "log_loss": lambda gap: -math.log(loss(gap)),
+    "log_odds": lambda gap: gap,
+    "loss": lambda gap: -loss(gap),
+}
+"""Of two classes at a logit gap, minus what is compared."""
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_reference_subtracts_what_shadows_without_the_example_say(scale: Any) -> None:
     out, member, non_member = Role.OUTSIDE, Role.MEMBER, Role.NON_MEMBER
     signals = by_hand(
         [2.0, 1.0, 0.0],
@@ -202,44 +214,45 @@ def test_reference_subtracts_the_loss_from_that_of_shadows_without_the_example()
         [[0.5, 9.0, 1.0], [9.0, 1.5, 3.0], [1.0, 2.0, 4.0]],
         [[non_member, member, out], [member, non_member, Role.VALIDATION], [out, out, out]],
     )
-    scores = Reference().score(signals)
+    scores, sure = Reference(scale=scale).score(signals), SCALES[scale]
     assert scores.score.tolist() == pytest.approx(
         [
-            (loss(0.5) + loss(1.0)) / 2 - loss(2.0),
-            (loss(1.5) + loss(2.0)) / 2 - loss(1.0),
-            (loss(1.0) + loss(4.0)) / 2 - loss(0.0),
+            sure(2.0) - (sure(0.5) + sure(1.0)) / 2,
+            sure(1.0) - (sure(1.5) + sure(2.0)) / 2,
+            sure(0.0) - (sure(1.0) + sure(4.0)) / 2,
         ],
         rel=1e-6,
     )
-    # Each shadow against the others: members 1.5/2.0 - 9 and 0.5/1.0 - 9, non-members 1.0 - 0.5
-    # and 2.0 - 1.5. The threshold lies between the lowest member and the highest non-member.
-    highest = max(loss(1.0) - loss(0.5), loss(2.0) - loss(1.5))
-    lowest = min((loss(1.5) + loss(2.0)) / 2 - loss(9.0), (loss(0.5) + loss(1.0)) / 2 - loss(9.0))
+    # Each shadow against the others: members 9 - 1.5/2.0 and 9 - 0.5/1.0, non-members 0.5 - 1.0
+    # and 1.5 - 2.0. The threshold lies between the lowest member and the highest non-member.
+    highest = max(sure(0.5) - sure(1.0), sure(1.5) - sure(2.0))
+    lowest = sure(9.0) - max(sure(1.5) + sure(2.0), sure(0.5) + sure(1.0)) / 2
     assert scores.decision is not None
     assert scores.decision.tolist() == (scores.score >= (highest + lowest) / 2).tolist()
-    assert scores.decision.tolist() == [True, False, False]
 
 
 def test_reference_with_one_shadow_or_one_pair_scores_without_a_verdict() -> None:
     member, non_member = Role.MEMBER, Role.NON_MEMBER
     one = [[0.5, 1.0]], [[non_member, Role.OUTSIDE]]
-    scores = Reference().score(by_hand([2.0, 1.0], [0, 0], [member, non_member], *one))
+    scores = Reference(scale="loss").score(by_hand([2.0, 1.0], [0, 0], [member, non_member], *one))
     assert scores.decision is None
     assert float(scores.score[0]) == pytest.approx(loss(0.5) - loss(2.0))
     pair = [[0.5, 1.0], [0.7, 0.9]], [[member, non_member], [non_member, member]]
-    scores = Reference().score(by_hand([2.0, 1.0], [0, 0], [member, non_member], *pair))
+    scores = Reference(scale="loss").score(by_hand([2.0, 1.0], [0, 0], [member, non_member], *pair))
     assert scores.decision is None
     assert float(scores.score[0]) == pytest.approx(loss(0.7) - loss(2.0))
 
 
-def test_reference_says_how_many_shadows_would_do() -> None:
+def test_reference_leaves_out_who_is_in_every_shadow() -> None:
     member, non_member = Role.MEMBER, Role.NON_MEMBER
     one = [[0.5, 1.0]], [[member, non_member]]
-    signals = by_hand([2.0, 1.0], [0, 0], [member, non_member], *one)
-    with pytest.raises(PrivauditError, match=r"1 of 2 have none among 1 shadows: raise `shadows`"):
-        Reference().score(signals)
+    signals = by_hand([2.0, 1.5], [0, 0], [member, non_member], *one)
+    scores = Reference().score(signals)
+    assert scores.left_out is not None
+    assert scores.left_out.tolist() == [True, False]
+    assert float(scores.score[1]) == pytest.approx(math.log(loss(1.0) / loss(1.5)), rel=1e-6)
     nobody = by_hand([2.0, 1.0], [0, 0], [member, non_member])
-    with pytest.raises(PrivauditError, match=r"2 of 2 have none among 0 shadows"):
+    with pytest.raises(ShortageError, match=r"^reference can score no row: all 2 lack a shadow"):
         Reference().score(nobody)
 
 
@@ -284,7 +297,7 @@ def test_label_only_refuses_data_without_augmentation() -> None:
     with pytest.raises(PrivauditError, match="allows no augmentation: use `correctness`"):
         LabelOnly().score(signals)
     signals, _ = made_up(2.0, shadows=0)
-    with pytest.raises(PrivauditError, match=r"^label_only .* set `shadows` to 1 or more"):
+    with pytest.raises(ShortageError, match=r"^label_only learns .* non-members of 0 shadows$"):
         LabelOnly().score(signals)
 
 

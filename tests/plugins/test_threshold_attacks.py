@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from privaudit import Attack, Outputs, PrivauditError, Role, Signals
+from privaudit import Attack, Outputs, PrivauditError, Role, ShortageError, Signals
 from privaudit_plugins.attacks._log_space import log_entropy, log_modified_entropy, log_odds
 from privaudit_plugins.attacks._pool import Pool
 from privaudit_plugins.attacks.thresholds import (
@@ -238,7 +238,7 @@ def test_threshold_attack_names_what_it_lacks(attack: Attack, number: Number) ->
     )
     members_only = replace(signals, shadow_role=torch.full_like(signals.shadow_role, Role.MEMBER))
     for lacking in (alone, members_only):
-        with pytest.raises(PrivauditError, match=rf"^{attack.name} .*set `shadows` to 1 or more"):
+        with pytest.raises(ShortageError, match=rf"^{attack.name} .* non-members of . shadows?$"):
             attack.score(lacking)
     broken = replace(signals, target=Outputs(torch.full_like(signals.target.logits, torch.inf)))
     with pytest.raises(PrivauditError, match="the target answers NaN or infinity"):

@@ -166,23 +166,32 @@ def _scores_problem(scores: object, audited: Tensor) -> str:
     count = len(audited)
     if not isinstance(scores, AttackScores):
         return f"gives {_type(scores)}, not privaudit.AttackScores"
-    score, decision = scores.score, scores.decision
+    score = scores.score
     if not isinstance(score, Tensor):
         return f"gives {_type(score)} as scores, not a tensor of {count} numbers"
     if score.shape != audited.shape:
         return f"gives shape {tuple(score.shape)}, not one score for each of {count} examples"
     if not score.is_floating_point():
         return f"must give scores as floating-point numbers, not {score.dtype}"
-    if lost := int(score[audited].isnan().sum()):
-        return f"gives NaN for {lost} of {int(audited.sum())} audited examples"
-    if decision is None:
+    for name in ("decision", "left_out", "offline"):
+        if what := _flags_problem(name, getattr(scores, name), audited):
+            return what
+    kept = audited if scores.left_out is None else audited & ~scores.left_out
+    if lost := int(score[kept].isnan().sum()):
+        return f"gives NaN for {lost} of {int(kept.sum())} audited examples"
+    return ""
+
+
+def _flags_problem(name: str, flags: object, audited: Tensor) -> str:
+    """What is wrong with a field of flags, which may be None; empty where nothing is."""
+    if flags is None:
         return ""
-    if not isinstance(decision, Tensor):
-        return f"gives {_type(decision)} as its decision, not a bool for each of {count} examples"
-    if decision.shape != audited.shape or decision.dtype != torch.bool:
+    if not isinstance(flags, Tensor):
+        return f"gives {_type(flags)} as its {name}, not a bool for each of {len(audited)} examples"
+    if flags.shape != audited.shape or flags.dtype != torch.bool:
         return (
-            f"must give its decision as ({count},) bool, not as "
-            f"{tuple(decision.shape)} {decision.dtype}"
+            f"must give its {name} as ({len(audited)},) bool, not as "
+            f"{tuple(flags.shape)} {flags.dtype}"
         )
     return ""
 

@@ -21,18 +21,38 @@ def _amount(value: object) -> object:
 Amount = Annotated[int | float, BeforeValidator(_amount), Field(ge=0)]
 
 
+def _size(value: object) -> object:
+    """A number of examples, or a share of them."""
+    share = isinstance(value, float) and 0 < value < 1
+    if share or value is None:
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and value >= 1 and value == value // 1:
+        return int(value)
+    raise ValueError(
+        f"must be a count (1, 2, ...), or with protocol coin a share between 0.0 and 1.0 "
+        f"(got {show(value)})"
+    )
+
+
+Size = Annotated[int | float, BeforeValidator(_size), Field(gt=0)]
+
+
 class SplitOptions(BaseModel):
     """How the examples are dealt out to the target and its shadows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protocol: Literal["disjoint", "halves"] = Field(
+    protocol: Literal["disjoint", "halves", "coin"] = Field(
         "disjoint",
         description="disjoint: target and shadows have pools of their own (Shokri et al. 2017); "
-        "halves: each model trains on half of all examples (Carlini et al. 2022)",
+        "halves: each model trains on half of all examples (Carlini et al. 2022); coin: each "
+        "example is in each model's training data with the chance `members`, whatever others are",
     )
-    members: int | None = Field(
-        None, ge=1, description="members of each model; as many as there are if not given"
+    members: Size | None = Field(
+        None,
+        description="members of each model; as many as there are if not given. With coin a share, "
+        "0.5 if not given, or how many are expected among members + non_members examples",
     )
     non_members: int | None = Field(
         None, ge=1, description="non-members of each model; as many as there are if not given"
@@ -44,8 +64,15 @@ class SplitOptions(BaseModel):
         0, description="non-members that a defense may train with: a count, or a share"
     )
     targets: Literal[1, "all"] = Field(
-        1, description="attack one model, or with halves every model in turn"
+        1, description="attack one model, or with halves or coin every model in turn"
     )
     seed: int | None = Field(
         None, ge=0, description="one split for all seeds; if not given, each seed draws its own"
     )
+
+    @property
+    def chance(self) -> float:
+        """With the protocol coin, the chance of an audited example to be a member."""
+        if self.members is None or self.members < 1:
+            return self.members or 0.5
+        return self.members / (self.members + (self.non_members or self.members))

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from privaudit.api.calls import scored
 from privaudit.api.plugin import Attack
-from privaudit.experiment.attacking import signals_of
+from privaudit.errors import ShortageError
+from privaudit.experiment.attacking import advised, signals_of
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.level import Level
 from privaudit.jobs.local import Call, SharedExamples, Tell
@@ -67,12 +68,19 @@ class AttackJob:
     seed: int
 
     def score(self, examples: Examples, answers: Outputs, believed: Outputs) -> AttackScores:
-        """The attack's scores, from what all models answer and what shadows are believed to."""
+        """The attack's scores, from what all models answer and what shadows are believed to.
+
+        Raises:
+            DataError: it has too few shadows, or too small a population.
+        """
         model_answers = answers[self.models], believed[self.models]
         signals = signals_of(
             self.attack, examples, self.split, *model_answers, self.target_number, self.seed
         )
-        return scored(self.attack, signals)
+        try:
+            return scored(self.attack, signals)
+        except ShortageError as error:
+            raise advised(self.attack.name, error) from error
 
 
 def attack_job(

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from privaudit.api.plugin import Attack
+from privaudit.errors import DataError, ShortageError
 from privaudit.keys import derive
-from privaudit.statistics.metrics import evaluate
+from privaudit.statistics.scored import evaluate_scored
 from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split, audited
+
+_REMEDIES = {
+    "shadows": "raise `shadows` (with split.protocol halves, each example is a member of one half "
+    "of them and a non-member of the other)",
+    "population": "leave some examples out of the audit, by a smaller split.members (and "
+    "split.non_members with split.protocol disjoint)",
+}
 
 
 def signals_of(
@@ -46,11 +55,18 @@ def signals_of(
     )
 
 
-def measured(scores: AttackScores, role: Tensor, audited: Tensor) -> dict[str, object]:
-    """The metrics of an attack on a target whose roles are (N,)."""
-    decision = None if scores.decision is None else scores.decision[audited].numpy()
-    member = (role == Role.MEMBER)[audited].numpy()
-    return evaluate(scores.score[audited].detach().numpy(), member, decision)
+def measured(scores: AttackScores, role: Tensor, audited: Tensor) -> dict[str, Any]:
+    """The metrics of an attack on a target whose roles are (N,).
+
+    Raises:
+        ShortageError: it can score too few rows.
+    """
+    return evaluate_scored(scores, role == Role.MEMBER, audited)
+
+
+def advised(label: str, error: ShortageError) -> DataError:
+    """What an attack lacks, and what in a recipe would help."""
+    return DataError(f"attack {label!r}: {error}: {_REMEDIES[error.lacking]}")
 
 
 def _places(chosen: Tensor) -> Tensor | slice:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import isfinite
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.api.plugin import Attack
 from privaudit.doubts.attacks import attack_doubts
 from privaudit.doubts.doubt import Doubt
+from privaudit.errors import ShortageError
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.experiment.attack_jobs import AttackJob, attack_job, scores_of
-from privaudit.experiment.attacking import measured
+from privaudit.experiment.attacking import advised, measured
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs
 from privaudit.experiment.level import Level
@@ -24,9 +27,12 @@ from privaudit.experiment.levels import levels
 from privaudit.experiment.untrained import untrained
 from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
+from privaudit.statistics.scored import row_sentences
 from privaudit.statistics.sensitivity import first_order_sensitivity
 from privaudit.store.result import AuditResult
 from privaudit.values import AttackScores, Outputs, Role, audited
+
+logger = logging.getLogger(__name__)
 
 Scores = dict[str, NDArray[Any]]
 
@@ -38,9 +44,10 @@ class Auditor:
         audits: in the order of the report.
         doubts: whatever speaks against taking them for verdicts.
         scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
-            target's audits are about; `score_I` holds those of audit I, `decision_I` the attacker's
-            verdicts where it gives any; `confidence_I` and `sensitivity_I` what the target answers,
-            with I the first audit of its level.
+            target's audits are about; `score_I` holds those of audit I, NaN for rows that the
+            attack cannot score, and `decision_I` the attacker's verdicts where it gives any;
+            `confidence_I` and `sensitivity_I` what the target answers, with I the first audit of
+            its level.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -49,6 +56,7 @@ class Auditor:
         self.doubts: list[Doubt] = []
         self.scores = _examples(context)
         self._believed: dict[str, list[Level]] = {}
+        self._told: set[str] = set()
 
     def audit(self, subject: Subject, level: Level, matched: str = "") -> None:
         """Attack every target of every seed at one level.
@@ -124,12 +132,16 @@ class Auditor:
         """What an attack's scores of a target are worth."""
         role = job.split.role[job.split.targets[job.target_number]]
         rows = _rows(self.context, role)
-        variants = {
-            name: measured(variant, role, rows) for name, variant in scores.variants.items()
-        }
-        metrics = measured(scores, role, rows)
-        number = len(self.audits)
-        self.scores[f"score_{number}"] = scores.score[rows].detach().numpy()
+        try:
+            metrics = self._measured(scores, role)
+            variants = {name: self._measured(v, role) for name, v in scores.variants.items()}
+        except ShortageError as error:
+            raise advised(title, error) from error
+        self._tell_of_rows(title, metrics)
+        score, number = scores.score.detach(), len(self.audits)
+        if scores.left_out is not None:
+            score = score.masked_fill(scores.left_out, torch.nan)
+        self.scores[f"score_{number}"] = score[rows].numpy()
         if scores.decision is not None:
             self.scores[f"decision_{number}"] = scores.decision[rows].numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
@@ -142,6 +154,21 @@ class Auditor:
         many = any(len(split.targets) > 1 for split in self.context.ensemble.splits)
         number = f", target {facts['target']}" if many else ""
         return f"{facts['subject']}{level}, seed {facts['seed']}{number}"
+
+    def _measured(self, scores: AttackScores, role: Tensor) -> dict[str, Any]:
+        """The metrics of an attack; rows that it leaves out by their numbers in the datasets."""
+        metrics = measured(scores, role, audited(role))
+        for key in ("left_out", "scored_offline"):
+            if key in metrics:
+                rows = torch.tensor(metrics[key]["rows"])
+                metrics[key]["rows"] = self.context.numbers(rows).sort().values.tolist()
+        return metrics
+
+    def _tell_of_rows(self, title: str, metrics: Mapping[str, Any]) -> None:
+        """Say which rows an attack leaves out, the first time that it does; all are recorded."""
+        if title not in self._told and (sentences := row_sentences(title, metrics)):
+            self._told.add(title)
+            logger.warning("%s", "; ".join(sentences))
 
     def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
         """What the shadows answer: the level itself, or that of what the attacker believes.

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from privaudit.errors import RecipeError
+from privaudit.experiment.coin import coin_split, own_coins
+from privaudit.experiment.draws import amount, count_of, one_target, shuffled
 from privaudit.keys import derive
 from privaudit.values import Role, Split
 
@@ -56,6 +58,8 @@ def make_split(options: SplitOptions, count: int, shadows: int, seed: int) -> Sp
     partition = seed if options.seed is None else options.seed
     if options.protocol == "halves":
         return _halves(options, count, shadows, seed, partition)
+    if options.protocol == "coin":
+        return coin_split(options, count, shadows, seed, partition)
     return _disjoint(options, count, shadows, seed, partition)
 
 
@@ -67,7 +71,8 @@ def given_split(
     The examples are the target's members, its non-members, and the attacker's own, in this order.
     With the protocol "disjoint" the shadows know only the attacker's own. With "halves" the
     attacker is the auditor, who owns all: shadows come in complementary pairs over all examples,
-    so that each of the target's is a member of half of them.
+    so that each of the target's is a member of half of them. With "coin" the attacker owns all,
+    too, and each example is a member of each shadow with the same chance.
 
     Args:
         options: the recipe's `split`; its sizes are those of the shadows.
@@ -85,16 +90,18 @@ def given_split(
     target = torch.zeros((1, count), dtype=torch.uint8)
     target[0, :members], target[0, members:candidates] = Role.MEMBER, Role.NON_MEMBER
     if shadows == 0:
-        return _one_target(target, [derive(seed, "model", 0)])
+        return one_target(target, [derive(seed, "model", 0)])
     candidate_rows, pool_rows = torch.split(torch.arange(count), [candidates, pool])
+    seeds = [derive(seed, "model", m) for m in range(1 + shadows)]
     if options.protocol == "disjoint":
         role = _own_draws(options, pool_rows, count, shadows, partition)
-        seeds = [derive(seed, "model", m) for m in range(1 + shadows)]
+    elif options.protocol == "coin":
+        role = own_coins(options, candidate_rows, pool_rows, shadows, partition)
     else:
         names = [(pair, side) for pair in range(1, 1 + shadows // 2) for side in (0, 1)]
         role = _own_pairs(options, candidate_rows, pool_rows, names, partition)
         seeds = [derive(seed, "model", pair, side) for pair, side in [(0, 0), *names]]
-    return _one_target(torch.cat([target, role]), seeds)
+    return one_target(torch.cat([target, role]), seeds)
 
 
 def _disjoint(options: SplitOptions, count: int, shadows: int, seed: int, partition: int) -> Split:
@@ -105,12 +112,12 @@ def _disjoint(options: SplitOptions, count: int, shadows: int, seed: int, partit
             f"split: two pools of {sizes} need {2 * sizes.pool} examples and at least one member "
             f"and one non-member; the dataset has {count}: ask for fewer"
         )
-    order = _shuffled(torch.arange(count), derive(partition, "pools"))
+    order = shuffled(torch.arange(count), derive(partition, "pools"))
     role = torch.zeros((1 + shadows, count), dtype=torch.uint8)
     for m in range(1 + shadows):
         pool = order[: sizes.pool] if m == 0 else order[sizes.pool : 2 * sizes.pool]
-        _deal(role[m], _shuffled(pool, derive(partition, "own", m)), sizes)
-    return _one_target(role, [derive(seed, "model", m) for m in range(1 + shadows)])
+        _deal(role[m], shuffled(pool, derive(partition, "own", m)), sizes)
+    return one_target(role, [derive(seed, "model", m) for m in range(1 + shadows)])
 
 
 def _own_draws(
@@ -126,7 +133,7 @@ def _own_draws(
         )
     role = torch.zeros((shadows, count), dtype=torch.uint8)
     for m in range(shadows):
-        _deal(role[m], _shuffled(pool, derive(partition, "own", 1 + m)), sizes)
+        _deal(role[m], shuffled(pool, derive(partition, "own", 1 + m)), sizes)
     return role
 
 
@@ -138,21 +145,15 @@ def _deal(role: Tensor, rows: Tensor, sizes: _Sizes) -> None:
         role[part] = what
 
 
-def _one_target(role: Tensor, seeds: list[int]) -> Split:
-    """Model 0 is the target, all others are its shadows."""
-    may = torch.arange(len(role))[None] > 0
-    return Split(role, may, torch.tensor([0]), torch.tensor(seeds))
-
-
 def _sizes(options: SplitOptions, pool: int) -> _Sizes:
     """What one model's members and the rest take of a pool, whether they fit or not."""
-    reference = _amount(options.reference, pool)
+    reference = amount(options.reference, pool)
     half = (pool - reference) // 2
     if options.members is None:
-        validation = _amount(options.validation, half)
+        validation = amount(options.validation, half)
         member = half - validation
     else:
-        member = options.members
+        member = count_of(options.members)
         share = options.validation
         validation = share if isinstance(share, int) else round(member * share / (1 - share))
     non_member = half if options.members is None else member + validation
@@ -163,15 +164,17 @@ def _sizes(options: SplitOptions, pool: int) -> _Sizes:
 
 def _halves(options: SplitOptions, count: int, shadows: int, seed: int, partition: int) -> Split:
     """Complementary pairs: each audited example is a member of exactly one model of a pair."""
-    validation = _amount(options.validation, count // 2)
-    reference = _amount(options.reference, count // 2)
-    half = (count - validation - reference) // 2 if options.members is None else options.members
+    validation = amount(options.validation, count // 2)
+    reference = amount(options.reference, count // 2)
+    half = (count - validation - reference) // 2
+    if options.members is not None:
+        half = count_of(options.members)
     if half < 1 or 2 * half + validation + reference > count:
         raise RecipeError(
             f"split: {half} members + {half} non-members + {validation} validation + {reference} "
             f"reference examples are more than the dataset's {count}, or none: ask for fewer"
         )
-    order = _shuffled(torch.arange(count), derive(partition, "pools"))
+    order = shuffled(torch.arange(count), derive(partition, "pools"))
     held_out, audited = order[: validation + reference], order[validation + reference :][: 2 * half]
     every = options.targets == "all"
     names = [(pair, side) for pair in range(1 + shadows // 2) for side in (0, 1)]
@@ -180,7 +183,7 @@ def _halves(options: SplitOptions, count: int, shadows: int, seed: int, partitio
     role[:, held_out[:validation]] = Role.VALIDATION
     role[:, held_out[validation:]] = Role.REFERENCE
     for m, (pair, side) in enumerate(names):
-        _deal_half(role[m], _shuffled(audited, derive(partition, "pair", pair)), side)
+        _deal_half(role[m], shuffled(audited, derive(partition, "pair", pair)), side)
     pairs = torch.tensor([pair for pair, _ in names])
     targets = torch.arange(len(names)) if every else torch.tensor([0])
     seeds = torch.tensor([derive(seed, "model", pair, side) for pair, side in names])
@@ -196,11 +199,13 @@ def _own_pairs(
 ) -> Tensor:
     """Roles (K, N) of complementary pairs over the target's examples and the attacker's own."""
     count = len(candidates) + len(pool)
-    validation = _amount(options.validation, count // 2)
-    reference = _amount(options.reference, count // 2)
-    order = _shuffled(pool, derive(partition, "pools"))
+    validation = amount(options.validation, count // 2)
+    reference = amount(options.reference, count // 2)
+    order = shuffled(pool, derive(partition, "pools"))
     held_out, rest = order[: validation + reference], order[validation + reference :]
-    asked = len(candidates) + len(rest) if options.members is None else 2 * options.members
+    asked = len(candidates) + len(rest)
+    if options.members is not None:
+        asked = 2 * count_of(options.members)
     if validation + reference > len(pool) or not 0 <= asked - len(candidates) <= len(rest):
         raise RecipeError(
             f"split: with a given target and halves, a shadow's members and non-members are the "
@@ -213,7 +218,7 @@ def _own_pairs(
     role[:, held_out[:validation]] = Role.VALIDATION
     role[:, held_out[validation:]] = Role.REFERENCE
     for m, (pair, side) in enumerate(names):
-        _deal_half(role[m], _shuffled(audited, derive(partition, "pair", pair)), side)
+        _deal_half(role[m], shuffled(audited, derive(partition, "pair", pair)), side)
     return role
 
 
@@ -222,11 +227,3 @@ def _deal_half(role: Tensor, rows: Tensor, side: int) -> None:
     half = len(rows) // 2
     role[rows[:half]] = Role.NON_MEMBER if side else Role.MEMBER
     role[rows[half:]] = Role.MEMBER if side else Role.NON_MEMBER
-
-
-def _amount(amount: int | float, whole: int) -> int:
-    return amount if isinstance(amount, int) else round(amount * whole)
-
-
-def _shuffled(rows: Tensor, key: int) -> Tensor:
-    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(key))]

@@ -15,7 +15,7 @@ from privaudit.store.scores import RunArrays
 
 @dataclass(frozen=True)
 class Audited:
-    """The n audited examples of one network, and what one attack makes of them.
+    """The n audited examples of one network that one attack scores, and what it makes of them.
 
     Attributes:
         example: (n,) int64: rows of the dataset.
@@ -108,13 +108,17 @@ def _audited(
     label = arrays.read(f"label_{whose}", rows)
     if ((label < 0) | (label >= classes)).any():
         raise arrays.damaged(f"label_{whose} names more than the {classes} classes")
+    score = arrays.read(f"score_{number}", rows).astype(np.float64)
+    kept = ~np.isnan(score)  # what the attack left out for want of shadows is no part of it
+    confidence = arrays.find(f"confidence_{network}", rows)
+    sensitivity = arrays.find(f"sensitivity_{network}", rows)
     return Audited(
-        example.astype(np.int64),
-        label.astype(np.int64),
-        arrays.read(f"member_{whose}", rows).astype(np.bool_),
-        arrays.read(f"score_{number}", rows).astype(np.float64),
-        arrays.find(f"confidence_{network}", rows),
-        arrays.find(f"sensitivity_{network}", rows),
+        example.astype(np.int64)[kept],
+        label.astype(np.int64)[kept],
+        arrays.read(f"member_{whose}", rows).astype(np.bool_)[kept],
+        score[kept],
+        None if confidence is None else confidence[kept],
+        None if sensitivity is None else sensitivity[kept],
         audit.seed,
         audit.target,
     )

@@ -10,24 +10,32 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from privaudit.api.calls import scored
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.plugin import Attack
 from privaudit.doubts.attacks import attack_doubts
 from privaudit.doubts.doubt import Doubt, lines
-from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError
+from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError, ShortageError
 from privaudit.keys import derive
 from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
 from privaudit.outputs.doubts import doubts_about
 from privaudit.outputs.entries import attack_entries, check_needs
-from privaudit.statistics.metrics import evaluate
-from privaudit.values import AttackScores, Outputs, Role, Signals
+from privaudit.statistics.scored import evaluate_scored, row_sentences
+from privaudit.values import Outputs, Role, Signals
 
 __all__ = ["OutputAudit", "OutputAudits", "audit_outputs"]
 
 logger = logging.getLogger(__name__)
+
+_REMEDIES = {
+    "shadows": "give more networks in shadow_logits and shadow_members, so that each row was in "
+    "the training data of some of them and not of others",
+    "population": "give rows that nobody was trained on as well, and an array audited that is "
+    "False there",
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,11 @@ class OutputAudit:
     """What one attack found in given outputs, about A audited rows in their order.
 
     Attributes:
-        scores: (A,) float64, higher = likelier a member.
-        metrics: as `privaudit.statistics.metrics.evaluate` makes them.
+        scores: (A,) float64, higher = likelier a member; NaN for rows that the attack cannot
+            score, as they lack the shadows for it.
+        metrics: as `privaudit.statistics.metrics.evaluate` makes them, of the rows that have a
+            score; `left_out` and `scored_offline` say how many and which have none, or one that
+            is made without shadows that were trained on them.
         decision: (A,) bool, the attacker's own verdict, or None where it gives none.
     """
 
@@ -101,7 +112,8 @@ def audit_outputs(
     Raises:
         RecipeError: an attack is not known, an option is wrong, two attacks share a label, or an
             attack needs what was not given; every such mistake, one line each.
-        DataError: an array has the wrong shape or kind, or holds what cannot be audited.
+        DataError: an array has the wrong shape or kind, or holds what cannot be audited; an
+            attack can score fewer than 90 % of the audited rows.
         PluginError: an attack breaks its contract.
     """
     if not 0 < confidence < 1:
@@ -113,15 +125,10 @@ def audit_outputs(
     check_needs(entries, answers)
     doubts = doubts_about(answers)
     signals = _signals(answers, seed)
-    inside = answers.members[answers.audited].numpy()
     audits = {}
     for label, attack in entries:
-        scores = _scored(label, attack, signals)
-        score = scores.score[answers.audited].detach().double().numpy()
-        decision = None if scores.decision is None else scores.decision[answers.audited].numpy()
-        metrics = evaluate(score, inside, decision, confidence=confidence)
-        audits[label] = OutputAudit(score, metrics, decision)
-        doubts += attack_doubts(label, metrics)
+        audits[label] = _audited(label, attack, signals, answers.members, confidence)
+        doubts += attack_doubts(label, audits[label].metrics)
     for line in [] if quiet else lines(doubts):
         logger.warning("%s", line)
     return OutputAudits(audits, doubts)
@@ -146,15 +153,29 @@ def _signals(answers: Answers, seed: int) -> Signals:
     )
 
 
-def _scored(label: str, attack: Attack, signals: Signals) -> AttackScores:
+def _audited(
+    label: str, attack: Attack, signals: Signals, members: Tensor, confidence: float
+) -> OutputAudit:
+    """What one attack finds; all that it may find fault with is what the caller gave.
+
+    Raises:
+        DataError: with the attack's label, and what arrays would help.
+        PluginError: the attack breaks its contract.
+    """
     try:
-        return scored(attack, signals)
+        scores = scored(attack, signals)
+        metrics = evaluate_scored(scores, members, signals.audited, confidence=confidence)
     except PluginError:
         raise
+    except ShortageError as error:
+        raise DataError(f"attack {label!r}: {error}: {_REMEDIES[error.lacking]}") from error
     except PrivauditError as error:
-        # All that an attack may find fault with here is what the caller gave; its advice is for
-        # recipes.
-        raise DataError(
-            f"attack {label!r}: {error} (with arrays: the shadows are those of shadow_logits, "
-            "the population the rows that `audited` leaves out)"
-        ) from error
+        raise DataError(f"attack {label!r}: {error}") from error
+    for sentence in row_sentences(label, metrics):
+        logger.warning("%s", sentence)
+    rows = signals.audited
+    score = scores.score.detach().double()
+    if scores.left_out is not None:
+        score = score.masked_fill(scores.left_out, torch.nan)
+    decision = None if scores.decision is None else scores.decision[rows].numpy()
+    return OutputAudit(score[rows].numpy(), metrics, decision)

@@ -27,11 +27,27 @@ def cross_check(recipe: Recipe, wrong: set[str]) -> list[Mistake]:
     ]
 
 
-def _halves(recipe: Recipe) -> Iterator[Mistake]:
+def _sizes(recipe: Recipe) -> Iterator[Mistake]:
     split = recipe.split
     if split.protocol == "disjoint" and split.targets == "all":
-        message = "'all' needs split.protocol halves: only there can every model be the target"
+        message = (
+            "'all' needs split.protocol halves or coin: only there can every model be the target"
+        )
         yield Mistake(("split", "targets"), message)
+    share = split.members is not None and split.members < 1
+    if split.protocol != "coin" and share:
+        message = (
+            f"must be a count with split.protocol {split.protocol}: only coin takes a share "
+            f"(got {split.members:g})"
+        )
+        yield Mistake(("split", "members"), message)
+        return
+    if split.protocol == "coin" and split.non_members and (share or split.members is None):
+        message = (
+            "is told by the share of members with split.protocol coin: leave it out, or give "
+            f"split.members as a count, too (got {split.non_members})"
+        )
+        yield Mistake(("split", "non_members"), message)
     sizes = {split.members, split.non_members} - {None}
     if split.protocol == "halves" and len(sizes) > 1:
         message = (
@@ -139,7 +155,7 @@ def _milestones(recipe: Recipe) -> Iterator[Mistake]:
 
 
 _CHECKS: list[tuple[str, Callable[[Recipe], Iterator[Mistake]]]] = [
-    ("split.protocol", _halves),
+    ("split.protocol", _sizes),
     ("shadows", _pairs),
     ("shadows", _enough_shadows),
     ("shadows", _refused),

@@ -145,7 +145,14 @@ def _attack(attacked: Attacked) -> AttackSummary:
         audits=len(attacked.numbers),
         by_example=attacked.examples is not None,
         mute=all(mute(audit.metrics) for audit in attacked.results),
+        left_out=_most(attacked, "left_out"),
+        offline=_most(attacked, "scored_offline"),
     )
+
+
+def _most(attacked: Attacked, rows: str) -> int:
+    """The most rows of one kind that an audit counts; none where it says nothing of them."""
+    return max(int(audit.metrics.get(rows, {"count": 0})["count"]) for audit in attacked.results)
 
 
 def _metric(metric: Metric, attacked: Attacked) -> Summary | None:

@@ -81,15 +81,12 @@ class Evidence:
         if not {f"example_{whose}", f"member_{whose}", f"score_{number}"} <= arrays.names:
             return None
         examples = arrays.read(f"example_{whose}").astype(np.int64)
+        score = arrays.read(f"score_{number}", len(examples)).astype(np.float64)
+        member = arrays.read(f"member_{whose}", len(examples)).astype(np.bool_)
         decision = arrays.find(f"decision_{number}", len(examples))
-        return Audited(
-            examples,
-            PerExample(
-                arrays.read(f"score_{number}", len(examples)).astype(np.float64),
-                arrays.read(f"member_{whose}", len(examples)).astype(np.bool_),
-                None if decision is None else decision.astype(np.bool_),
-            ),
-        )
+        kept = ~np.isnan(score)  # the rest is left out of the metrics, too
+        verdicts = None if decision is None else decision.astype(np.bool_)[kept]
+        return Audited(examples[kept], PerExample(score[kept], member[kept], verdicts))
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,7 @@ def as_markdown(
     rules = [":---" if column.kind == "name" else "---:" for column in table_columns]
     cells = [[column.cells[row].strip() for column in table_columns] for row in range(len(rows))]
     lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *cells)]
-    notes = [
-        f"- {line}" for line in (*legend(rows, metrics, MARKDOWN, cost, intervals), *doubts)
-    ]
+    notes = [f"- {line}" for line in (*legend(rows, metrics, MARKDOWN, cost, intervals), *doubts)]
     return "\n".join([*lines, "", *notes, ""])
 
 

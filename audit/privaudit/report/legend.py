@@ -33,6 +33,7 @@ def legend(
     if bracketed and _any(rows, "low"):
         lines += _brackets(rows, percent)
     lines += [style.escape(sentence) for sentence in _absences(rows, shown)]
+    lines += [style.escape(sentence) for sentence in _rows_apart(rows)]
     if cost:
         lines.append(
             "Multiply-adds count, for one example, weights that are not zero; time is measured in "
@@ -173,6 +174,26 @@ def _absences(rows: Sequence[Row], shown: Sequence[Metric]) -> list[str]:
                 absence.report.format(attacks=", ".join(labels), metrics=", ".join(missing))
             )
     return sentences
+
+
+def _rows_apart(rows: Sequence[Row]) -> list[str]:
+    """Which attacks leave rows out, or score them with less than others; not yet escaped."""
+    left_out: dict[str, int] = {}
+    offline: dict[str, int] = {}
+    for row in rows:
+        for label, attack in row.attacks.items():
+            left_out[label] = max(attack.left_out, left_out.get(label, 0))
+            offline[label] = max(attack.offline, offline.get(label, 0))
+    sentences = [
+        (left_out, "are left out, as they lack shadows for it"),
+        (offline, "are scored with too few shadows that were trained on them"),
+    ]
+    return [
+        f"{label}: up to {count} audited examples of a network {what} (result.json names them)."
+        for counts, what in sentences
+        for label, count in counts.items()
+        if count
+    ]
 
 
 def _range(counts: Sequence[int], noun: str) -> str:

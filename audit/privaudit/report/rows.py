@@ -83,6 +83,8 @@ class AttackSummary:
         comparison: of the same metric, tested; None for the baseline itself, and where there is
             nothing to test.
         mute: whether it says nothing in every audit, as `doubts.attacks.mute` has it.
+        left_out: the audited rows that it could not score, of the audit with the most of them.
+        offline: likewise those it scored without shadows that were trained on them.
     """
 
     metrics: Mapping[str, Summary | None]
@@ -91,6 +93,8 @@ class AttackSummary:
     comparison: Comparison | None = None
     by_example: bool = False
     mute: bool = False
+    left_out: int = 0
+    offline: int = 0
 
 
 @dataclass(frozen=True)

@@ -55,50 +55,94 @@ class _Side:
     squares: Tensor
 
 
+@dataclass(frozen=True)
+class _Pooled:
+    """What all examples and queries have in common, for each target (T,).
+
+    Attributes:
+        variances: within examples, of each side.
+        shift: how far φ with the example lies above the mean φ without it.
+        spread: the mean square of φ with the example around that mean plus the shift.
+    """
+
+    variances: tuple[Tensor, ...]
+    shift: Tensor
+    spread: Tensor
+
+
 def likelihood_ratios(
-    target: Tensor, shadows: Shadows, *, online: bool, per_example: bool, center: Center
+    target: Tensor,
+    shadows: Shadows,
+    *,
+    online: bool,
+    per_example: bool,
+    center: Center,
+    pooled: bool = False,
 ) -> Tensor:
     """The scores of Carlini et al. 2022: algorithm 1 online, its one-sided variant offline.
 
     The paper fits one Gaussian to the vector of all queries. Here its covariance is diagonal, as
     in the authors' code, which takes the mean of the queries' log-likelihoods: a full matrix would
     take more shadows than queries on each side of each example. So log-likelihoods, or offline
-    log-probabilities, are summed over queries. Variances lie around the mean
+    log-probabilities, are summed over queries. The sum S of log-probabilities, which rounds to 0
+    for everyone far above the out-shadows, is returned as -log(-S). Variances lie around the mean
     whatever the center, per example with n in the denominator (as in the authors' code), global
     ones over all examples and queries with the n - 1 of each example.
+
+    The paper has in- and out-shadows for every example. Where some lack in-shadows, `pooled` puts
+    in the place of their Gaussian the one that shadows with the example follow on average, seen
+    from those without it. So their scores stay likelihood ratios and compare with the others';
+    log-probabilities, the offline scores, are another scale.
 
     Args:
         target: (T, Q, n) float64: φ of each target.
         shadows: K of them.
-        online: log N(φ; in) - log N(φ; out), else log Pr[N(out) < φ].
-        per_example: one variance per example, query and side, else one per side.
+        online: log N(φ; in) - log N(φ; out), else -log(-log Pr[N(out) < φ]).
+        per_example: one variance for each example, query and side, else one for each side.
         center: of each Gaussian.
+        pooled: online, examples with too few in-shadows take the Gaussian of all.
 
     Returns:
         (T, n) float64, higher = likelier a member; NaN where there are no shadows to tell.
     """
-    every = [
-        None if per_example else _pooled(shadows, which)[:, None, None]
-        for which in shadows.sides(online)
-    ]
+    shared = _pool(shadows, online) if pooled or not per_example else None
+    least = 2 if per_example else 1
     score = torch.empty((len(target), target.shape[-1]), dtype=torch.float64)
     for block in shadows.blocks():
         phi = target[..., block]
         fits = []
-        for which, variance in zip(shadows.sides(online), every, strict=True):
+        for number, which in enumerate(shadows.sides(online)):
             side = _describe(shadows, which, block)
             mean = side.mean if center == "mean" else _medians(shadows, which, block)
-            if variance is None:
-                variance = (side.squares / side.count).where(side.count > 1, torch.nan)
-            fits.append((phi - mean, variance.clamp_min(_LEAST)))
+            variance = side.squares / side.count
+            if shared is not None and not per_example:
+                variance = _wide(shared.variances[number])
+            variance = variance.where(side.count >= least, torch.nan).clamp_min(_LEAST)
+            fits.append((phi - mean, variance, side.count))
+        far, var_out, _ = fits[-1]
         if online:
-            (near, var_in), (far, var_out) = fits
+            near, var_in, count = fits[0]
+            if pooled and shared is not None:
+                near = near.where(count >= least, far - _wide(shared.shift))
+                var_in = var_in.where(count >= least, _wide(shared.spread).clamp_min(_LEAST))
             ratio = (far**2 / var_out + var_out.log() - near**2 / var_in - var_in.log()) / 2
+            score[:, block] = ratio.sum(dim=1)
         else:
-            far, var_out = fits[0]
-            ratio = torch.special.log_ndtr(far / var_out.sqrt())
-        score[:, block] = ratio.sum(dim=1)
+            score[:, block] = -_log_rarity(far / var_out.sqrt()).logsumexp(dim=1)
     return score
+
+
+def _log_rarity(z: Tensor) -> Tensor:
+    """The logarithm of -log Pr[N(0, 1) < z], which itself rounds to 0 from z = 38.5 on."""
+    # Far out, -log(1 - p) is p, which log_ndtr gives by its logarithm.
+    far = z > 8
+    log_p = torch.special.log_ndtr(torch.where(far, -z, z))
+    return torch.where(far, log_p, (-log_p).log())
+
+
+def _wide(values: Tensor) -> Tensor:
+    """(T,) values beside (T, Q, b)."""
+    return values[:, None, None]
 
 
 def _describe(shadows: Shadows, which: Tensor, block: slice) -> _Side:
@@ -113,15 +157,26 @@ def _describe(shadows: Shadows, which: Tensor, block: slice) -> _Side:
     return _Side(count, origin + shift, squares.clamp_min(0))
 
 
-def _pooled(shadows: Shadows, which: Tensor) -> Tensor:
-    """(T,): the variance within examples, over all examples and queries."""
-    squares = torch.zeros(len(shadows.kept), dtype=torch.float64)
-    freedom = torch.zeros_like(squares)
+def _pool(shadows: Shadows, online: bool) -> _Pooled:
+    sides = shadows.sides(online)
+    queries, targets = shadows.phi.shape[1], len(shadows.kept)
+    squares, freedom = torch.zeros(2, len(sides), targets, dtype=torch.float64)
+    weight, moved, around = torch.zeros(3, targets, dtype=torch.float64)
     for block in shadows.blocks():
-        side = _describe(shadows, which, block)
-        squares += side.squares.nansum((1, 2))
-        freedom += side.squares.shape[1] * (side.count - 1).clamp_min(0).sum((1, 2))
-    return squares / freedom
+        described = [_describe(shadows, which, block) for which in sides]
+        for number, side in enumerate(described):
+            squares[number] += side.squares.nansum((1, 2))
+            freedom[number] += queries * (side.count - 1).clamp_min(0).sum((1, 2))
+        if online:
+            inside, outside = described
+            # NaN where one side is empty: nothing is known of the distance there.
+            distance = inside.mean - outside.mean
+            count = inside.count.expand_as(distance).where(~distance.isnan(), 0.0)
+            weight += count.sum((1, 2))
+            moved += (count * distance).nansum((1, 2))
+            around += (inside.squares + count * distance**2).nansum((1, 2))
+    shift = moved / weight
+    return _Pooled(tuple(squares / freedom), shift, around / weight - shift**2)
 
 
 def _medians(shadows: Shadows, which: Tensor, block: slice) -> Tensor:

@@ -19,7 +19,7 @@ def log_odds(logits: Tensor) -> Tensor:
         logits: (n, C) float64, C ≥ 2.
 
     Returns:
-        (n, C) float64, finite.
+        (n, C) float64, finite where the logits are; -inf where p_i is 0, +inf where it is 1.
     """
     top = logits.argmax(-1, keepdim=True)
     everyone = logits.logsumexp(-1, keepdim=True)
@@ -31,9 +31,10 @@ def log_odds(logits: Tensor) -> Tensor:
 
 
 def log_entropy(logits: Tensor) -> Tensor:
-    """The logarithm (n,) of -Σ_i p_i log p_i, from logits (n, C) float64."""
+    """The logarithm (n,) of -Σ_i p_i log p_i, from logits (n, C) float64; 0 log 0 is 0."""
     odds = log_odds(logits)
-    return (logsigmoid(odds) + _log_softplus(-odds)).logsumexp(-1)
+    terms = logsigmoid(odds) + log_softplus(-odds)
+    return terms.where(odds > -torch.inf, -torch.inf).logsumexp(-1)
 
 
 def log_modified_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -49,10 +50,13 @@ def log_modified_entropy(logits: Tensor, y: Tensor) -> Tensor:
     # Both kinds of term are one: p log(1 - p) of "not y" is (1 - p_y) log p_y.
     own = y[:, None] == torch.arange(logits.shape[-1])
     odds = torch.where(own, -odds, odds)
-    return (logsigmoid(odds) + _log_softplus(odds)).logsumexp(-1)
+    return (logsigmoid(odds) + log_softplus(odds)).logsumexp(-1)
 
 
-def _log_softplus(x: Tensor) -> Tensor:
-    """The logarithm of log(1 + exp x), which is x where exp x is below a rounding."""
+def log_softplus(x: Tensor) -> Tensor:
+    """The logarithm of log(1 + exp x), which is x where exp x is below a rounding.
+
+    Of x = -φ it is the logarithm of the cross-entropy.
+    """
     small = x < -40
     return torch.where(small, x, (-logsigmoid(-torch.where(small, 0.0, x))).log())

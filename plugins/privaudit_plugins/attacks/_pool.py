@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 import privaudit
+from privaudit_plugins.attacks._phi import finite_ends, log_odds
+from privaudit_plugins.attacks._rows import spread as spread
 from privaudit_plugins.attacks._thresholds import best_threshold
 
 Measure = Callable[[privaudit.Outputs, Tensor, str], Tensor]
@@ -33,10 +35,40 @@ class Pool:
 def logits_of(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
     """One model's answers (n, C) float64 to the examples themselves.
 
+    A logit of -inf is the logarithm of a probability of 0, and an answer like any other.
+
     Raises:
-        PrivauditError: an answer is NaN or infinite.
+        PrivauditError: an answer is NaN or +inf, or -inf for every class.
     """
-    return finite(outputs.logits[0, rows].double(), whose)
+    logits = outputs.logits[0, rows].double()
+    finite(logits.amax(-1), whose)
+    return logits
+
+
+def odds_of(outputs: privaudit.Outputs, rows: Tensor, y: Tensor, whose: str) -> Tensor:
+    """One model's log-odds φ of the true classes (n,) float64, ±inf where a probability is 0.
+
+    Args:
+        outputs: of the model.
+        rows: (n,) int64, the examples asked for.
+        y: (N,) int64 labels.
+        whose: the model's name.
+
+    Raises:
+        PrivauditError: as `logits_of`.
+    """
+    return checked_odds(log_odds(outputs.logits[0], y, rows), whose)
+
+
+def checked_odds(phi: Tensor, whose: str) -> Tensor:
+    """The log-odds themselves.
+
+    Raises:
+        PrivauditError: one of them is NaN, as an answer is NaN or +inf, or -inf for every class.
+    """
+    if bool(phi.isnan().any()):
+        finite(phi, whose)
+    return phi
 
 
 def finite(answers: Tensor, whose: str) -> Tensor:
@@ -78,34 +110,35 @@ def needed(attack: str, signals: privaudit.Signals, found: Pool | None) -> Pool:
     """The pool itself.
 
     Raises:
-        PrivauditError: the attack cannot do without it, and there is none.
+        ShortageError: the attack cannot do without it, and there is none.
     """
     if found is None:
-        raise privaudit.PrivauditError(
+        raise privaudit.ShortageError(
             f"{attack} learns from shadows' members and non-members, and there are "
             f"{int((signals.shadow_role == privaudit.Role.MEMBER).sum())} members and "
             f"{int((signals.shadow_role == privaudit.Role.NON_MEMBER).sum())} non-members of "
-            f"{len(signals.shadow_role)} shadows: set `shadows` to 1 or more (with split.protocol "
-            "halves, 2 or more)"
+            f"{len(signals.shadow_role)} shadows"
         )
     return found
-
-
-def spread(values: Tensor, signals: privaudit.Signals) -> Tensor:
-    """Scores (n,) of the audited examples laid out over all N; NaN where none was asked for."""
-    score = torch.full(signals.audited.shape, torch.nan, dtype=torch.float64)
-    score[signals.audited] = values.double()
-    return score
 
 
 def judged(signals: privaudit.Signals, measure: Measure) -> privaudit.AttackScores:
     """A measure, higher = likelier a member, as the score of the audited examples.
 
     The decision's threshold is the one of best balanced accuracy over all shadows; without
-    shadows there is no decision.
+    shadows there is no decision. Infinite measures are placed as in `finite_ends`.
     """
-    score = spread(on_target(signals, measure), signals)
-    found = on_shadows(signals, measure)
-    if found is None:
+    values, pool = measured(signals, measure)
+    score = spread(values, signals)
+    if pool is None:
         return privaudit.AttackScores(score)
-    return privaudit.AttackScores(score, score >= best_threshold(found.value, found.member))
+    return privaudit.AttackScores(score, score >= best_threshold(pool.value, pool.member))
+
+
+def measured(signals: privaudit.Signals, measure: Measure) -> tuple[Tensor, Pool | None]:
+    """A measure of the audited examples and of the shadows', all of it finite (`finite_ends`)."""
+    values, pool = on_target(signals, measure), on_shadows(signals, measure)
+    if pool is None:
+        return finite_ends(values)[0], None
+    values, of_shadows = finite_ends(values, pool.value)
+    return values, replace(pool, value=of_shadows)

@@ -51,7 +51,8 @@ class LabelOnly(privaudit.Attack):
             )
 
         def measure(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
-            logits = finite(outputs.logits[:, rows], whose)
+            logits = outputs.logits[:, rows]
+            finite(logits.amax(-1), whose)
             right = (logits.argmax(-1) == signals.y[rows]).double()  # (Q, n)
             return torch.stack([right[0], right[1:].mean(0)], dim=1)
 

@@ -11,9 +11,10 @@ from torch import Tensor
 import privaudit
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
-from privaudit_plugins.attacks._phi import log_odds
-from privaudit_plugins.attacks._pool import finite, spread
-from privaudit_plugins.attacks._refusals import without_members
+from privaudit_plugins.attacks._phi import finite_ends, log_odds
+from privaudit_plugins.attacks._pool import checked_odds
+from privaudit_plugins.attacks._refusals import without_members, without_shadows
+from privaudit_plugins.attacks._rows import RowShadows, need_some, row_scores, row_shadows
 
 _EACH = 2  # shadows on each side of an example: fewer have no variance
 _MANY = 64  # shadows on each side from which on the paper's variances are per example
@@ -29,79 +30,110 @@ class LikelihoodRatio(privaudit.Attack):
     mode: Literal["auto", "online", "offline"] = Field(
         "auto",
         description="online: shadows with the example against shadows without; offline: only "
-        "those without; auto: online where each example has 2 of either",
+        "those without; auto: online where most examples have both, and those that lack the "
+        "former take their Gaussian from all examples",
     )
     variance: Literal["auto", "per_example", "global"] = Field(
         "auto",
-        description="one variance for each example, or one for all; auto: per_example where each "
-        "example has 64 shadows on each side",
+        description="one variance for each example, which takes 2 shadows on each side, or one "
+        "for all, which takes 1; auto: per_example where each example has 64 on each side",
     )
     center: Literal["mean", "median"] = Field("mean", description="of each Gaussian")
 
     def refusal(self, split: privaudit.SplitOptions, shadows: int) -> str | None:
-        """With halves, half the shadows trained on an example; otherwise none did."""
+        """With halves, half the shadows trained on an example; with disjoint, none did."""
         if split.protocol == "halves" and shadows < 2 * _EACH:
             return f"needs {2 * _EACH} shadows with split.protocol halves: raise shadows"
-        return without_members(split, "mode online") if self.mode == "online" else None
+        least = _EACH if self.variance == "per_example" else 1
+        inside = least if self.mode == "online" else 0
+        return (without_members(split, "mode online") if inside else None) or without_shadows(
+            split, shadows, inside=inside, outside=least
+        )
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         """Online log N(φ; in) - log N(φ; out), offline log Pr[N(out) < φ], summed over queries.
 
+        Offline, of a sum S of log-probabilities the score is -log(-S), which has the same order.
         An example's in-shadows are those it is a member of, its out-shadows those it is a
-        non-member of or had no part in. The decision's threshold is the one of best balanced
+        non-member of or had no part in. Each example is scored by the shadows that it has: one
+        without out-shadows is left out; one without in-shadows is reported as offline, though in
+        mode auto it has a likelihood ratio like the others (`likelihood_ratios`, `pooled`), and
+        in mode online it is left out, too. The decision's threshold is the one of best balanced
         accuracy when shadows are the target in turn, attacked by the others in the same way;
         there is none where the others are too few, such as two pairs of shadows.
 
         Raises:
-            PrivauditError: the shadows are too few, or a model's φ is NaN or infinite: it answers
-                NaN, or no class other than the true one, or only those, has a finite logit.
+            ShortageError: no example has shadows enough.
+            PrivauditError: a model's φ is NaN: it answers NaN or infinity.
         """
-        rows = signals.audited.nonzero()[:, 0]
-        role = signals.shadow_role[:, rows]
-        inside, tested = role == privaudit.Role.MEMBER, role == privaudit.Role.NON_MEMBER
-        outside = tested | (role == privaudit.Role.OUTSIDE)
-        online = self._online(inside, outside)
-        fewest = min(_fewest(side) for side in ([inside, outside] if online else [outside]))
-        per_example = self.variance == "per_example" or (
-            self.variance == "auto" and fewest >= _MANY
-        )
-        target = finite(log_odds(signals.target.logits, signals.y, rows), "the target")
-        phi = log_odds(signals.shadows.logits, signals.y, rows)
-        for k, answers in enumerate(phi):
-            finite(answers, f"shadow {k}")
+        shadows = row_shadows(signals)
+        per_example = self._per_example(shadows)
+        least = _EACH if per_example else 1
+        online = self._online(shadows, least)
+        needs_both = online and self.mode == "online"
+        scorable = shadows.having(inside=least if needs_both else 0, outside=least)
+        self._need(shadows, scorable, online, least)
+        phi = self._phi(signals, shadows.rows)
 
         def attack(targets: Tensor, kept: Tensor) -> Tensor:
             return likelihood_ratios(
                 targets,
-                Shadows(phi, inside, outside, kept),
+                Shadows(phi[1:], shadows.inside, shadows.outside, kept),
                 online=online,
                 per_example=per_example,
                 center=self.center,
+                pooled=online and not needs_both,
             )
 
-        everyone = torch.ones((1, len(phi)), dtype=torch.bool)
-        score = spread(attack(target[None], everyone)[0], signals)
-        count = turns(len(phi), len(rows))
-        learnt = attack(phi[:count], others(inside, tested, count))
-        threshold = threshold_in_turn(learnt, inside, tested)
-        return privaudit.AttackScores(score, None if threshold is None else score >= threshold)
+        everyone = torch.ones((1, len(phi) - 1), dtype=torch.bool)
+        score = attack(phi[:1], everyone)[0]
+        count = turns(len(phi) - 1, len(shadows.rows))
+        learnt = attack(phi[1 : 1 + count], others(shadows.inside, shadows.tested, count))
+        return row_scores(
+            signals,
+            score,
+            threshold_in_turn(learnt, shadows.inside, shadows.tested),
+            scorable=scorable,
+            lacks=_lacks(least, needs_both),
+            offline=~shadows.having(inside=least) if online else None,
+        )
 
-    def _online(self, inside: Tensor, outside: Tensor) -> bool:
-        """Whether the mode is online, once there are shadows enough for it."""
-        found = f"one has {_fewest(inside)} and one {_fewest(outside)} of {len(inside)}"
-        setting = f"set split.protocol to halves and shadows to {2 * _EACH} or more"
-        either = min(_fewest(inside), _fewest(outside)) >= _EACH
-        if self.mode == "online" and not either:
-            raise privaudit.PrivauditError(
-                f"{self.name} with mode online needs {_EACH} shadows that trained on each audited "
-                f"example and {_EACH} that did not, and {found}: {setting}"
-            )
-        if _fewest(outside) < _EACH:
-            raise privaudit.PrivauditError(
-                f"{self.name} needs {_EACH} shadows that did not train on each audited example, "
-                f"and one has {_fewest(outside)} of {len(outside)}: {setting}"
-            )
-        return self.mode != "offline" and either
+    def _per_example(self, shadows: RowShadows) -> bool:
+        if self.variance != "auto":
+            return self.variance == "per_example"
+        within = shadows.having(inside=1).any() and self.mode != "offline"
+        return bool(shadows.having(inside=_MANY if within else 0, outside=_MANY).all())
+
+    def _online(self, shadows: RowShadows, least: int) -> bool:
+        """Whether in-shadows are used: in mode auto, where most examples have some."""
+        if self.mode != "auto":
+            return self.mode == "online"
+        scorable = shadows.having(outside=least)
+        both = shadows.having(inside=least, outside=least)
+        enough = 2 * int(both.sum()) >= int(scorable.sum())
+        return enough and bool(shadows.having(inside=_EACH).any())
+
+    def _need(self, shadows: RowShadows, scorable: Tensor, online: bool, least: int) -> None:
+        """Refuse where no example is scorable, or none shows how far shadows scatter."""
+        need_some(self.name, scorable, _lacks(least, online and self.mode == "online"))
+        for side in ("inside", "outside") if online else ("outside",):
+            need_some(self.name, shadows.having(**{side: _EACH}), _lacks(_EACH, side == "inside"))
+
+    def _phi(self, signals: privaudit.Signals, rows: Tensor) -> Tensor:
+        """(1 + K, Q, n): the target's φ, then the shadows', all finite."""
+        target = log_odds(signals.target.logits, signals.y, rows)
+        checked_odds(target, "the target")
+        phi = log_odds(signals.shadows.logits, signals.y, rows)
+        for k, answers in enumerate(phi):
+            checked_odds(answers, f"shadow {k}")
+        return torch.cat(finite_ends(target[None], phi))
+
+
+def _lacks(least: int, both: bool) -> str:
+    """What examples lack, if they need so many shadows without them, or also with them."""
+    if least == 1:
+        return "a shadow that was not trained on them" + both * ", or one that was"
+    return f"{least} shadows that were not trained on them" + both * f", or {least} that were"
 
 
 class LiRA(LikelihoodRatio):
@@ -115,11 +147,6 @@ class LiRAAugmented(LikelihoodRatio):
 
     queries: ClassVar[int] = 18
     name: Literal["lira_augmented"] = "lira_augmented"
-
-
-def _fewest(side: Tensor) -> int:
-    """The shadows on a side (K, n) of the example that has the fewest."""
-    return int(side.sum(0).min())
 
 
 @privaudit.hookimpl

@@ -5,37 +5,37 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 import privaudit
-from privaudit_plugins.attacks._thresholds import best_threshold
+from privaudit_plugins.attacks._pool import judged, odds_of
 
 
 class Loss(privaudit.Attack):
-    """The lower the loss, the likelier a member."""
+    """The lower the loss, the likelier a member.
+
+    The cross-entropy -log p_y of a sure network rounds to 0: in float64 from a log-odds of 36.7
+    on. So the score is the log-odds log p_y - log(1 - p_y), which rises exactly as the loss falls
+    and never rounds: the ROC curve is that of the loss, and where the loss is 0 there still is
+    one.
+    """
 
     paper: ClassVar[str] = "Yeom et al. 2018, Privacy risk in machine learning, section III"
     name: Literal["loss"] = "loss"
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
-        """Minus the cross-entropy of each example, in float64.
+        """The log-odds of the true class, in float64.
 
         The decision's threshold is the one of best balanced accuracy over all shadows; without
         shadows there is no decision.
+
+        Raises:
+            PrivauditError: a model answers NaN.
         """
-        score = _minus_loss(signals.target.logits[0], signals.y)
-        inside = signals.shadow_role == privaudit.Role.MEMBER  # (K, N)
-        known = inside | (signals.shadow_role == privaudit.Role.NON_MEMBER)
-        if not (bool(inside.any()) and bool((known & ~inside).any())):
-            return privaudit.AttackScores(score)
-        learnt = _minus_loss(
-            signals.shadows.logits[:, 0][known], signals.y.expand_as(signals.shadow_role)[known]
-        )
-        return privaudit.AttackScores(score, score >= best_threshold(learnt, inside[known]))
 
+        def measure(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
+            return odds_of(outputs, rows, signals.y, whose)
 
-def _minus_loss(logits: Tensor, y: Tensor) -> Tensor:
-    return -cross_entropy(logits.double(), y, reduction="none")
+        return judged(signals, measure)
 
 
 @privaudit.hookimpl

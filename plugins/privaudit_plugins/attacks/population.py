@@ -7,10 +7,9 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 import privaudit
-from privaudit_plugins.attacks._pool import judged, logits_of
+from privaudit_plugins.attacks._pool import judged, odds_of
 from privaudit_plugins.attacks._refusals import without_population
 
 
@@ -18,7 +17,8 @@ class Population(privaudit.Attack):
     """The fewer examples of the population have so low a loss, the likelier a member.
 
     The population are the rows that are not audited. A recipe's validation and reference examples
-    are among them.
+    are among them. Losses are compared by the log-odds of the true class, which fall as they rise
+    and, unlike them, are not all 0 where a network is sure.
     """
 
     paper: ClassVar[str] = (
@@ -35,46 +35,43 @@ class Population(privaudit.Attack):
         return without_population(split)
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
-        """1 minus the p-value of "not a member", (1 + examples with a loss so low) / (1 + all).
+        """1 minus the p-value of "not a member", (1 + examples with log-odds so high) / (1 + all).
 
         The decision's threshold is the one of best balanced accuracy over all shadows, each with
         its own population; without shadows there is no decision.
 
         Raises:
-            PrivauditError: there is no population, or of some class none, or a model answers NaN.
+            ShortageError: there is no population, or of some class none.
+            PrivauditError: a model answers NaN.
         """
 
         def measure(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
             rest = torch.ones_like(signals.y, dtype=torch.bool)
             rest[rows] = False
             others = rest.nonzero()[:, 0]
-            loss, y = _losses(outputs, rows, signals.y, whose), signals.y[rows]
-            other_loss, other_y = _losses(outputs, others, signals.y, whose), signals.y[others]
+            phi, y = odds_of(outputs, rows, signals.y, whose), signals.y[rows]
+            other_phi, other_y = odds_of(outputs, others, signals.y, whose), signals.y[others]
             if not self.per_class:
-                return 1 - _p_value(loss, other_loss, whose, "")
-            values = torch.empty_like(loss)
+                return 1 - _p_value(phi, other_phi, whose, "")
+            values = torch.empty_like(phi)
             for label in y.bincount().nonzero()[:, 0].tolist():
-                own, population = y == label, other_loss[other_y == label]
-                values[own] = 1 - _p_value(loss[own], population, whose, f" of class {label}")
+                same, population = y == label, other_phi[other_y == label]
+                values[same] = 1 - _p_value(phi[same], population, whose, f" of class {label}")
             return values
 
         return judged(signals, measure)
 
 
-def _p_value(loss: Tensor, population: Tensor, whose: str, which: str) -> Tensor:
-    """(n,): how unusual losses (n,) as low as these are in a population (Z,), in (0, 1]."""
+def _p_value(phi: Tensor, population: Tensor, whose: str, which: str) -> Tensor:
+    """(n,): how unusual φ (n,) as high as these are in a population (Z,), in (0, 1]."""
     if len(population) == 0:
-        raise privaudit.PrivauditError(
+        raise privaudit.ShortageError(
             f"population compares {whose}'s losses with those of examples that are not audited, "
-            f"and there are none{which}: leave some over by setting split.members lower"
-            + (", or set per_class to false" if which else "")
+            f"and there are none{which}" + (" (see its option per_class)" if which else ""),
+            "population",
         )
-    as_low = torch.searchsorted(population.sort().values, loss, right=True)
-    return (1 + as_low).double() / (1 + len(population))
-
-
-def _losses(outputs: privaudit.Outputs, rows: Tensor, y: Tensor, whose: str) -> Tensor:
-    return cross_entropy(logits_of(outputs, rows, whose), y[rows], reduction="none")
+    lower = torch.searchsorted(population.sort().values, phi, right=False)
+    return (1 + len(population) - lower).double() / (1 + len(population))
 
 
 @privaudit.hookimpl

@@ -12,8 +12,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 import privaudit
 from privaudit.keys import derive
-from privaudit_plugins.attacks._phi import log_odds
-from privaudit_plugins.attacks._pool import finite, spread
+from privaudit_plugins.attacks._phi import finite_ends
+from privaudit_plugins.attacks._pool import odds_of, spread
 from privaudit_plugins.attacks._refusals import without_population
 
 _UPPER = 0.75  # with the median it makes the unit; further out a few hundred rows know little
@@ -61,13 +61,12 @@ class Quantile(privaudit.Attack):
         there are too few population examples to tell it, fewer than 1 / `fpr` to calibrate with.
 
         Raises:
-            PrivauditError: there are too few population examples, or the target answers NaN.
+            ShortageError: there are too few population examples.
+            PrivauditError: the target answers NaN.
         """
         fit, held = self._population(signals)
         x = example_features(signals.x, signals.y, signals.target.logits.shape[-1])
-        phi = finite(
-            log_odds(signals.target.logits[0], signals.y, torch.arange(len(x))), "the target"
-        )
+        (phi,) = finite_ends(odds_of(signals.target, torch.arange(len(x)), signals.y, "the target"))
         audited = signals.audited.nonzero()[:, 0]
         asked = torch.cat([held, audited])
         middle, upper = (_regressed(x[fit], phi[fit], x[asked], q) for q in (0.5, _UPPER))
@@ -81,10 +80,10 @@ class Quantile(privaudit.Attack):
         rows = (~signals.audited).nonzero()[:, 0]
         held = round(self.holdout * len(rows))
         if min(held, len(rows) - held) < 2:
-            raise privaudit.PrivauditError(
+            raise privaudit.ShortageError(
                 f"quantile learns from examples that are not audited, at least 2 to fit and 2 to "
-                f"calibrate with, but there are {len(rows)} in all: leave some out of the audit "
-                "by a smaller split.members (and split.non_members with split.protocol: disjoint)"
+                f"calibrate with, but there are {len(rows)} in all",
+                "population",
             )
         generator = torch.Generator().manual_seed(derive(signals.seed, self.name, "holdout"))
         order = rows[torch.randperm(len(rows), generator=generator)]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import privaudit
 from privaudit_plugins.attacks._log_space import log_entropy, log_modified_entropy, log_odds
-from privaudit_plugins.attacks._pool import Pool, logits_of, needed, on_shadows, on_target, spread
+from privaudit_plugins.attacks._pool import Pool, logits_of, measured, needed, spread
 from privaudit_plugins.attacks._thresholds import best_threshold
 
 
@@ -39,12 +39,13 @@ class _Threshold(privaudit.Attack):
         def measure(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
             return self.signal(logits_of(outputs, rows, whose), signals.y[rows])
 
-        found = needed(self.name, signals, on_shadows(signals, measure))
+        values, pool = measured(signals, measure)
+        found = needed(self.name, signals, pool)
         limit: Tensor | float = best_threshold(found.value, found.member)
         if self.per_class:
             classes = signals.target.logits.shape[-1]
             limit = class_thresholds(found, classes)[signals.y[signals.audited]]
-        score = spread(on_target(signals, measure) - limit, signals)
+        score = spread(values - limit, signals)
         return privaudit.AttackScores(score, score >= 0)
 
 
