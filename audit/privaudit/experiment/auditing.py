@@ -106,6 +106,7 @@ class Auditor:
             "train_accuracy": float(right[role == Role.MEMBER].double().mean()),
             "test_accuracy": float(right[role == Role.NON_MEMBER].double().mean()),
             "notes": {name: _finite(float(v[model])) for name, v in level.notes.items()},
+            "promise": level.promise if level.promise and isfinite(level.promise.epsilon) else None,
         }
 
     def _judge(

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from privaudit.api.boundary import guest
-from privaudit.api.calls import finished, labels, promised_epsilon
-from privaudit.api.plugin import Defense, Sparsifier, overrides
+from privaudit.api.calls import finished, labels
+from privaudit.api.plugin import Sparsifier, overrides
 from privaudit.cohort import Cohort
 from privaudit.errors import PluginError
 from privaudit.events import LevelReached
 from privaudit.experiment.context import RunContext, asked
 from privaudit.experiment.level import Level, beside, joined
+from privaudit.experiment.promises import promise_of
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import combined
 from privaudit.values import Role
@@ -116,24 +117,12 @@ def _audited(
             shown = cohort.fork()
             finished(subject.defense, shown, context.recipe.model)
         outputs = asked(shown, context.ensemble.audited[models], context.recipe)
-        notes = shown.take_notes() | _promised(subject.defense, shown)
+        notes, promise = shown.take_notes(), promise_of(subject.defense, shown)
+        if promise is not None:
+            notes["epsilon"] = torch.full((len(shown),), promise.epsilon, dtype=torch.float64)
         cohort.take_notes()  # a fork has had its own copy
         stack = max((record.stack for record in cohort.records), default=1)
         state, network = shown.weights | shown.buffers, shown.network.module
-        yield Level(label, outputs, shown.density(), shown.nonzero(), state, network, notes, stack)
+        counts = shown.density(), shown.nonzero()
+        yield Level(label, outputs, *counts, state, network, notes, stack, promise)
         del outputs, state  # before the next level's answers are made: they are large
-
-
-def _promised(defense: Defense, cohort: Cohort) -> dict[str, Tensor]:
-    """The ε of differential privacy of every model, where its defense promises one.
-
-    It covers all trainings so far: a sequence of levels on the same data costs their sum.
-    """
-    defended = [record for record in cohort.records if record.defended]
-    if not overrides(defense, "epsilon") or not defended:
-        return {}
-    rate, steps = max(r.rate for r in defended), sum(r.defended for r in defended)
-    epsilon = promised_epsilon(defense, rate, steps)
-    if epsilon is None:
-        return {}
-    return {"epsilon": torch.full((len(cohort),), epsilon, dtype=torch.float64)}

@@ -70,6 +70,8 @@ def audit_outputs(
     x: Any = None,
     seed: int = 0,
     confidence: float = 0.95,
+    delta: float | None = None,
+    coins: bool = False,
     plugins: Plugins | None = None,
     quiet: bool = False,
 ) -> OutputAudits:
@@ -90,7 +92,10 @@ def audit_outputs(
             All rows if not given.
         x: (N, ...) the examples themselves, for attacks that look at them.
         seed: of the attacks' own randomness.
-        confidence: of every interval, two-sided.
+        confidence: of every interval, two-sided, and of the bounds on ε, one-sided.
+        delta: δ of the bounds on ε; one over ten times the members if not given.
+        coins: a fair coin of its own decided on the membership of each audited row, which
+            `one_run_epsilon` needs.
         plugins: those installed, if not given.
         quiet: log no doubt: the caller shows them.
 
@@ -106,6 +111,8 @@ def audit_outputs(
     """
     if not 0 < confidence < 1:
         raise RecipeError(f"confidence must be between 0 and 1, such as 0.95 (got {confidence})")
+    if delta is not None and not 0 <= delta < 1:
+        raise RecipeError(f"delta must be from 0 to below 1, such as 1e-5 (got {delta})")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise RecipeError(f"seed must be a whole number from 0 on (got {show(seed)})")
     entries = attack_entries(attacks, plugins or load_plugins())
@@ -119,7 +126,7 @@ def audit_outputs(
         scores = _scored(label, attack, signals)
         score = scores.score[answers.audited].detach().double().numpy()
         decision = None if scores.decision is None else scores.decision[answers.audited].numpy()
-        metrics = evaluate(score, inside, decision, confidence=confidence)
+        metrics = evaluate(score, inside, decision, confidence=confidence, delta=delta, coins=coins)
         audits[label] = OutputAudit(score, metrics, decision)
         doubts += attack_doubts(label, metrics)
     for doubt in [] if quiet else doubts:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from privaudit.report.aggregate import compare
-from privaudit.report.choose import means_only, pick_metrics
+from privaudit.report.choose import default_metrics, means_only, pick_metrics
 from privaudit.report.columns import ASCII, TERMINAL, Style, attack_columns, columns
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
@@ -66,7 +66,7 @@ def render(
     if format == "table":
         lines = _lines(rows, metrics, TERMINAL, width, cost)
         return "".join(f"{line.plain}\n" for line in lines)
-    chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
+    chosen = pick_metrics(metrics, default_metrics(rows))
     write = as_markdown if format == "markdown" else as_latex
     return write(rows, chosen, cost)
 
@@ -97,7 +97,7 @@ def print_table(
 def _lines(
     rows: Sequence[Row], metrics: Sequence[str], style: Style, width: int, cost: bool
 ) -> list[Text]:
-    chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
+    chosen = pick_metrics(metrics, default_metrics(rows))
     every, sentences = columns(rows, chosen, style, cost), legend(rows, chosen, style, cost)
     if len(rows) != 1 or len(rows[0].attacks) < _MANY:
         return table_lines(every, sentences, style, width)
