@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from privaudit.messages import show
 
@@ -19,6 +26,22 @@ def _amount(value: object) -> object:
 
 
 Amount = Annotated[int | float, BeforeValidator(_amount), Field(ge=0)]
+
+
+class CanaryOptions(BaseModel):
+    """Examples made up for the audit, which is then about them alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int = Field(ge=10, description="how many of the dataset's examples become canaries")
+    kind: Literal["mislabelled", "blank"] = Field(
+        "mislabelled", description="under a wrong class; or blank but for a few numbers"
+    )
+
+
+def _canaries(value: object) -> object:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return {"count": value} if whole else value
 
 
 class SplitOptions(BaseModel):
@@ -46,6 +69,19 @@ class SplitOptions(BaseModel):
     targets: Literal[1, "all"] = Field(
         1, description="attack one model, or with halves every model in turn"
     )
+    canaries: Annotated[CanaryOptions | None, BeforeValidator(_canaries)] = Field(
+        None,
+        description="how many examples become canaries, each a member of each model by a coin of "
+        "its own; the audit is about them alone",
+    )
     seed: int | None = Field(
         None, ge=0, description="one split for all seeds; if not given, each seed draws its own"
     )
+
+    @model_serializer(mode="wrap")
+    def _without_canaries(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where there are none, a split is written as it was before there could be any."""
+        data: dict[str, Any] = dump(self)
+        if self.canaries is None:
+            data.pop("canaries", None)
+        return data

@@ -10,6 +10,7 @@ from privaudit.messages import plain, unknown
 
 DOUBTS = {
     "below_half": "an attack tells members by scoring them lower",
+    "promise": "an attack proves a larger epsilon than the defense promises",
     "says_nothing": "an attack gives all or most examples the same score",
     "shadow_counts": "how many shadows hold an example tells whether the target does",
 }

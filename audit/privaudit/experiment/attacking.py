@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from privaudit.api.plugin import Attack
+from privaudit.api.plugin import Attack, Promise, usual_delta
 from privaudit.keys import derive
 from privaudit.statistics.metrics import evaluate
-from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split, audited
+from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split
 
 
 def signals_of(
@@ -34,11 +34,10 @@ def signals_of(
     """
     target = int(split.targets[number])
     shadows = _places(split.shadows[number])
-    role = split.role[target]
     return Signals(
         x=examples.x,
         y=examples.y,
-        audited=audited(role),
+        audited=split.audited[target],
         target=_asked(attack, outputs)[target],
         shadows=_asked(attack, believed)[shadows],
         shadow_role=split.role[shadows],
@@ -46,11 +45,18 @@ def signals_of(
     )
 
 
-def measured(scores: AttackScores, role: Tensor, audited: Tensor) -> dict[str, object]:
-    """The metrics of an attack on a target whose roles are (N,)."""
+def measured(
+    scores: AttackScores, split: Split, target: int, promise: Promise | None
+) -> dict[str, object]:
+    """The metrics of an attack on one of a split's models, at the δ that is promised for it."""
+    role, audited = split.role[target], split.audited[target]
     decision = None if scores.decision is None else scores.decision[audited].numpy()
     member = (role == Role.MEMBER)[audited].numpy()
-    return evaluate(scores.score[audited].detach().numpy(), member, decision)
+    delta = None if promise is None else promise.delta
+    if delta is None:
+        delta = usual_delta(int((role == Role.MEMBER).sum()))
+    score = scores.score[audited].detach().numpy()
+    return evaluate(score, member, decision, delta=delta, coins=split.coins)
 
 
 def _places(chosen: Tensor) -> Tensor | slice:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import isfinite
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.api.plugin import Attack
+from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.promises import promise_doubts
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.experiment.attack_jobs import AttackJob, attack_job, scores_of
 from privaudit.experiment.attacking import measured
@@ -23,7 +27,9 @@ from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 from privaudit.statistics.sensitivity import first_order_sensitivity
 from privaudit.store.result import AuditResult
-from privaudit.values import AttackScores, Outputs, Role, audited
+from privaudit.values import AttackScores, Outputs, Role, Split
+
+logger = logging.getLogger(__name__)
 
 Scores = dict[str, NDArray[Any]]
 
@@ -36,12 +42,14 @@ class Auditor:
         scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
             target's audits are about; `score_I` holds those of audit I; `confidence_I` and
             `sensitivity_I` what the target answers, with I the first audit of its level.
+        doubts: about what was found.
     """
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.audits: list[AuditResult] = []
         self.scores = _examples(context)
+        self.doubts: list[Doubt] = []
         self._believed: dict[str, list[Level]] = {}
 
     def audit(self, subject: Subject, level: Level, matched: str = "") -> None:
@@ -95,7 +103,8 @@ class Auditor:
 
     def _about(self, level: Level, s: int, target: int, model: int) -> dict[str, Any]:
         """What a level says about one of its models."""
-        role = self.context.ensemble.splits[s].role[target]
+        split = self.context.ensemble.splits[s]
+        role = torch.where(split.ordinary, split.role[target], Role.OUTSIDE)
         right = level.outputs.logits[model, 0].argmax(-1) == self.context.examples.y
         return {
             "level": level.label,
@@ -113,14 +122,23 @@ class Auditor:
         self, title: str, job: AttackJob, scores: AttackScores, facts: Mapping[str, Any]
     ) -> None:
         """What an attack's scores of a target are worth."""
-        role = job.split.role[job.split.targets[job.target_number]]
-        rows = audited(role)
+        target, promise = int(job.split.targets[job.target_number]), facts["promise"]
+        rows = job.split.audited[target]
         variants = {
-            name: measured(variant, role, rows) for name, variant in scores.variants.items()
+            name: measured(variant, job.split, target, promise)
+            for name, variant in scores.variants.items()
         }
-        metrics = measured(scores, role, rows)
+        metrics = measured(scores, job.split, target, promise)
+        self._doubt(title, metrics, facts)
         self.scores[f"score_{len(self.audits)}"] = scores.score[rows].detach().numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
+
+    def _doubt(self, title: str, metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """Keep and tell what speaks against the numbers of an audit."""
+        names = [facts["subject"], facts["level"], f"seed {facts['seed']}", f"attack {title!r}"]
+        for doubt in promise_doubts(", ".join(filter(None, names)), metrics, facts["promise"]):
+            self.doubts.append(doubt)
+            logger.warning("%s", doubt.line())
 
     def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
         """What the shadows answer: the level itself, or that of what the attacker believes.
@@ -147,8 +165,8 @@ class Auditor:
         """The target's confidence in the labels and its sensitivity, for audits to come."""
         number = len(self.audits)
         target = int(job.split.targets[job.target_number])
-        outputs, role = level.outputs[job.models.start + target], job.split.role[target]
-        rows = _rows(role)
+        outputs = level.outputs[job.models.start + target]
+        rows = _rows(job.split, target)
         y = self.context.examples.y[rows]
         p = outputs.logits[0, rows].double().softmax(-1)
         self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
@@ -160,7 +178,7 @@ class Auditor:
 def test_accuracy(context: RunContext, outputs: Outputs) -> Tensor:
     """(M,) float64: accuracy of each model on its non-members."""
     right = outputs.logits[:, 0].argmax(-1) == context.examples.y
-    tests = context.ensemble.role == Role.NON_MEMBER
+    tests = context.ensemble.tests
     return (right & tests).sum(1).double() / tests.sum(1)
 
 
@@ -168,8 +186,8 @@ def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
 
 
-def _rows(role: Tensor) -> Tensor:
-    return audited(role).nonzero()[:, 0]
+def _rows(split: Split, target: int) -> Tensor:
+    return split.audited[target].nonzero()[:, 0]
 
 
 def _examples(context: RunContext) -> Scores:
@@ -178,7 +196,7 @@ def _examples(context: RunContext) -> Scores:
 
     for seed, split in zip(context.recipe.seeds, context.ensemble.splits, strict=True):
         for target in split.targets.tolist():
-            rows = _rows(split.role[target])
+            rows = _rows(split, target)
             arrays[f"example_{seed}_{target}"] = rows.numpy()
             arrays[f"member_{seed}_{target}"] = (split.role[target][rows] == Role.MEMBER).numpy()
             arrays[f"label_{seed}_{target}"] = context.examples.y[rows].numpy()

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from privaudit.experiment.canaries import canary_rows, with_canaries
 from privaudit.experiment.split import given_split, make_split
 from privaudit.recipe import Recipe
-from privaudit.values import Split, audited
+from privaudit.values import Role, Split
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,14 @@ class Ensemble:
 
     @property
     def audited(self) -> Tensor:
-        """(M, N) bool: each model's members and non-members."""
-        return audited(self.role)
+        """(M, N) bool: each model's members and non-members that attacks are about."""
+        return torch.cat([split.audited for split in self.splits])
+
+    @property
+    def tests(self) -> Tensor:
+        """(M, N) bool: each model's non-members that its test accuracy is about."""
+        ordinary = [s.ordinary.expand_as(s.role) for s in self.splits]
+        return (self.role == Role.NON_MEMBER) & torch.cat(ordinary)
 
     def models(self, number: int) -> Tensor:
         """The places (k,) of the models of the `number`-th seed."""
@@ -53,7 +60,14 @@ def make_ensemble(recipe: Recipe, count: int, given: tuple[int, int] | None = No
             given target.
     """
     if given is None:
-        splits = tuple(make_split(recipe.split, count, recipe.shadows, s) for s in recipe.seeds)
+        rows = canary_rows(recipe.split, count)
+        others = count - len(rows)
+        splits = tuple(make_split(recipe.split, others, recipe.shadows, s) for s in recipe.seeds)
+        if len(rows):
+            splits = tuple(
+                with_canaries(split, recipe.split, rows, seed)
+                for split, seed in zip(splits, recipe.seeds, strict=True)
+            )
     else:
         pool = count - sum(given)
         splits = tuple(

@@ -19,7 +19,6 @@ from privaudit.experiment.level import Level, beside, joined
 from privaudit.experiment.promises import promise_of
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import combined
-from privaudit.values import Role
 
 
 def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
@@ -64,7 +63,7 @@ def controls(
 
     def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
         cohort = context.cohort(control, models)
-        tests = (context.ensemble.role == Role.NON_MEMBER)[models]
+        tests = context.ensemble.tests[models]
         accuracy = torch.stack(list(wanted.values()), 1)[models]
         yield from zip(wanted, cohort.match(tests, accuracy), strict=True)
 
