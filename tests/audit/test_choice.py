@@ -16,7 +16,7 @@ from brought_networks import Brought
 from privaudit import Defense, Examples, Step
 from privaudit.cohort import Cohort
 from privaudit.cohort.gradient_norms import gradient_norms
-from privaudit.experiment.target import _check_answers
+from privaudit.experiment.target_answers import check_answers
 from privaudit.networks import vmapped
 from privaudit.networks.answer import Answers
 from privaudit.train.ways import activations, choose, layers, table
@@ -160,7 +160,7 @@ def test_a_target_that_views_its_images_is_asked_in_their_usual_order(make_cohor
     scale = torch.tensor(8.0)
     examples = Examples(pixels.to(torch.uint8), y, tuple("0123456789"), scale, scale)
     cohort = make_cohort(model=Brought(which="view"), examples=examples)
-    _check_answers(cohort, examples, "target.safetensors")
+    check_answers(cohort, examples, "target.safetensors")
     assert cohort.network.contiguous
     assert bool(torch.isfinite(cohort.logits()).all())
 

@@ -214,7 +214,7 @@ def test_shadows_stay_in_their_places_beside_the_target(home: Home) -> None:
     assert place.trained.tolist() == [1, 2, 3, 5, 6, 7]
     assert (level.outputs.logits[place.trained, 0] - expected).abs().max() < 1e-12
     assert torch.equal(level.outputs.logits[0], level.outputs.logits[4])
-    x = torch.cat([home.normalised(n) for n in ("members", "others", "own")])
+    x = torch.cat([home.normalised(n) for n in ("members", "others", "own")])[place.order]
     assert (level.outputs.logits[0, 0] - home.network(x)).abs().max() < 1e-4
     noisy = level.outputs.noisy
     assert noisy is not None
@@ -327,7 +327,8 @@ def test_a_finished_run_stands_only_for_the_same_file(home: Home, tmp_path: Path
     same, events = home.run("twice", *changes)
     assert (same.audits, events) == (first.audits, [])
     torch.manual_seed(9)
-    save_file(perceptron().state_dict(), path)
+    blurred = {n: t + 0.3 * torch.randn(t.shape) for n, t in home.network.state_dict().items()}
+    save_file(blurred, path)
     other, events = home.run("twice", *changes)
     assert events
     assert other.audits[0].metrics["auc"]["value"] < first.audits[0].metrics["auc"]["value"]
@@ -424,7 +425,7 @@ BROKEN: dict[str, tuple[str, Callable[[Home, Path], object], str]] = {
         lambda home, path: export(
             nn.Sequential(deepcopy(home.network), nn.Dropout(0.5)).train(), path
         ),
-        r"in other company: save it after .eval\(\)",
+        r"otherwise each time it is asked, .*: save it after .eval\(\)",
     ),
     "softmax": (
         "a.pt2",

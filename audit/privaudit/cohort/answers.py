@@ -28,6 +28,7 @@ def answers(
     noise: int = 0,
     gradient_norm: bool = False,
     noise_scale: float = 1e-3,
+    noise_unit: Tensor | float = 1.0,
 ) -> Outputs:
     """Ask every model of a cohort, through its defense's `respond`.
 
@@ -42,6 +43,9 @@ def answers(
         noise: D noisy copies of each example.
         gradient_norm: also the norm of each example's gradient.
         noise_scale: standard deviation of the noise, in units of normalised examples.
+        noise_unit: what one such unit of the dataset is in the cohort's own: of a target that was
+            normalised otherwise than its shadows, the dataset's deviation over the target's, so
+            that all are asked about the same noisy examples.
     """
     models = cohort.states()
     data, network = cohort.data, cohort.network
@@ -50,11 +54,12 @@ def answers(
     logits = torch.zeros((len(models), queries, count, classes), dtype=network.dtype)
     noisy = torch.full((len(models), noise, count, classes), torch.nan, dtype=network.dtype)
     ask_one = Answers(network)
+    unit = torch.as_tensor(noise_unit, dtype=network.dtype, device=network.device)
 
     def ask(m: int, x: Tensor) -> Tensor:
         return ask_one(models[m], x).cpu()
 
-    with _exact():
+    with exact():
         for b, start in enumerate(range(0, count, _BLOCK)):
             block = slice(start, start + _BLOCK)
             rows = torch.arange(count, device=network.device)[block]
@@ -66,7 +71,7 @@ def answers(
                     logits[m, q, block] = ask(m, asked)
             asked_rows = [a.nonzero()[:, 0] for a in audited[:, block]] if noise else []
             for d in range(noise):
-                asked = x + noise_scale * _noise(x, derive(0, "noise", d, b))
+                asked = x + noise_scale * unit * _noise(x, derive(0, "noise", d, b))
                 for m, chosen in enumerate(asked_rows):
                     if len(chosen):
                         some = asked.index_select(0, chosen.to(network.device))
@@ -102,7 +107,7 @@ def _responded(cohort: Cohort, logits: Tensor) -> Tensor:
 
 
 @contextmanager
-def _exact() -> Iterator[None]:
+def exact() -> Iterator[None]:
     """Convolutions and matrix products without TF32."""
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

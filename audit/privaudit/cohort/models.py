@@ -117,6 +117,10 @@ class StackedModels:
         """(M,) float64: nonzero parameters of each model."""
         return (self._state.weights.flat != 0).sum(1).double()
 
+    def finite(self) -> Tensor:
+        """(M,) bool: whether all weights of a model are numbers."""
+        return self._state.weights.flat.isfinite().all(1)
+
     @property
     def weights(self) -> dict[str, Tensor]:
         """A copy of the weights, (M, *shape) by name."""

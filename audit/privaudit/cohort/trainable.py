@@ -23,7 +23,7 @@ from privaudit.jobs.local import Workers
 from privaudit.networks.answer import Answers
 from privaudit.networks.build import build_companions, build_networks
 from privaudit.networks.network import Network
-from privaudit.networks.state import Rows, State
+from privaudit.networks.state import Rows, State, lost_epochs
 from privaudit.store.journal import Journal
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.device_rules import resolved
@@ -52,6 +52,9 @@ class Cohort(StackedModels, AbstractCohort):
         plan: run scripts without training, to see what there is to do.
         on_event: told about progress.
         workers: processes to share the models of long fits out to.
+
+    Attributes:
+        lost: (M,) int64: the first epoch, from 1, in which a model's loss was no number; 0: none.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Cohort(StackedModels, AbstractCohort):
         self._best = weights
         self._saved: dict[str, Snapshot] = {}
         self._first: Fit | None = None
+        self.lost = torch.zeros(len(self._seeds), dtype=torch.int64)
 
     def fit(
         self,
@@ -106,6 +110,7 @@ class Cohort(StackedModels, AbstractCohort):
         self._first = self._first or fit
         trained = self._fits.run(fit)
         self._best = trained.best
+        self.lost = torch.where(self.lost > 0, self.lost, lost_epochs(trained.history))
         self._move(trained.last, fits=self._state.fits + 1)
 
     def match(self, rows: Tensor, accuracy: Tensor) -> list[Cohort]:

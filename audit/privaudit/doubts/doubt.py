@@ -10,9 +10,12 @@ from privaudit.messages import plain, unknown
 
 DOUBTS = {
     "below_half": "an attack tells members by scoring them lower",
+    "bounded_answers": "a trained network answers with numbers from 0 to 1 alone",
+    "chance": "a network is no better than guessing on the examples that it was trained on",
     "promise": "an attack proves a larger epsilon than the defense promises",
     "says_nothing": "an attack gives all or most examples the same score",
     "shadow_counts": "how many shadows hold an example tells whether the target does",
+    "shadows_at_chance": "shadows are no better than guessing on their members, and the target is",
 }
 """What can be doubted, by the name that `--accept-doubt` takes."""
 
@@ -41,6 +44,17 @@ class Doubt:
         "doubt below_half (attack 'loss'): AUC 0.1 lies below one half"
         """
         return plain(f"doubt {self.name} ({self.about}): {self.sentence}")
+
+
+def known(name: str) -> str:
+    """The name of a doubt that there is.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in DOUBTS:
+        raise ValueError(unknown("doubt", name, DOUBTS))
+    return name
 
 
 def check_accepted(names: Iterable[str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import isfinite
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.api.plugin import Attack
+from privaudit.doubts.attacks import attack_doubts
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.promises import promise_doubts
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
@@ -23,13 +23,12 @@ from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
+from privaudit.experiment.untrained import untrained
 from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 from privaudit.statistics.sensitivity import first_order_sensitivity
 from privaudit.store.result import AuditResult
 from privaudit.values import AttackScores, Outputs, Role, Split
-
-logger = logging.getLogger(__name__)
 
 Scores = dict[str, NDArray[Any]]
 
@@ -39,6 +38,7 @@ class Auditor:
 
     Attributes:
         audits: in the order of the report.
+        doubts: whatever speaks against taking them for verdicts.
         scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
             target's audits are about; `score_I` holds those of audit I; `confidence_I` and
             `sensitivity_I` what the target answers, with I the first audit of its level.
@@ -48,8 +48,8 @@ class Auditor:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.audits: list[AuditResult] = []
-        self.scores = _examples(context)
         self.doubts: list[Doubt] = []
+        self.scores = _examples(context)
         self._believed: dict[str, list[Level]] = {}
 
     def audit(self, subject: Subject, level: Level, matched: str = "") -> None:
@@ -65,6 +65,10 @@ class Auditor:
         targets = [(s, t) for s, split in enumerate(splits) for t in range(len(split.targets))]
         entries = self.context.recipe.attacks
         shadows = [self._shadows(subject, entry, level) for entry in entries]
+        names = [[self._named(target_facts) for target_facts in of_seed] for of_seed in facts]
+        self.doubts += untrained(
+            self.context.ensemble, self.context.examples.y, names, level, shadows
+        )
         jobs = [
             attack_job(self.context, entry.plugin, *target)
             for entry in entries
@@ -123,22 +127,26 @@ class Auditor:
     ) -> None:
         """What an attack's scores of a target are worth."""
         target, promise = int(job.split.targets[job.target_number]), facts["promise"]
-        rows = job.split.audited[target]
+        rows = _rows(self.context, job.split, target)
         variants = {
             name: measured(variant, job.split, target, promise)
             for name, variant in scores.variants.items()
         }
         metrics = measured(scores, job.split, target, promise)
-        self._doubt(title, metrics, facts)
         self.scores[f"score_{len(self.audits)}"] = scores.score[rows].detach().numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
+        for doubt in (
+            *attack_doubts(title, metrics),
+            *promise_doubts(f"attack {title!r}", metrics, promise),
+        ):
+            self.doubts.append(replace(doubt, about=f"{doubt.about}, {self._named(facts)}"))
 
-    def _doubt(self, title: str, metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Keep and tell what speaks against the numbers of an audit."""
-        names = [facts["subject"], facts["level"], f"seed {facts['seed']}", f"attack {title!r}"]
-        for doubt in promise_doubts(", ".join(filter(None, names)), metrics, facts["promise"]):
-            self.doubts.append(doubt)
-            logger.warning("%s", doubt.line())
+    def _named(self, facts: Mapping[str, Any]) -> str:
+        """What doubts call a target."""
+        level = f" / {facts['level']}" if facts["level"] else ""
+        many = any(len(split.targets) > 1 for split in self.context.ensemble.splits)
+        number = f", target {facts['target']}" if many else ""
+        return f"{facts['subject']}{level}, seed {facts['seed']}{number}"
 
     def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
         """What the shadows answer: the level itself, or that of what the attacker believes.
@@ -166,7 +174,7 @@ class Auditor:
         number = len(self.audits)
         target = int(job.split.targets[job.target_number])
         outputs = level.outputs[job.models.start + target]
-        rows = _rows(job.split, target)
+        rows = _rows(self.context, job.split, target)
         y = self.context.examples.y[rows]
         p = outputs.logits[0, rows].double().softmax(-1)
         self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
@@ -186,8 +194,10 @@ def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
 
 
-def _rows(split: Split, target: int) -> Tensor:
-    return split.audited[target].nonzero()[:, 0]
+def _rows(context: RunContext, split: Split, target: int) -> Tensor:
+    """The rows (n,) that audits of a target are about, in the order of their numbers."""
+    rows = split.audited[target].nonzero()[:, 0]
+    return rows[context.numbers(rows).argsort()]
 
 
 def _examples(context: RunContext) -> Scores:
@@ -196,8 +206,8 @@ def _examples(context: RunContext) -> Scores:
 
     for seed, split in zip(context.recipe.seeds, context.ensemble.splits, strict=True):
         for target in split.targets.tolist():
-            rows = _rows(split, target)
-            arrays[f"example_{seed}_{target}"] = rows.numpy()
+            rows = _rows(context, split, target)
+            arrays[f"example_{seed}_{target}"] = context.numbers(rows).numpy()
             arrays[f"member_{seed}_{target}"] = (split.role[target][rows] == Role.MEMBER).numpy()
             arrays[f"label_{seed}_{target}"] = context.examples.y[rows].numpy()
     return arrays

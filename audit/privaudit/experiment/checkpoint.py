@@ -72,6 +72,7 @@ class Program(nn.Module):
     Attributes:
         parameters_in_all: how many it has.
         nonzero: how many of them are not zero.
+        dtype: of what it calculates with.
     """
 
     def __init__(self, program: nn.Module) -> None:
@@ -79,7 +80,7 @@ class Program(nn.Module):
         parameters = list(program.parameters())
         self.parameters_in_all = sum(p.numel() for p in parameters)
         self.nonzero = sum(int((p != 0).sum()) for p in parameters)
-        self._dtype = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
+        self.dtype = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
         self._program = (program,)  # in a tuple, or it would be stacked, moved and trained
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class Program(nn.Module):
         """
         if not x.is_floating_point():
             return cast(Tensor, self._program[0](x))
-        logits: Tensor = self._program[0](x.to(self._dtype))
+        logits: Tensor = self._program[0](x.to(self.dtype))
         return logits.to(x.dtype)
 
 

@@ -33,6 +33,7 @@ class RunContext:
         on_event: told about progress.
         memory: bytes that may be used; models whose weights need more make several cohorts.
         given: the target of every seed, where it was trained elsewhere.
+        order: (N,) int64 with a given target: as `target.Candidates` has it.
         workers: processes to train in.
     """
 
@@ -44,6 +45,7 @@ class RunContext:
     on_event: Callable[[Event], None]
     memory: int = 4 * 2**30
     given: ExternalTarget | None = None
+    order: Tensor | None = None
     workers: Workers | None = None
 
     @property
@@ -59,7 +61,15 @@ class RunContext:
         """What the given target answers, asked once for all levels of all subjects."""
         assert self.given is not None
         audited = self.ensemble.audited[self.ensemble.targets[:1]]
-        return asked(self.given.cohort, audited, self.recipe)
+        return asked(self.given.cohort, audited, self.recipe, self.given.noise_unit)
+
+    def numbers(self, rows: Tensor) -> Tensor:
+        """What files of scores call the examples of rows (n,) int64.
+
+        That is their place in the dataset; with a given target, among its members and non-members
+        one after another, each in the order of their files.
+        """
+        return rows if self.order is None else self.order[rows]
 
     def cohort(self, subject: Subject, models: Tensor, plan: bool = False) -> Cohort:
         """Some models, (k,) int64, as one cohort under a subject's plugins."""
@@ -95,7 +105,9 @@ class RunContext:
         return torch.split(trained, min(len(trained), most))
 
 
-def asked(cohort: Cohort, audited: Tensor, recipe: Recipe) -> Outputs:
+def asked(
+    cohort: Cohort, audited: Tensor, recipe: Recipe, noise_unit: Tensor | float = 1.0
+) -> Outputs:
     """What all attacks together want to know."""
     attacks = [attack for _, attack in recipe.attack_entries()]
     return answers(
@@ -104,4 +116,5 @@ def asked(cohort: Cohort, audited: Tensor, recipe: Recipe) -> Outputs:
         queries=max(a.queries for a in attacks),
         noise=max(a.noise for a in attacks),
         gradient_norm=any("gradient_norm" in a.signals for a in attacks),
+        noise_unit=noise_unit,
     )

@@ -12,13 +12,17 @@ from privaudit.api.boundary import guest
 from privaudit.api.calls import finished, labels
 from privaudit.api.plugin import Sparsifier, overrides
 from privaudit.cohort import Cohort
-from privaudit.errors import PluginError
+from privaudit.errors import PluginError, PrivauditError
 from privaudit.events import LevelReached
 from privaudit.experiment.context import RunContext, asked
+from privaudit.experiment.diverged import diverged
 from privaudit.experiment.level import Level, beside, joined
 from privaudit.experiment.promises import promise_of
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import combined
+
+Script = Callable[[Cohort, Tensor], Iterable[tuple[str, Cohort]]]
+"""Trains models (k,) int64 that are one cohort; gives the cohort at each level, with its label."""
 
 
 def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
@@ -28,8 +32,7 @@ def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
         PluginError: the sparsifier's script is not the same for every cohort, or has no level.
     """
 
-    def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
-        cohort = context.cohort(subject, models)
+    def script(cohort: Cohort, models: Tensor) -> Iterator[tuple[str, Cohort]]:
         for label in labels(subject.sparsifier, cohort, subject.defense, context.recipe.model):
             with guest(subject.sparsifier, "sparsify"):
                 cohort.check_copies()
@@ -61,8 +64,7 @@ def controls(
         wanted: (M,) test accuracies, float64, by level.
     """
 
-    def script(models: Tensor) -> Iterator[tuple[str, Cohort]]:
-        cohort = context.cohort(control, models)
+    def script(cohort: Cohort, models: Tensor) -> Iterator[tuple[str, Cohort]]:
         tests = context.ensemble.tests[models]
         accuracy = torch.stack(list(wanted.values()), 1)[models]
         yield from zip(wanted, cohort.match(tests, accuracy), strict=True)
@@ -70,9 +72,7 @@ def controls(
     yield from _together(context, control, script)
 
 
-def _together(
-    context: RunContext, subject: Subject, script: Callable[[Tensor], Iterable[tuple[str, Cohort]]]
-) -> Iterator[Level]:
+def _together(context: RunContext, subject: Subject, script: Script) -> Iterator[Level]:
     """The levels of all models: of those trained here, and of a given target beside them."""
     trained: Iterable[Level | None] = [None]
     if len(context.trained):
@@ -85,9 +85,7 @@ def _together(
         del fresh, level
 
 
-def _trained(
-    context: RunContext, subject: Subject, script: Callable[[Tensor], Iterable[tuple[str, Cohort]]]
-) -> Iterator[Level]:
+def _trained(context: RunContext, subject: Subject, script: Script) -> Iterator[Level]:
     """The levels of all cohorts that a subject's models are cut into, joined."""
     groups = context.groups(subject)
     if len(groups) == 1:
@@ -107,21 +105,40 @@ def _audited(
     context: RunContext,
     subject: Subject,
     models: Tensor,
-    script: Callable[[Tensor], Iterable[tuple[str, Cohort]]],
+    script: Script,
 ) -> Iterator[Level]:
-    """What one cohort answers each time its script reaches a level."""
-    for label, cohort in script(models):
-        shown = cohort
-        if overrides(subject.defense, "finish"):
-            shown = cohort.fork()
-            finished(subject.defense, shown, context.recipe.model)
-        outputs = asked(shown, context.ensemble.audited[models], context.recipe)
-        notes, promise = shown.take_notes(), promise_of(subject.defense, shown)
-        if promise is not None:
-            notes["epsilon"] = torch.full((len(shown),), promise.epsilon, dtype=torch.float64)
-        cohort.take_notes()  # a fork has had its own copy
-        stack = max((record.stack for record in cohort.records), default=1)
-        state, network = shown.weights | shown.buffers, shown.network.module
-        counts = shown.density(), shown.nonzero()
-        yield Level(label, outputs, *counts, state, network, notes, stack, promise)
-        del outputs, state  # before the next level's answers are made: they are large
+    """What one cohort answers each time its script reaches a level.
+
+    Raises:
+        PrivauditError: a network's training diverged; or something else, if none has.
+    """
+    cohort = context.cohort(subject, models)
+    try:
+        for label, reached in script(cohort, models):
+            yield _level(context, subject, models, label, reached)
+    except PrivauditError as error:
+        lost = ~cohort.finite()  # of whatever meets them first, none says why they are not
+        if not bool(lost.any()):
+            raise
+        raise diverged(context, subject, models, cohort.lost, lost) from error
+
+
+def _level(
+    context: RunContext, subject: Subject, models: Tensor, label: str, cohort: Cohort
+) -> Level:
+    shown = cohort
+    if overrides(subject.defense, "finish"):
+        shown = cohort.fork()
+        finished(subject.defense, shown, context.recipe.model)
+    outputs = asked(shown, context.ensemble.audited[models], context.recipe)
+    lost = ~outputs.logits.isfinite().flatten(1).all(1)
+    if bool(lost.any()):
+        raise diverged(context, subject, models, shown.lost, lost)
+    notes, promise = shown.take_notes(), promise_of(subject.defense, shown)
+    if promise is not None:
+        notes["epsilon"] = torch.full((len(shown),), promise.epsilon, dtype=torch.float64)
+    cohort.take_notes()  # a fork has had its own copy
+    stack = max((record.stack for record in cohort.records), default=1)
+    state, network = shown.weights | shown.buffers, shown.network.module
+    counts = shown.density(), shown.nonzero()
+    return Level(label, outputs, *counts, state, network, notes, stack, promise)

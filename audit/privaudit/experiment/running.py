@@ -91,7 +91,9 @@ def run(
     environment |= {"stack": stacks, "processes": 1 if workers is None else processes}
     environment["seconds"] = round(time.monotonic() - started, 1)
     dumped = recipe.model_dump(mode="json", serialize_as_any=True)
-    result = RunResult(recipe.name, dumped, environment, tuple(auditor.audits))
+    result = RunResult(
+        recipe.name, dumped, environment, tuple(auditor.audits), tuple(auditor.doubts)
+    )
     return save_run(folder, result, recipe_yaml=recipe.to_yaml(), scores=auditor.scores)
 
 
@@ -138,16 +140,17 @@ def run_context(
     """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
     chosen = choose_device(device)
-    examples, target = loaded(recipe.dataset, folder / "data"), None
+    examples, target, order = loaded(recipe.dataset, folder / "data"), None, None
     _check_augmentation(recipe, examples)
     if recipe.target is None:
         examples = inserted(examples, recipe.split)
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples))
     else:
-        examples, sizes = joined(recipe.target, examples, folder / "data")
+        candidates = joined(recipe.target, examples, folder / "data")
+        examples, order = candidates.examples, candidates.order
         check_tokens(recipe, examples)
-        ensemble = make_ensemble(recipe, len(examples), sizes)
+        ensemble = make_ensemble(recipe, len(examples), candidates)
         role = ensemble.role[ensemble.targets[0]]
         target = given_target(recipe, recipe.target, examples, role, chosen)
     memory = free_memory() * 3 // 4 if memory is None else memory
@@ -161,6 +164,7 @@ def run_context(
         on_event or (lambda event: None),
         memory=memory,
         given=target,
+        order=order,
         workers=workers,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
@@ -12,13 +13,13 @@ from privaudit.api.calls import loaded
 from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.errors import DataError
-from privaudit.experiment.checkpoint import Checkpoint, Program, first_line
+from privaudit.experiment.checkpoint import Checkpoint, Program
+from privaudit.experiment.normalisation import as_the_target_takes_them
+from privaudit.experiment.target_accuracy import check_accuracy
+from privaudit.experiment.target_answers import check_answers
 from privaudit.messages import show
-from privaudit.networks.answer import Answers
 from privaudit.recipe import Recipe, TargetOptions
 from privaudit.values import Examples
-
-_TRIED = 1000  # examples asked before anything is trained: as many as are asked at once later
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class ExternalTarget:
         cohort: it alone, to be asked.
         parameters: how many it has, zero or not.
         nonzero: how many of them are not zero.
+        noise_unit: as `cohort.answers.answers` takes it.
     """
 
     cohort: Cohort
     parameters: int
     nonzero: int
+    noise_unit: Tensor
 
     @property
     def density(self) -> float:
@@ -41,18 +44,33 @@ class ExternalTarget:
         return self.nonzero / self.parameters if self.parameters else 1.0
 
 
-def joined(target: TargetOptions, pool: Examples, root: Path) -> tuple[Examples, tuple[int, int]]:
-    """The target's members, its non-members and the attacker's own examples, in this order.
+@dataclass(frozen=True)
+class Candidates:
+    """The target's examples, in an order that tells nothing, and the attacker's own after them.
 
-    All are normalised as the attacker's own, and so must the target have been.
+    Attributes:
+        examples: all, normalised as the attacker's own.
+        members: how many the target was trained on.
+        non_members: how many it was not.
+        order: (N,) int64: where each stood among the members, the non-members and the attacker's
+            own one after another, each in the order of their files.
+    """
+
+    examples: Examples
+    members: int
+    non_members: int
+    order: Tensor
+
+
+def joined(target: TargetOptions, pool: Examples, root: Path) -> Candidates:
+    """The target's members and non-members, shuffled, and the attacker's own examples.
+
+    Members first would be an answer to the question: the place of a row would tell what it is.
 
     Args:
         target: names the first two.
         pool: the recipe's `dataset`.
         root: where datasets keep downloads.
-
-    Returns:
-        The examples, and how many are members and non-members.
 
     Raises:
         DataError: the three are not of one kind.
@@ -63,10 +81,29 @@ def joined(target: TargetOptions, pool: Examples, root: Path) -> tuple[Examples,
     }
     for name, part in parts.items():
         _check_alike(name, part, pool)
-    every = [*parts.values(), pool]
-    x, y = torch.cat([part.x for part in every]), torch.cat([part.y for part in every])
-    members, non_members = (len(part) for part in parts.values())
-    return replace(pool, x=x, y=y), (members, non_members)
+    candidates = [*parts.values()]
+    x, y = torch.cat([part.x for part in candidates]), torch.cat([part.y for part in candidates])
+    order = content_order(x, y)
+    every = replace(pool, x=torch.cat([x[order], pool.x]), y=torch.cat([y[order], pool.y]))
+    order = torch.cat([order, torch.arange(len(x), len(every))])
+    members, non_members = map(len, candidates)
+    return Candidates(every, members, non_members, order)
+
+
+def content_order(x: Tensor, y: Tensor) -> Tensor:
+    """An order (n,) of examples by a hash of what each holds, which is the same in every run.
+
+    Where an example is, then, depends on which others there are and not on where they came from.
+    Examples that are alike would keep their order, so they are dealt out by lot.
+    """
+    rows = x.contiguous().flatten(1).numpy()
+    keys = [
+        blake2b(row.tobytes() + label.to_bytes(8, "little"), digest_size=16).digest()
+        for row, label in zip(rows, y.tolist(), strict=True)
+    ]
+    seed = int.from_bytes(blake2b(b"".join(sorted(keys)), digest_size=7).digest(), "little")
+    lot = torch.randperm(len(keys), generator=torch.Generator().manual_seed(seed)).tolist()
+    return torch.tensor(sorted(lot, key=keys.__getitem__))
 
 
 def given_target(
@@ -76,7 +113,7 @@ def given_target(
     role: Tensor,
     device: torch.device,
 ) -> ExternalTarget:
-    """Read a target from its file, and see that it answers.
+    """Read a target from its file, and see that it answers, and knows its members.
 
     Args:
         recipe: the question.
@@ -87,8 +124,10 @@ def given_target(
 
     Raises:
         DataError: the file is missing, damaged, does not fit the model or the data, or does not
-            answer with finite logits that depend on each example alone.
+            answer with finite logits that depend on each example alone, and better on its members
+            than by guessing.
     """
+    pool, examples = examples, as_the_target_takes_them(target, examples)
     cohort = Cohort(
         examples,
         role[None],
@@ -99,11 +138,13 @@ def given_target(
         training=recipe.training,
         device=device,
     )
-    _check_answers(cohort, examples, target.checkpoint)
+    check_answers(cohort, examples, target.checkpoint)
+    check_accuracy(target, cohort, examples, pool, role)
+    unit = pool.std / examples.std
     program = cohort.network.module
     if isinstance(program, Program):
-        return ExternalTarget(cohort, program.parameters_in_all, program.nonzero)
-    return ExternalTarget(cohort, cohort.dense_parameters, int(cohort.nonzero()))
+        return ExternalTarget(cohort, program.parameters_in_all, program.nonzero, unit)
+    return ExternalTarget(cohort, cohort.dense_parameters, int(cohort.nonzero()), unit)
 
 
 def _check_alike(name: str, part: Examples, pool: Examples) -> None:
@@ -117,41 +158,3 @@ def _check_alike(name: str, part: Examples, pool: Examples) -> None:
                 f"{name} has examples {what} {show(theirs)}, and dataset {show(ours)}: "
                 "they must be alike"
             )
-
-
-def _differ(one: Tensor, other: Tensor) -> bool:
-    """Whether answers to the same examples differ by more than rounding; TF32 comes to 0.001."""
-    return bool((one - other).abs().max() > 0.01 * one.abs().max())
-
-
-def _check_answers(cohort: Cohort, examples: Examples, path: str) -> None:
-    x = examples.x[:_TRIED]
-    answers, state = Answers(cohort.network, keyed=False), cohort.states()[0]
-
-    def ask(x: Tensor) -> Tensor:
-        data = cohort.data.on(x)
-        return answers(state, data.plain(torch.arange(len(x), device=data.y.device))).cpu()
-
-    try:
-        try:
-            ask(x)
-        except RuntimeError:  # it may take images in the usual order of memory only
-            cohort.network.contiguous = True
-        whole, again, alone = (ask(x), ask(x), ask(x[:1]))
-    except Exception as error:  # a program may raise anything
-        raise DataError(
-            f"target.checkpoint: {path} cannot answer {len(x)} examples, or a single one, of shape "
-            f"{examples.shape}: {first_line(error)}"
-        ) from error
-    wanted = (len(x), len(examples.classes))
-    if whole.shape != wanted:
-        problem = f"answers {len(x)} examples with shape {tuple(whole.shape)} instead of {wanted}"
-    elif not bool(torch.isfinite(whole).all()):
-        problem = "answers NaN or infinity: it is damaged, or its training diverged"
-    elif _differ(whole, again) or _differ(whole[:1], alone):
-        problem = "answers otherwise in other company: save it after .eval()"
-    elif bool((whole >= 0).all()) and torch.allclose(whole.sum(1), whole.new_ones(()), atol=1e-3):
-        problem = "answers with probabilities: save it without the softmax at its end"
-    else:
-        return
-    raise DataError(f"target.checkpoint: {path} {problem}")

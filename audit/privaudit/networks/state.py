@@ -91,3 +91,15 @@ class Rows:
     member: Tensor
     validation: Tensor
     reference: Tensor
+
+
+def lost_epochs(history: Tensor) -> Tensor:
+    """(K,) int64: each model's first epoch, from 1, whose loss is NaN or infinite; 0: none.
+
+    Args:
+        history: (K, E, 3) as `Trained` has it; an epoch that a model did not train has no
+            accuracy either.
+    """
+    lost = ~history[..., 0].isfinite() & history[..., 1].isfinite()
+    never = torch.zeros((len(lost), 1), dtype=torch.bool)
+    return torch.cat([never, lost], 1).int().argmax(1)

@@ -78,6 +78,8 @@ def mistakes_of(
         places.setdefault(inner_path, []).append(detail)
     mistakes = []
     for inner_path, details in places.items():
+        if any(other[: len(inner_path)] == inner_path for other in places.keys() - {inner_path}):
+            continue  # a union's other members: one of them says more exactly what is wrong
         if details[0]["type"] == "extra_forbidden":
             valid = {*_fields(model, inner_path[:-1]), *(beside if len(inner_path) == 1 else ())}
             message = unknown("option", str(inner_path[-1]), valid)

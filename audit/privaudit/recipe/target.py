@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from privaudit.api.plugin import Dataset
 from privaudit.messages import show
@@ -24,6 +33,34 @@ def _readable(path: str) -> str:
     )
 
 
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+
+
+class MeanStd(BaseModel):
+    """What a target's training subtracted from its inputs, and then divided them by.
+
+    Of images, one number for each channel, or one for all; of uint8 images in units of x / 255,
+    as `torchvision.transforms.Normalize` after `ToTensor` has them. Of other examples, one number
+    for each feature, or one for all, in the examples' own units.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: tuple[FiniteFloat, ...] = Field(min_length=1, description="subtracted first")
+    std: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] = Field(
+        min_length=1, description="divides what is left"
+    )
+
+
+class TargetAccuracy(BaseModel):
+    """The shares of examples, 0 to 1, that a target classifies rightly where it is at home."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: Share | None = Field(None, description="of its members")
+    non_members: Share | None = Field(None, description="of its non-members")
+
+
 class TargetOptions(BaseModel):
     """A network that was trained elsewhere, and what it was and was not trained on."""
 
@@ -38,6 +75,32 @@ class TargetOptions(BaseModel):
     non_members: SerializeAsAny[Dataset] = Field(
         description="examples of the same kind that it was not trained on"
     )
+
+    normalise: Literal["dataset", "imagenet", "none", "unit"] | MeanStd | None = Field(
+        None,
+        description="how its inputs were normalised: unit (x / 255, ToTensor alone), imagenet "
+        "(ToTensor, then ImageNet's mean and std), mean and std (of uint8 images in units of "
+        "x / 255), none (as they are), or dataset (as `dataset` of this recipe is); needed for "
+        "images, unless the file tells; of all other examples dataset, unless the file tells",
+    )
+    accuracy: Share | TargetAccuracy | None = Field(
+        None,
+        description="what it should reach on its members, 0 to 1, or members and non_members: "
+        "a run that sees something else stops",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not said is not written, as before it could be said."""
+        data: dict[str, Any] = dump(self)
+        return {key: value for key, value in data.items() if value is not None}
+
+    @property
+    def expected(self) -> TargetAccuracy:
+        """What it should reach, None where that is not said."""
+        if isinstance(self.accuracy, TargetAccuracy):
+            return self.accuracy
+        return TargetAccuracy(members=self.accuracy)
 
     @property
     def opaque(self) -> bool:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from privaudit.report.aggregate import compare
 from privaudit.report.choose import default_metrics, means_only, pick_metrics
-from privaudit.report.columns import ASCII, TERMINAL, Style, attack_columns, columns
+from privaudit.report.columns import (
+    ASCII,
+    LATEX,
+    MARKDOWN,
+    TERMINAL,
+    Style,
+    attack_columns,
+    columns,
+)
+from privaudit.report.doubtful import doubt_lines, doubt_records
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
@@ -61,14 +70,17 @@ def render(
     rows = compare(results, baseline, sort, attacks)
     if format in ("csv", "json"):
         chosen = pick_metrics(metrics, table.names())
-        return as_csv(rows, chosen) if format == "csv" else as_json(rows, chosen, explanation)
+        if format == "csv":
+            return as_csv(rows, chosen)
+        return as_json(rows, chosen, explanation, doubt_records(results))
     rows = means_only(rows) if means else rows
     if format == "table":
-        lines = _lines(rows, metrics, TERMINAL, width, cost)
+        doubts = doubt_lines(results, TERMINAL.escape)
+        lines = _lines(rows, metrics, TERMINAL, width, cost, doubts)
         return "".join(f"{line.plain}\n" for line in lines)
     chosen = pick_metrics(metrics, default_metrics(rows))
-    write = as_markdown if format == "markdown" else as_latex
-    return write(rows, chosen, cost)
+    write, style = (as_markdown, MARKDOWN) if format == "markdown" else (as_latex, LATEX)
+    return write(rows, chosen, cost, doubt_lines(results, style.escape))
 
 
 def print_table(
@@ -90,15 +102,22 @@ def print_table(
     style = TERMINAL if console.encoding.startswith("utf") else ASCII
     rows = compare(results, baseline, sort, attacks)
     rows = means_only(rows) if means else rows
-    for line in _lines(rows, metrics, style, console.width, cost):
+    doubts = doubt_lines(results, style.escape)
+    for line in _lines(rows, metrics, style, console.width, cost, doubts):
         console.print(line, soft_wrap=True)  # a line that does not fit is never cut
 
 
 def _lines(
-    rows: Sequence[Row], metrics: Sequence[str], style: Style, width: int, cost: bool
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    style: Style,
+    width: int,
+    cost: bool,
+    doubts: Sequence[str],
 ) -> list[Text]:
     chosen = pick_metrics(metrics, default_metrics(rows))
-    every, sentences = columns(rows, chosen, style, cost), legend(rows, chosen, style, cost)
+    every = columns(rows, chosen, style, cost)
+    sentences = [*legend(rows, chosen, style, cost), *doubts]
     if len(rows) != 1 or len(rows[0].attacks) < _MANY:
         return table_lines(every, sentences, style, width)
     network = [column for column in every if column.kind != "attack"]

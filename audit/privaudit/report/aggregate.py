@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import hypot
 from statistics import fmean
 
+from privaudit.doubts.attacks import mute
 from privaudit.report.choose import ordered, pick_attacks, pick_baselines
 from privaudit.report.rows import AttackSummary, Change, Row, Summary
 from privaudit.statistics import table
@@ -152,6 +153,7 @@ def _attack(audits: Sequence[AuditResult]) -> AttackSummary:
             for metric in table.METRICS
         },
         audits=len(audits),
+        mute=all(mute(audit.metrics) for audit in audits),
     )
 
 
@@ -168,7 +170,12 @@ def _change(attack: AttackSummary, baseline: AttackSummary | None) -> Change | N
     metric = table.changing()
     here = attack.metrics[metric.name]
     there = None if baseline is None else baseline.metrics[metric.name]
-    if here is None or there is None or not disjoint(here.mean, here.std, there.mean, there.std):
+    if (
+        attack.mute
+        or here is None
+        or there is None
+        or not disjoint(here.mean, here.std, there.mean, there.std)
+    ):
         return None
     more_is_safer = metric.side == "lower"
     return "better" if (here.mean > there.mean) == more_is_safer else "worse"

@@ -14,6 +14,9 @@ from privaudit.statistics.metric import Metric
 MEANINGLESS = 1000
 """An ε above it promises nothing: a likelihood ratio of e to the 1000."""
 
+MUTE = "says nothing"
+"""What stands for the numbers of an attack that gives all or most examples the same score."""
+
 
 @dataclass(frozen=True)
 class Style:
@@ -138,6 +141,8 @@ def _column(
         style.missing if attack is None else _cell(metric, attack.metrics[metric.name], style)
         for attack in attacks
     ]
+    silent = [attack is not None and attack.mute for attack in attacks]
+    cells = [MUTE if mute else cell for mute, cell in zip(silent, cells, strict=True)]
     if metric.marked:
         marks = [_mark(attack, style) for attack in attacks]
         width = max(map(len, marks), default=0)

@@ -18,7 +18,9 @@ from privaudit.report.rows import AttackSummary, Row, Summary
 _COSTS = ("parameters", "multiply_adds", "seconds")
 
 
-def as_markdown(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) -> str:
+def as_markdown(
+    rows: Sequence[Row], metrics: Sequence[str], cost: bool = False, doubts: Sequence[str] = ()
+) -> str:
     """One table with a column for each attack's metric, and the legend as a list."""
     table_columns = columns(rows, metrics, MARKDOWN, cost)
     heads = [
@@ -28,11 +30,13 @@ def as_markdown(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False)
     rules = [":---" if column.kind == "name" else "---:" for column in table_columns]
     cells = [[column.cells[row].strip() for column in table_columns] for row in range(len(rows))]
     lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *cells)]
-    notes = [f"- {line}" for line in legend(rows, metrics, MARKDOWN, cost)]
+    notes = [f"- {line}" for line in (*legend(rows, metrics, MARKDOWN, cost), *doubts)]
     return "\n".join([*lines, "", *notes, ""])
 
 
-def as_latex(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) -> str:
+def as_latex(
+    rows: Sequence[Row], metrics: Sequence[str], cost: bool = False, doubts: Sequence[str] = ()
+) -> str:
     """A tabular for the booktabs package, the legend as comments."""
     table_columns = columns(rows, metrics, LATEX, cost)
     groups, rules, start = [], [], 1
@@ -53,7 +57,7 @@ def as_latex(rows: Sequence[Row], metrics: Sequence[str], cost: bool = False) ->
         *(" & ".join(line) + r" \\" for line in cells),
         r"\bottomrule",
         r"\end{tabular}",
-        *(f"% {line}" for line in legend(rows, metrics, LATEX, cost)),
+        *(f"% {line}" for line in (*legend(rows, metrics, LATEX, cost), *doubts)),
     ]
     return "\n".join([*lines, ""])
 
@@ -84,10 +88,14 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
 
 
 def as_json(
-    rows: Sequence[Row], metrics: Sequence[str], explanation: Mapping[str, Any] | None = None
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    explanation: Mapping[str, Any] | None = None,
+    doubts: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The rows as they are: shares 0-1, null where a number is not known."""
     record: dict[str, Any] = {"format": 1, "rows": [_plain(row, metrics) for row in rows]}
+    record["doubts"] = list(doubts)
     if explanation is not None:
         record["explain"] = explanation
     return json.dumps(record, indent=1) + "\n"
@@ -131,6 +139,7 @@ def _attack(attack: AttackSummary, metrics: Sequence[str]) -> dict[str, Any]:
         **{metric: summary and _summary(summary) for metric, summary in summaries.items()},
         "change": attack.change,
         "audits": attack.audits,
+        "says_nothing": attack.mute,
     }
 
 

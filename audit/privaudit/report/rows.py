@@ -37,11 +37,13 @@ class AttackSummary:
         audits: how many there are.
         change: of the metric whose changes are marked, against the baseline's, where it is
             significant.
+        mute: whether it says nothing in every audit, as `doubts.attacks.mute` has it.
     """
 
     metrics: Mapping[str, Summary | None]
     audits: int
     change: Change | None = None
+    mute: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from privaudit.api.kinds.promise import Promise
+from privaudit.doubts.doubt import Doubt, known
 from privaudit.errors import StoreError
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.measured import check_metrics
@@ -89,6 +90,7 @@ class RunResult:
             shared a training step, and each plugin's kind, name, distribution, version and source
             hash.
         audits: one for each subject, level, seed, target and attack.
+        doubts: what speaks against taking the audits for verdicts.
         folder: where it lies on disk, if it does.
     """
 
@@ -96,6 +98,7 @@ class RunResult:
     recipe: dict[str, Any]
     environment: dict[str, Any]
     audits: tuple[AuditResult, ...]
+    doubts: tuple[Doubt, ...] = ()
     folder: Path | None = None
 
 
@@ -127,6 +130,7 @@ def save_run(
         "environment": result.environment,
         "recipe": result.recipe,
         "audits": [asdict(audit) for audit in result.audits],
+        "doubts": [asdict(doubt) for doubt in result.doubts],
     }
     text = json.dumps(_without_nan(record), indent=1, allow_nan=False)
     write_whole(folder / "recipe.yaml", recipe_yaml.encode())
@@ -159,6 +163,7 @@ def load_run(path: str | Path) -> RunResult:
             recipe=record.recipe,
             environment=record.environment,
             audits=tuple(_audit(number, audit) for number, audit in enumerate(record.audits)),
+            doubts=tuple(Doubt(**doubt.model_dump()) for doubt in record.doubts),
             folder=path.parent,
         )
     except ValidationError as error:
@@ -181,11 +186,18 @@ def model_path(folder: Path, subject: str, level: str, seed: int, target: int) -
     return folder / "models" / f"{name}.safetensors"
 
 
+class _Doubt(BaseModel):
+    name: Annotated[str, AfterValidator(known)]
+    about: str
+    sentence: str
+
+
 class _Record(BaseModel):
     name: str
     environment: dict[str, Any]
     recipe: dict[str, Any] = {}
     audits: list[dict[str, Any]]
+    doubts: list[_Doubt] = []
 
 
 class _BadAuditError(Exception):

@@ -1,0 +1,193 @@
+"""Whether a target that was trained elsewhere knows its members as it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from scipy.special import betainc
+from torch import Tensor
+
+from privaudit.cohort import Cohort
+from privaudit.doubts.guessing import Agreement, agreement
+from privaudit.errors import DataError
+from privaudit.experiment.normalisation import described, is_images, normalised
+from privaudit.networks.answer import Answers
+from privaudit.recipe import TargetOptions
+from privaudit.statistics.intervals import clopper_pearson
+from privaudit.train.dataset import DeviceDataset
+from privaudit.values import Examples, Role
+
+_MOST = 2000  # members, and non-members, that are asked
+_FEW = 500  # members that are asked in other ways
+_TOLERANCE = 0.02  # accuracies are written down rounded, and taken on augmented examples
+_CLEAR = 0.05  # from so much on, two accuracies are far from each other
+_CHANCE = 1e-4  # of stopping a target for what luck of the draw has done
+_WAYS = ("unit", "imagenet", "none", "dataset")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A target, with the examples as it takes them and as the recipe's dataset is normalised."""
+
+    cohort: Cohort
+    examples: Examples
+    pool: Examples
+
+    def right(self, examples: Examples, rows: Tensor) -> Tensor:
+        """(n,) bool: which of the rows are classified rightly, if asked as `examples` say."""
+        return self.predicted(examples, rows) == self.pool.y[rows]
+
+    def predicted(self, examples: Examples, rows: Tensor) -> Tensor:
+        """(n,) int64."""
+        network = self.cohort.network
+        data = DeviceDataset(examples.take(rows), network.device, network.dtype)
+        ask = Answers(network).to_rows
+        every = torch.arange(len(rows), device=network.device)
+        return ask(self.cohort.states()[0], data.plain, every).argmax(1).cpu()
+
+
+def check_accuracy(
+    options: TargetOptions, cohort: Cohort, examples: Examples, pool: Examples, role: Tensor
+) -> None:
+    """Stop where a target knows its members worse than it can if it is asked as it was trained.
+
+    That is, if its accuracy is further than 2 points from what the recipe expects (99.99 %
+    Clopper-Pearson interval); or, where the recipe expects nothing, if it is no better than
+    guessing (see `doubts.guessing`), if it is 5 points or more below that on non-members (as
+    certainly), or if another usual normalisation, or order of channels, has it classify 5 points
+    more rightly (sign test, 1 in 10,000).
+
+    Args:
+        options: the recipe's `target`.
+        cohort: the target.
+        examples: as it takes them.
+        pool: the same, normalised as the recipe's dataset is.
+        role: (N,) uint8: of the target; within a role, rows are in an order by lot.
+
+    Raises:
+        DataError: with the likely causes.
+    """
+    asked = _Asked(cohort, examples, pool)
+    members, others = (
+        (role == what).nonzero()[:_MOST, 0] for what in (Role.MEMBER, Role.NON_MEMBER)
+    )
+    classes = len(examples.classes)
+    predicted = asked.predicted(examples, members)
+    inside = agreement(pool.y[members], predicted, classes)
+    outside = agreement(pool.y[others], asked.predicted(examples, others), classes)
+    expected = options.expected
+    problem = _far("members", inside, expected.members)
+    problem = problem or _far("non_members", outside, expected.non_members)
+    if not problem and expected.members is None:
+        if inside.guessing:
+            problem = f"classifies {inside.words('target.members')}"
+        elif _below(inside, outside):
+            raise DataError(
+                f"target.checkpoint: {options.checkpoint} classifies {_share(inside)} of "
+                f"target.members rightly, and {_share(outside)} of target.non_members: they may "
+                "be swapped, non-members easier, or members forgotten on purpose; if this is "
+                f"right, set target.accuracy: {_said(inside)}"
+            )
+    better = None
+    if problem or expected.members is None:
+        better = next(_better(asked, members[:_FEW]), None)
+    if better and not problem:
+        problem = f"classifies {_share(inside)} of target.members rightly"
+    if problem:
+        causes = better or _order(pool, predicted, members) or _causes(examples)
+        raise DataError(
+            f"target.checkpoint: {options.checkpoint} {problem}: it is not asked as it was "
+            f"trained, or is another network. {causes}. If it is right as it is, set "
+            f"target.accuracy: {_said(inside)}"
+        )
+
+
+def _far(name: str, seen: Agreement, expected: float | None) -> str:
+    if expected is None:
+        return ""
+    interval = clopper_pearson(seen.correct, seen.count, 1 - _CHANCE)
+    if interval.low - _TOLERANCE <= expected <= interval.high + _TOLERANCE:
+        return ""
+    return (
+        f"classifies {_share(seen)} of target.{name} rightly, and target.accuracy expects "
+        f"{100 * expected:.1f} %"
+    )
+
+
+def _below(inside: Agreement, outside: Agreement) -> bool:
+    """Whether members are classified far worse than non-members."""
+    if inside.accuracy > outside.accuracy - _CLEAR:
+        return False
+    high = clopper_pearson(inside.correct, inside.count, 1 - _CHANCE).high
+    return high < clopper_pearson(outside.correct, outside.count, 1 - _CHANCE).low
+
+
+def _better(asked: _Asked, rows: Tensor) -> Iterator[str]:
+    """Other ways to ask about images in which clearly more members are classified rightly."""
+    if not is_images(asked.examples):
+        return
+    before = asked.right(asked.examples, rows)
+    for sentence, examples in _other_ways(asked):
+        try:
+            right = asked.right(examples, rows)
+        except Exception:  # a program may raise anything, and need not take these
+            continue
+        gained, lost = int((right & ~before).sum()), int((before & ~right).sum())
+        if gained - lost > _CLEAR * len(rows) and betainc(gained, lost + 1, 0.5) < _CHANCE:
+            share = 100 * float(right.double().mean())
+            yield f"{sentence} it classifies {share:.1f} % of {len(rows):,} of them rightly"
+
+
+def _other_ways(asked: _Asked) -> Iterator[tuple[str, Examples]]:
+    here = asked.examples
+    for how in _WAYS:
+        try:
+            examples = normalised(how, asked.pool)
+        except DataError:
+            continue
+        if not (_equal(examples.mean, here.mean) and _equal(examples.std, here.std)):
+            yield f"With target.normalise: {how}", examples
+    if here.shape[0] == 3:
+        flipped = replace(here, x=here.x.flip(1))
+        yield "With channels in the order BGR", flipped
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return bool(torch.isclose(one, other).all())
+
+
+def _order(pool: Examples, predicted: Tensor, members: Tensor) -> str:
+    """Whether the target's classes stand in another order; empty: not clearly."""
+    classes = len(pool.classes)
+    pairs = torch.bincount(predicted * classes + pool.y[members], minlength=classes**2)
+    table = pairs.view(classes, classes)  # of each prediction, the labels
+    label = table.argmax(1)
+    share = float(table.max(1).values.sum()) / len(members)
+    if len(label.unique()) < classes or classes < 3 or share < 0.5 or len(members) < 10 * classes:
+        return ""
+    names = ", ".join(pool.classes[i] for i in label[:8].tolist())
+    return (
+        f"With its classes in the order {names}{', ...' if classes > 8 else ''} it classifies "
+        f"{100 * share:.1f} % rightly"
+    )
+
+
+def _causes(examples: Examples) -> str:
+    order = ", ".join(examples.classes[:4]) + (", ..." if len(examples.classes) > 4 else "")
+    channels = ""
+    if is_images(examples) and examples.shape[0] == 3:
+        channels = "the order of channels (RGB is given, some take BGR), "
+    return (
+        f"Look at target.normalise (now {described(examples)}), the order of classes (now "
+        f"{order}), {channels}and whether it is the right file"
+    )
+
+
+def _share(seen: Agreement) -> str:
+    return f"{100 * seen.accuracy:.1f} % ({seen.correct:,} of {seen.count:,})"
+
+
+def _said(seen: Agreement) -> str:
+    return f"{seen.accuracy:.3g}"
