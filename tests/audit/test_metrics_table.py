@@ -20,7 +20,12 @@ from privaudit.cli import app
 from privaudit.gate import judge, parse_gate
 from privaudit.statistics import table
 from privaudit.statistics.metric import Metric
-from privaudit.statistics.metrics import epsilon_lower_bound, evaluate, one_run_epsilon
+from privaudit.statistics.metrics import (
+    epsilon_lower_bound,
+    evaluate,
+    gaussian_one_run_epsilon,
+    one_run_epsilon,
+)
 
 Audit = tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]  # scores, members, decision
 Reference = Callable[[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], str], float | None]
@@ -84,6 +89,10 @@ def _one_run_epsilon(scores: Any, members: Any, decision: Any, key: str) -> floa
     return one_run_epsilon(scores, members, delta=1 / (10 * members.sum()))
 
 
+def _gaussian_epsilon(scores: Any, members: Any, decision: Any, key: str) -> float:
+    return gaussian_one_run_epsilon(scores, members, delta=1 / (10 * members.sum()))
+
+
 REFERENCES: dict[str, Reference] = {
     "defense": _defense,
     "auc": _auc,
@@ -94,6 +103,7 @@ REFERENCES: dict[str, Reference] = {
     "precision_at_k": _precision,
     "epsilon": _epsilon,  # held against known mechanisms in test_epsilon
     "one_run_epsilon": _one_run_epsilon,
+    "gaussian_epsilon": _gaussian_epsilon,
 }
 """By the first key of a metric's path: whoever adds an entry adds what it is held against."""
 
@@ -159,12 +169,13 @@ def test_the_record_has_the_documented_form() -> None:
         "defense": [],
         "balanced_accuracy": ["value", "low", "high"],
         "best_balanced_accuracy": [],
-        "advantage": [],
+        "advantage": ["value", "low", "high", "reversed"],
         "auc": ["value", "low", "high"],
         "tpr_at_fpr": ["0.1", "0.01", "0.001", "0.0001"],
         "precision_at_k": ["10", "100", "1000"],
         "epsilon": [],
         "one_run_epsilon": [],
+        "gaussian_epsilon": [],
         "members": [],
         "non_members": [],
         "delta": [],

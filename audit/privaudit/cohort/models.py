@@ -46,7 +46,7 @@ class StackedModels:
         self._state = Snapshot(weights, everything, ~everything)
         self._notes: dict[str, Tensor] = {}
         self._watched = Watched()
-        self.looked: set[str] = set()
+        self.looked: frozenset[str] = frozenset()  # never changed in place: forks share it
 
     def __len__(self) -> int:
         """M."""

@@ -124,7 +124,7 @@ class Cohort(StackedModels, AbstractCohort):
             L cohorts, each model at the epoch whose accuracy comes nearest, the first of equals.
         """
         chosen = [r.nonzero()[:, 0] for r in rows]
-        self.looked.add("accuracy on non-members")
+        self.looked |= {"accuracy on non-members"}
         states = self._fits.matched(self._fit(False, None, {}), chosen, accuracy)
         controls = [self.fork() for _ in states]
         for control, weights in zip(controls, states, strict=True):
@@ -156,7 +156,6 @@ class Cohort(StackedModels, AbstractCohort):
         self._watched.check()
         other = copy.copy(self)
         other._saved, other._notes = dict(self._saved), dict(self._notes)
-        other.looked = set(self.looked)
         other._watched = Watched()
         return other
 
@@ -165,7 +164,7 @@ class Cohort(StackedModels, AbstractCohort):
     ) -> dict[str, Tensor]:
         """As `privaudit.Cohort.gradients` says."""
         chosen = self.rows(rows)
-        self.looked.add(f"gradients on {rows} examples")
+        self.looked |= {f"gradients on {rows} examples"}
         owner = (self.sparsifier, self.defense)
         flat = mean_gradients(self._fits, self._state.weights, loss, chosen, owner)
         return self._network.views(flat)
@@ -176,7 +175,7 @@ class Cohort(StackedModels, AbstractCohort):
             count = len(self._data.y) if x is None else len(x)
             return torch.zeros(len(self), count, len(self._data.examples.classes))
         self._watched.check()
-        self.looked.add("answers to examples")
+        self.looked |= {"answers to examples"}
         data = self._data if x is None else self._data.on(x)
         rows = torch.arange(len(data.y), device=self._network.device)
         answers = Answers(self._network)
@@ -297,7 +296,5 @@ class Cohort(StackedModels, AbstractCohort):
 
 
 def _rows(role: Tensor) -> Rows:
-    def of(what: Role) -> Tensor:
-        return (role == what).nonzero()[:, 0]
-
-    return Rows(of(Role.MEMBER), of(Role.VALIDATION), of(Role.REFERENCE))
+    used = Role.MEMBER, Role.VALIDATION, Role.REFERENCE
+    return Rows(*((role == what).nonzero()[:, 0] for what in used))

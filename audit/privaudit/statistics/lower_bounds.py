@@ -41,6 +41,16 @@ def _one_run(case: Case) -> float | None:
     return one_run_epsilon(case.scores, case.members, confidence=case.confidence, delta=case.delta)
 
 
+def _gaussian(case: Case) -> float | None:
+    from privaudit.statistics.gaussian_epsilon import gaussian_one_run_epsilon
+
+    if not case.coins or not case.delta:
+        return None
+    return gaussian_one_run_epsilon(
+        case.scores, case.members, confidence=case.confidence, delta=case.delta
+    )
+
+
 def _bound(
     name: str,
     value: Callable[[Case], float | None],
@@ -87,6 +97,15 @@ LOWER_BOUNDS: tuple[Metric, ...] = (
         _NO_COINS,
         "one-run epsilon at least: the same without independent scores, where a coin decided on "
         "each example's membership.",
+    ),
+    _bound(
+        "gaussian_epsilon",
+        _gaussian,
+        ("Gaussian epsilon", "at least"),
+        _NO_COINS,
+        "Gaussian epsilon at least: one-run epsilon for noise that hides an example as one "
+        "Gaussian would (f-DP), which many noisy steps do nearly, and not exactly.",
+        shown=False,
     ),
 )
 """In the order of reports."""

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from privaudit.statistics import table
 from privaudit.statistics.case import Case, balanced_accuracy
 from privaudit.statistics.epsilon import epsilon_lower_bound, one_run_epsilon
+from privaudit.statistics.gaussian_epsilon import gaussian_one_run_epsilon
 from privaudit.statistics.intervals import (
     Estimate,
     bootstrap_mean,
@@ -38,6 +39,7 @@ __all__ = [
     "disjoint",
     "epsilon_lower_bound",
     "evaluate",
+    "gaussian_one_run_epsilon",
     "mean_std",
     "one_run_epsilon",
     "precision_at_k",

@@ -42,9 +42,8 @@ class Promise:
 def terms(promises: Sequence[Promise]) -> str:
     """The terms of promises that differ in ε and in their number of trainings alone.
 
-    >>> terms([Promise(2.4, 1e-4, "adding or removing one example", "pld", ("the seed",))])
-    '(epsilon, delta = 0.0001)-differential privacy for adding or removing one example, by PLD
-    accounting over the 1 training of a network so far; outside it: the seed'
+    >>> terms([Promise(2.4, 1e-4, outside=("the seed",))])
+    '(epsilon, delta = 0.0001)-differential privacy, ... so far; outside it: the seed'
     """
     first = promises[0]
     delta = "delta not told" if first.delta is None else f"delta = {first.delta:.2g}"
