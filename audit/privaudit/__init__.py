@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from privaudit.api.plugin import Defense as Defense
     from privaudit.api.plugin import Model as Model
     from privaudit.api.plugin import Plugin as Plugin
+    from privaudit.api.plugin import Promise as Promise
     from privaudit.api.plugin import Sparsifier as Sparsifier
     from privaudit.api.plugin import Step as Step
     from privaudit.api.plugin import Weights as Weights
     from privaudit.api.plugin import overrides as overrides
+    from privaudit.api.plugin import usual_delta as usual_delta
     from privaudit.cohort.models import keep_largest as keep_largest
     from privaudit.errors import DataError as DataError
     from privaudit.errors import PluginError as PluginError
@@ -59,8 +61,8 @@ _HOME = {
     "api.host": ["load_plugins"],
     "outputs": ["OutputAudit", "audit_outputs"],
     "api.plugin": [
-        "Attack", "Dataset", "Defense", "Model", "Plugin", "Sparsifier", "Step", "Weights",
-        "overrides",
+        "Attack", "Dataset", "Defense", "Model", "Plugin", "Promise", "Sparsifier", "Step",
+        "Weights", "overrides", "usual_delta",
     ],
     "recipe": ["Recipe", "SplitOptions", "load_recipe"],
     "store.result": ["RunResult", "load_run"],

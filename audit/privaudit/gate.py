@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import inf, isnan
+from math import inf, isinf, isnan
 from typing import Any, Literal
 
 from privaudit.doubts.doubt import Doubt
@@ -27,7 +27,7 @@ class Gate:
     Attributes:
         text: as the user wrote it, without spaces.
         metric: its name in `statistics.table`.
-        limit: strictly between 0 and 1.
+        limit: strictly within the metric's bounds: for most, between 0 and 1.
     """
 
     text: str
@@ -71,6 +71,11 @@ class Verdict:
     reversed: bool = False
     doubts: tuple[str, ...] = ()
 
+    @property
+    def caveat(self) -> str:
+        """What has to be said where the gate is kept; empty where nothing has."""
+        return self.gate.judged.caveat if self.passed else ""
+
     def sentence(self) -> str:
         """One line for people.
 
@@ -78,7 +83,8 @@ class Verdict:
         >>> judge(gate, {"loss": {"auc": {"value": 0.5, "low": 0.4, "high": 0.7}}}).sentence()
         'gate auc<0.6: BROKEN, upper confidence limit 0.7 (loss)'
         """
-        opening = f"gate {self.gate.text}: {'passed' if self.passed else 'BROKEN'}"
+        caveat = self.caveat
+        opening = f"gate {self.gate.text}: {_word(self.passed, caveat)}"
         attacks = f"({', '.join(self.attacks)})" if self.attacks else ""
         if self.reached is None:
             return f"{opening}, {self.reason} {attacks}".rstrip()
@@ -87,10 +93,12 @@ class Verdict:
         if self.gate.kept_by(float(number)) != self.gate.kept_by(self.reached):
             number = repr(self.reached)
         limit = f"{self.gate.side} confidence limit {number}"
+        if self.gate.judged.bound:
+            limit = f"proven lower bound {number}"
         if self.reversed:
             limit += " with scores reversed"
         if not self.doubts or not self.gate.kept_by(self.reached):
-            return f"{opening}, {limit} {attacks}"
+            return f"{opening}, {limit} {attacks}" + (f"; {caveat}" if caveat else "")
         names = ", ".join(self.doubts)
         accept = " ".join(f"--accept-doubt {name}" for name in self.doubts)
         plural, them = ("s", "them") if len(self.doubts) > 1 else ("", "it")
@@ -108,7 +116,7 @@ def parse_gate(text: str) -> Gate:
 
     Raises:
         RecipeError: it is not of that form, the metric is unknown or has no interval, the sign
-            points the wrong way, or the number is not between 0 and 1.
+            points the wrong way, or the number is out of the metric's bounds.
     """
     text = "".join(text.split())
     match = re.fullmatch(r"([^<>=]+)([<>])([^<>=]+)", text)
@@ -119,8 +127,10 @@ def parse_gate(text: str) -> Gate:
         better = "more" if metric.side == "lower" else "less"
         raise _wrong(text, f"{better} is safer, so write {match[1]}{metric.gate}{match[3]}")
     limit = _number(match[3])
-    if limit is None or not 0 < limit < 1:
-        raise _wrong(text, f"{match[3]!r} must be a number between 0 and 1")
+    low, high = metric.bounds
+    if limit is None or not low < limit < high:
+        within = f"above {low:g}" if isinf(high) else f"between {low:g} and {high:g}"
+        raise _wrong(text, f"{match[3]!r} must be a number {within}")
     return Gate(text, metric.name, limit)
 
 
@@ -159,6 +169,13 @@ def _worst(gate: Gate, limits: Mapping[str, Reached]) -> str:
         return -limit if gate.side == "lower" else limit
 
     return max(limits, key=against)
+
+
+def _word(passed: bool, caveat: str) -> str:
+    """How a verdict opens: what only disproves has never shown that a gate is kept."""
+    if not passed:
+        return "BROKEN"
+    return "not disproved" if caveat else "passed"
 
 
 def _forms() -> str:

@@ -137,12 +137,28 @@ class Split:
         shadows: (T, M) bool: which models may serve as shadows of target t.
         targets: (T,) int64: the models that are attacked in turn.
         seeds: (M,) int64: each model's own seed, the same whatever M is.
+        canary: (N,) bool: examples made up for the audit, which then is about them alone; None
+            where there are none.
+        coins: whether a fair coin of its own decided on the membership of each audited example.
     """
 
     role: Tensor
     shadows: Tensor
     targets: Tensor
     seeds: Tensor
+    canary: Tensor | None = None
+    coins: bool = False
+
+    @property
+    def audited(self) -> Tensor:
+        """(M, N) bool: the members and non-members that attacks are about."""
+        every = audited(self.role)
+        return every if self.canary is None else every & self.canary
+
+    @property
+    def ordinary(self) -> Tensor:
+        """(N,) bool: the examples that are as the dataset has them."""
+        return torch.ones(self.role.shape[1]).bool() if self.canary is None else ~self.canary
 
 
 @dataclass(frozen=True)

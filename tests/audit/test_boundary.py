@@ -21,7 +21,7 @@ from privaudit.api.boundary import blamed, guest, guests
 from privaudit.api.calls import (
     finished,
     loaded,
-    promised_epsilon,
+    promised,
     refused_by_attack,
     refused_by_defense,
     scored,
@@ -253,7 +253,7 @@ def test_hooks_around_training_are_called_through_the_boundary() -> None:
     split, wrong = privaudit.SplitOptions(), Careless(raises=False)
     for hook, call in (
         ("refusal", lambda: refused_by_defense(Careless(), split)),
-        ("epsilon", lambda: promised_epsilon(Careless(), 0.1, 1)),
+        ("epsilon", lambda: promised(Careless(), 0.1, 1, 9)),
         ("finish", lambda: finished(Careless(), tiny_cohort(Scripted()))),
     ):
         with pytest.raises(PluginError, match=f"^defense 'careless' .*: {hook} .*ZeroDivision"):
@@ -261,7 +261,7 @@ def test_hooks_around_training_are_called_through_the_boundary() -> None:
     with pytest.raises(PluginError, match=r"refusal .* a reason in text, or None: not -1"):
         refused_by_defense(wrong, split)
     with pytest.raises(PluginError, match=r"epsilon .* a number from 0 on, or None: not -1"):
-        promised_epsilon(wrong, 0.1, 1)
+        promised(wrong, 0.1, 1, 9)
     with pytest.raises(PluginError, match=r"refusal .* not True"):
         refused_by_attack(Refusing(), split, 1)
     with pytest.raises(PluginError, match=r"load .* gives None, not privaudit\.Examples"):

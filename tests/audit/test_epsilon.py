@@ -185,3 +185,60 @@ def test_bad_input_is_one_clear_line() -> None:
     for guesses in (0, 4, (-1, 2), (2, 2)):
         with pytest.raises(PrivauditError, match="guesses must be from 1 to the 3 examples"):
             metrics.one_run_epsilon(scores, members, guesses=guesses)
+
+
+def accounting_holds(bounds: list[float], truth: float) -> bool:
+    """At most as many bounds above the truth as one in twenty allows, but once in a thousand."""
+    return sum(bound > truth for bound in bounds) <= binom.ppf(1 - 1e-3, len(bounds), 0.05)
+
+
+@pytest.mark.parametrize("shift", [0.5, 1.0, 2.0])
+def test_a_gaussian_bound_holds_and_is_the_larger_one(shift: float) -> None:
+    generator, truth = np.random.default_rng(5), gaussian_epsilon(shift, 1e-5)
+    audits = [tossed(generator, 500, shift) for _ in range(60)]
+    bounds = [metrics.gaussian_one_run_epsilon(*audit) for audit in audits]
+    plain = [metrics.one_run_epsilon(*audit) for audit in audits]
+    assert accounting_holds(bounds, truth)
+    assert np.mean(plain) * 1.2 < np.mean(bounds) < truth
+
+
+def test_a_gaussian_bound_holds_where_its_privacy_is_used_up() -> None:
+    # The most that a shift of μ allows a single guess is to be right with the chance Φ(μ / 2).
+    generator, shift, bounds = np.random.default_rng(6), 1.0, []
+    for _ in range(300):
+        members = generator.random(300) < 0.5
+        told = np.where(generator.random(300) < norm.cdf(shift / 2), members, ~members)
+        bounds.append(metrics.gaussian_one_run_epsilon(told, members, guesses=300))
+    assert accounting_holds(bounds, gaussian_epsilon(shift, 1e-5))
+    assert np.mean(bounds) > 0.2 * gaussian_epsilon(shift, 1e-5)
+
+
+def test_a_gaussian_bound_finds_nothing_in_noise() -> None:
+    generator = np.random.default_rng(7)
+    noise = [metrics.gaussian_one_run_epsilon(*tossed(generator, 120)) for _ in range(600)]
+    assert accounting_holds(noise, 0.0)
+    assert metrics.gaussian_one_run_epsilon(np.zeros(400), np.arange(400) % 2 == 0) == 0
+    with pytest.raises(PrivauditError, match="delta must be between 0 and 1"):
+        metrics.gaussian_one_run_epsilon([1.0, 0.0], [True, False], delta=0.0)
+
+
+def test_a_gaussian_bound_is_where_the_recursion_of_the_paper_ends() -> None:
+    # 300 examples: of the 40 highest 37 are members, of the 60 lowest 52 are not.
+    members = np.arange(300) % 2 == 0
+    members[:60] = np.arange(60) >= 52
+    members[-40:] = np.arange(40) < 37
+    bound = metrics.gaussian_one_run_epsilon(
+        np.arange(300), members, confidence=0.9, delta=1e-3, guesses=(40, 60)
+    )
+
+    def excess(shift: float) -> float:
+        """Algorithm 3 of the paper, with the lists it fills, and 100 of 300 examples guessed."""
+        right, guessed = 37 + 52, 100
+        h, r = [0.0] * (right + 1), [0.0] * (right + 1)
+        h[right], r[right] = 0.1 * (guessed - right) / 300, 0.1 * right / 300
+        for i in reversed(range(right)):
+            h[i] = max(h[i + 1], float(norm.cdf(norm.ppf(r[i + 1]) - shift)))
+            r[i] = r[i + 1] + i / (guessed - i) * (h[i] - h[i + 1])
+        return r[0] + h[0] - guessed / 300
+
+    assert bound == pytest.approx(gaussian_epsilon(brentq(excess, 0.01, 10), 1e-3), abs=1e-4)

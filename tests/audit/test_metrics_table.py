@@ -20,7 +20,12 @@ from privaudit.cli import app
 from privaudit.gate import judge, parse_gate
 from privaudit.statistics import table
 from privaudit.statistics.metric import Metric
-from privaudit.statistics.metrics import evaluate
+from privaudit.statistics.metrics import (
+    epsilon_lower_bound,
+    evaluate,
+    gaussian_one_run_epsilon,
+    one_run_epsilon,
+)
 
 Audit = tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]  # scores, members, decision
 Reference = Callable[[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], str], float | None]
@@ -76,6 +81,18 @@ def _precision(scores: Any, members: Any, decision: Any, key: str) -> float | No
     return float(((above & members).sum() + drawn) / k)
 
 
+def _epsilon(scores: Any, members: Any, decision: Any, key: str) -> float:
+    return epsilon_lower_bound(scores, members, delta=1 / (10 * members.sum()))
+
+
+def _one_run_epsilon(scores: Any, members: Any, decision: Any, key: str) -> float:
+    return one_run_epsilon(scores, members, delta=1 / (10 * members.sum()))
+
+
+def _gaussian_epsilon(scores: Any, members: Any, decision: Any, key: str) -> float:
+    return gaussian_one_run_epsilon(scores, members, delta=1 / (10 * members.sum()))
+
+
 REFERENCES: dict[str, Reference] = {
     "defense": _defense,
     "auc": _auc,
@@ -84,6 +101,9 @@ REFERENCES: dict[str, Reference] = {
     "advantage": _advantage,
     "tpr_at_fpr": _tpr,
     "precision_at_k": _precision,
+    "epsilon": _epsilon,  # held against known mechanisms in test_epsilon
+    "one_run_epsilon": _one_run_epsilon,
+    "gaussian_epsilon": _gaussian_epsilon,
 }
 """By the first key of a metric's path: whoever adds an entry adds what it is held against."""
 
@@ -107,7 +127,7 @@ def _audit(members: int, non_members: int, values: int, shift: float) -> Audit:
 
 @cache
 def _measured(*audit: Any) -> dict[str, Any]:
-    return evaluate(*_audit(*audit))
+    return evaluate(*_audit(*audit), coins=True)
 
 
 def _value(number: Any) -> Any:
@@ -153,8 +173,12 @@ def test_the_record_has_the_documented_form() -> None:
         "auc": ["value", "low", "high"],
         "tpr_at_fpr": ["0.1", "0.01", "0.001", "0.0001"],
         "precision_at_k": ["10", "100", "1000"],
+        "epsilon": [],
+        "one_run_epsilon": [],
+        "gaussian_epsilon": [],
         "members": [],
         "non_members": [],
+        "delta": [],
         "distinct_scores": [],
         "largest_tie": [],
     }
@@ -168,7 +192,8 @@ def test_an_entry_says_everything(metric: Metric) -> None:
     assert 1 <= len(metric.path) <= 2
     assert 1 <= len(metric.heading) <= 2
     assert (metric.gate is None) == bool(metric.ungated)
-    assert not (metric.gate and not metric.interval and not metric.judged)
+    assert not (metric.gate and not metric.interval and not metric.judged and not metric.bound)
+    assert bool(metric.caveat) == metric.bound
     assert not (metric.cell == "interval" and not metric.interval)
 
 
@@ -196,9 +221,10 @@ def test_every_metric_is_in_the_help_texts(metric: Metric) -> None:
     "metric", [metric for metric in table.METRICS if metric.gate], ids=lambda metric: metric.name
 )
 def test_every_gate_looks_at_the_limit_that_speaks_against_the_network(metric: Metric) -> None:
-    record = _measured(300, 11_000, 0, 1.5)
+    record = _measured(*(1200, 300) if metric.bound else (300, 11_000), 0, 1.5)
     interval = record["balanced_accuracy"] if metric.judged else metric.read(record)
-    limit = 2 * (1 - interval["high"]) if metric.name == "defense" else interval["high"]
+    limit = interval if metric.bound else interval["high"]
+    limit = 2 * (1 - limit) if metric.name == "defense" else limit
     for step in (-1e-6, 1e-6):
         verdict = judge(parse_gate(f"{metric.name}{metric.gate}{limit + step:.12f}"), {"a": record})
         assert verdict.reached == pytest.approx(limit)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from privaudit.api.boundary import broken, guest
 from privaudit.api.cohort import Cohort
-from privaudit.api.plugin import Attack, Dataset, Defense, Plugin, Sparsifier
+from privaudit.api.plugin import Attack, Dataset, Defense, Plugin, Promise, Sparsifier
 from privaudit.api.split_options import SplitOptions
 from privaudit.values import AttackScores, Examples, Signals
 
@@ -119,18 +121,39 @@ def finished(defense: Defense, cohort: Cohort, *beside: Plugin) -> None:
         defense.finish(cohort)
 
 
-def promised_epsilon(defense: Defense, rate: float, steps: int) -> float | None:
-    """The ε that a defense promises.
+def promised(defense: Defense, rate: float, steps: int, members: int) -> Promise | None:
+    """The ε that a defense promises, with what terms it tells.
+
+    Args:
+        defense: whose hook is asked.
+        rate: chance of each member to be in a batch.
+        steps: of all trainings of one model.
+        members: of one model; told to hooks that take it.
 
     Raises:
         PluginError: it fails, or promises what is no ε.
     """
     with guest(defense, "epsilon"):
-        epsilon = defense.epsilon(rate, steps)
-    number = isinstance(epsilon, int | float) and not isinstance(epsilon, bool)
-    if epsilon is not None and (not number or math.isnan(epsilon) or epsilon < 0):
-        raise broken(defense, "epsilon", f"must give a number from 0 on, or None: not {epsilon!r}")
-    return epsilon
+        hook: Callable[..., object] = defense.epsilon
+        told = {"members": members} if "members" in inspect.signature(hook).parameters else {}
+        answer = hook(rate, steps, **told)
+    if answer is None:
+        return None
+    promise = answer if isinstance(answer, Promise) else Promise(answer)  # type: ignore[arg-type]
+    if not _number(promise.epsilon):
+        what = f"must give a number from 0 on, or None: not {promise.epsilon!r}"
+        raise broken(defense, "epsilon", what)
+    if promise.delta is not None and not (_number(promise.delta) and promise.delta < 1):
+        what = f"must give a delta from 0 to below 1, or None: not {promise.delta!r}"
+        raise broken(defense, "epsilon", what)
+    return replace(promise, epsilon=float(promise.epsilon))
+
+
+def _number(value: object) -> bool:
+    """Whether it is a number from 0 on."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return not math.isnan(value) and value >= 0
 
 
 def refused_by_attack(attack: Attack, split: SplitOptions, shadows: int) -> str | None:

@@ -13,6 +13,8 @@ from privaudit.api.kinds.dataset import Dataset as Dataset
 from privaudit.api.kinds.defense import Defense as Defense
 from privaudit.api.kinds.defense import Step as Step
 from privaudit.api.kinds.model import Model as Model
+from privaudit.api.kinds.promise import Promise as Promise
+from privaudit.api.kinds.promise import usual_delta as usual_delta
 from privaudit.api.kinds.sparsifier import Sparsifier as Sparsifier
 from privaudit.api.kinds.sparsifier import Weights as Weights
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from privaudit.messages import show
 
@@ -38,6 +45,22 @@ def _size(value: object) -> object:
 Size = Annotated[int | float, BeforeValidator(_size), Field(gt=0)]
 
 
+class CanaryOptions(BaseModel):
+    """Examples made up for the audit, which is then about them alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int = Field(ge=10, description="how many of the dataset's examples become canaries")
+    kind: Literal["mislabelled", "blank"] = Field(
+        "mislabelled", description="under a wrong class; or blank but for a few numbers"
+    )
+
+
+def _canaries(value: object) -> object:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return {"count": value} if whole else value
+
+
 class SplitOptions(BaseModel):
     """How the examples are dealt out to the target and its shadows."""
 
@@ -66,6 +89,11 @@ class SplitOptions(BaseModel):
     targets: Literal[1, "all"] = Field(
         1, description="attack one model, or with halves or coin every model in turn"
     )
+    canaries: Annotated[CanaryOptions | None, BeforeValidator(_canaries)] = Field(
+        None,
+        description="how many examples become canaries, each a member of each model by a coin of "
+        "its own; the audit is about them alone",
+    )
     seed: int | None = Field(
         None, ge=0, description="one split for all seeds; if not given, each seed draws its own"
     )
@@ -76,3 +104,11 @@ class SplitOptions(BaseModel):
         if self.members is None or self.members < 1:
             return self.members or 0.5
         return self.members / (self.members + (self.non_members or self.members))
+
+    @model_serializer(mode="wrap")
+    def _without_canaries(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where there are none, a split is written as it was before there could be any."""
+        data: dict[str, Any] = dump(self)
+        if self.canaries is None:
+            data.pop("canaries", None)
+        return data

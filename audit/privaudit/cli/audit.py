@@ -31,7 +31,8 @@ _Set = Annotated[
         "--set", metavar="ATTACK.OPTION=VALUE", help="Change an attack's option; repeatable."
     ),
 ]
-_below = table.names(lambda metric: metric.gate == "<")
+_below = table.names(lambda metric: metric.gate == "<" and not metric.bound)
+_bounds = table.names(lambda metric: metric.bound)
 _above = table.names(lambda metric: metric.gate == ">")
 _Gate = Annotated[
     list[str] | None,
@@ -39,7 +40,8 @@ _Gate = Annotated[
         metavar="METRIC<NUMBER",
         help="Exit 3 unless the upper confidence limit of every attack is below the number: "
         f"{', '.join(_below)}; or {', '.join(f'{name}>NUMBER' for name in _above)}, by its lower "
-        "limit; and unless no doubt is open. Repeatable.",
+        f"limit; or {', '.join(_bounds)}, by the lower bound that is proved, which may disprove "
+        "but never assures; and unless no doubt is open. Repeatable.",
     ),
 ]
 _Accepted = Annotated[
@@ -56,7 +58,21 @@ _Format = Annotated[
     Literal["table", "json"],
     typer.Option("--format", help="What to print; JSON holds shares from 0 to 1."),
 ]
-_Confidence = Annotated[float, typer.Option(help="Of every interval, two-sided.")]
+_Confidence = Annotated[
+    float, typer.Option(help="Of every interval, two-sided, and of bounds on epsilon, one-sided.")
+]
+_Delta = Annotated[
+    float | None,
+    typer.Option(help="Of the bounds on epsilon; one over ten times the members if not given."),
+]
+_Coins = Annotated[
+    bool,
+    typer.Option(
+        "--coins",
+        help="A fair coin of its own decided on each audited row's membership: measure "
+        "one_run_epsilon.",
+    ),
+]
 _Seed = Annotated[int, typer.Option(help="Of the attacks' own randomness.")]
 
 
@@ -70,6 +86,8 @@ def audit(
     format: _Format = "table",
     confidence: _Confidence = 0.95,
     seed: _Seed = 0,
+    delta: _Delta = None,
+    coins: _Coins = False,
 ) -> None:
     """Attack a network by the outputs you already have, and gate a release on the result."""
     from privaudit.api.host import load_plugins
@@ -86,7 +104,14 @@ def audit(
     arrays = read_archive(outputs)
     plugins = load_plugins(files=plugin or ())
     results = audit_outputs(
-        **arrays, attacks=entries, confidence=confidence, seed=seed, plugins=plugins, quiet=True
+        **arrays,
+        attacks=entries,
+        confidence=confidence,
+        seed=seed,
+        delta=delta,
+        coins=coins,
+        plugins=plugins,
+        quiet=True,
     )
     metrics = {label: result.metrics for label, result in results.items()}
     opened = still_open(results.doubts, accepted)

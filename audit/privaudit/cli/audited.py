@@ -68,6 +68,7 @@ def as_json(
         {
             "gate": verdict.gate.text,
             "passed": verdict.passed,
+            "caveat": verdict.caveat,
             "attacks": verdict.attacks,
             "reached": verdict.reached,
             "reversed": verdict.reversed,
@@ -116,7 +117,7 @@ def _columns(metrics: Metrics, style: Style) -> list[Column]:
 def _cells(metric: Metric, metrics: Metrics, style: Style) -> list[str]:
     """One for each attack; none where the column is left out."""
     intervals = [None if mute(m) else metric.read(m) for m in metrics.values()]
-    if metric.absence.hides and not any(intervals):
+    if metric.absence.hides and all(interval is None for interval in intervals):
         return []
     return [
         _SILENT
@@ -128,7 +129,9 @@ def _cells(metric: Metric, metrics: Metrics, style: Style) -> list[str]:
     ]
 
 
-def _cell(interval: Mapping[str, float], scale: int, digits: int) -> str:
+def _cell(interval: Mapping[str, float] | float, scale: int, digits: int) -> str:
+    if not isinstance(interval, Mapping):
+        return f"{scale * interval:.{digits}f}"
     value, low, high = (f"{scale * interval[key]:.{digits}f}" for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
@@ -140,6 +143,9 @@ def _legend(metrics: Metrics, confidence: float, style: Style) -> list[str]:
         f"brackets hold the {100 * confidence:g} % interval."
     ]
     shown = _shown()
+    for metric in shown:
+        if metric.bound and any(metric.read(record) is not None for record in rows):
+            lines.append(style.escape(metric.legend))
     for absence in dict.fromkeys(metric.absence for metric in shown if metric.absence.audit):
         family = [metric for metric in shown if metric.absence == absence]
         lacking = [

@@ -34,6 +34,9 @@ class StackedModels:
         network: the structure the models share.
         weights: where they start, on the host.
         dense: parameters of the network before anything was made sparse.
+
+    Attributes:
+        looked: what scripts have asked about examples beside training, in a few words each.
     """
 
     def __init__(self, network: Network, weights: State, dense: int) -> None:
@@ -43,6 +46,7 @@ class StackedModels:
         self._state = Snapshot(weights, everything, ~everything)
         self._notes: dict[str, Tensor] = {}
         self._watched = Watched()
+        self.looked: frozenset[str] = frozenset()  # never changed in place: forks share it
 
     def __len__(self) -> int:
         """M."""

@@ -124,6 +124,7 @@ class Cohort(StackedModels, AbstractCohort):
             L cohorts, each model at the epoch whose accuracy comes nearest, the first of equals.
         """
         chosen = [r.nonzero()[:, 0] for r in rows]
+        self.looked |= {"accuracy on non-members"}
         states = self._fits.matched(self._fit(False, None, {}), chosen, accuracy)
         controls = [self.fork() for _ in states]
         for control, weights in zip(controls, states, strict=True):
@@ -163,6 +164,7 @@ class Cohort(StackedModels, AbstractCohort):
     ) -> dict[str, Tensor]:
         """As `privaudit.Cohort.gradients` says."""
         chosen = self.rows(rows)
+        self.looked |= {f"gradients on {rows} examples"}
         owner = (self.sparsifier, self.defense)
         flat = mean_gradients(self._fits, self._state.weights, loss, chosen, owner)
         return self._network.views(flat)
@@ -173,6 +175,7 @@ class Cohort(StackedModels, AbstractCohort):
             count = len(self._data.y) if x is None else len(x)
             return torch.zeros(len(self), count, len(self._data.examples.classes))
         self._watched.check()
+        self.looked |= {"answers to examples"}
         data = self._data if x is None else self._data.on(x)
         rows = torch.arange(len(data.y), device=self._network.device)
         answers = Answers(self._network)
@@ -293,7 +296,5 @@ class Cohort(StackedModels, AbstractCohort):
 
 
 def _rows(role: Tensor) -> Rows:
-    def of(what: Role) -> Tensor:
-        return (role == what).nonzero()[:, 0]
-
-    return Rows(of(Role.MEMBER), of(Role.VALIDATION), of(Role.REFERENCE))
+    used = Role.MEMBER, Role.VALIDATION, Role.REFERENCE
+    return Rows(*((role == what).nonzero()[:, 0] for what in used))

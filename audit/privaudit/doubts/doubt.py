@@ -12,6 +12,7 @@ DOUBTS = {
     "below_half": "an attack tells members by scoring them lower",
     "bounded_answers": "a trained network answers with numbers from 0 to 1 alone",
     "chance": "a network is no better than guessing on the examples that it was trained on",
+    "promise": "an attack proves a larger epsilon than the defense promises",
     "says_nothing": "an attack gives all or most examples the same score",
     "shadow_counts": "how many shadows hold an example tells whether the target does",
     "shadows_at_chance": "shadows are no better than guessing on their members, and the target is",

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from privaudit.api.plugin import Attack
+from privaudit.api.plugin import Attack, Promise, usual_delta
 from privaudit.errors import DataError, ShortageError
 from privaudit.keys import derive
 from privaudit.statistics.scored import evaluate_scored
-from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split, audited
+from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split
 
 _REMEDIES = {
     "shadows": "raise `shadows` (with split.protocol halves, each example is a member of one half "
@@ -43,11 +43,10 @@ def signals_of(
     """
     target = int(split.targets[number])
     shadows = _places(split.shadows[number])
-    role = split.role[target]
     return Signals(
         x=examples.x,
         y=examples.y,
-        audited=audited(role),
+        audited=split.audited[target],
         target=_asked(attack, outputs)[target],
         shadows=_asked(attack, believed)[shadows],
         shadow_role=split.role[shadows],
@@ -55,13 +54,19 @@ def signals_of(
     )
 
 
-def measured(scores: AttackScores, role: Tensor, audited: Tensor) -> dict[str, Any]:
-    """The metrics of an attack on a target whose roles are (N,).
+def measured(
+    scores: AttackScores, split: Split, target: int, promise: Promise | None
+) -> dict[str, Any]:
+    """The metrics of an attack on one of a split's models, at the δ that is promised for it.
 
     Raises:
         ShortageError: it can score too few rows.
     """
-    return evaluate_scored(scores, role == Role.MEMBER, audited)
+    member = split.role[target] == Role.MEMBER
+    delta = None if promise is None else promise.delta
+    if delta is None:
+        delta = usual_delta(int(member.sum()))
+    return evaluate_scored(scores, member, split.audited[target], delta=delta, coins=split.coins)
 
 
 def advised(label: str, error: ShortageError) -> DataError:

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from privaudit.api.plugin import Attack
+from privaudit.api.plugin import Attack, Promise
 from privaudit.doubts.attacks import attack_doubts
 from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.promises import promise_doubts
 from privaudit.errors import ShortageError
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.experiment.attack_jobs import AttackJob, attack_job, scores_of
@@ -30,7 +31,7 @@ from privaudit.recipe.knowledge import shadow_subject
 from privaudit.statistics.scored import row_sentences
 from privaudit.statistics.sensitivity import first_order_sensitivity
 from privaudit.store.result import AuditResult
-from privaudit.values import AttackScores, Outputs, Role, audited
+from privaudit.values import AttackScores, Outputs, Role, Split
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,8 @@ class Auditor:
 
     def _about(self, level: Level, s: int, target: int, model: int) -> dict[str, Any]:
         """What a level says about one of its models."""
-        role = self.context.ensemble.splits[s].role[target]
+        split = self.context.ensemble.splits[s]
+        role = torch.where(split.ordinary, split.role[target], Role.OUTSIDE)
         right = level.outputs.logits[model, 0].argmax(-1) == self.context.examples.y
         return {
             "level": level.label,
@@ -124,19 +126,23 @@ class Auditor:
             "train_accuracy": float(right[role == Role.MEMBER].double().mean()),
             "test_accuracy": float(right[role == Role.NON_MEMBER].double().mean()),
             "notes": {name: _finite(float(v[model])) for name, v in level.notes.items()},
+            "promise": level.promise if level.promise and isfinite(level.promise.epsilon) else None,
         }
 
     def _judge(
         self, title: str, job: AttackJob, scores: AttackScores, facts: Mapping[str, Any]
     ) -> None:
         """What an attack's scores of a target are worth."""
-        role = job.split.role[job.split.targets[job.target_number]]
-        rows = _rows(self.context, role)
+        target, promise = int(job.split.targets[job.target_number]), facts["promise"]
+        rows = _rows(self.context, job.split, target)
         try:
-            metrics = self._measured(scores, role)
-            variants = {name: self._measured(v, role) for name, v in scores.variants.items()}
+            metrics, *others = (
+                self._measured(answer, job.split, target, promise)
+                for answer in (scores, *scores.variants.values())
+            )
         except ShortageError as error:
             raise advised(title, error) from error
+        variants = dict(zip(scores.variants, others, strict=True))
         self._tell_of_rows(title, metrics)
         score, number = scores.score.detach(), len(self.audits)
         if scores.left_out is not None:
@@ -145,7 +151,10 @@ class Auditor:
         if scores.decision is not None:
             self.scores[f"decision_{number}"] = scores.decision[rows].numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
-        for doubt in attack_doubts(title, metrics):
+        for doubt in (
+            *attack_doubts(title, metrics),
+            *promise_doubts(f"attack {title!r}", metrics, promise),
+        ):
             self.doubts.append(replace(doubt, about=f"{doubt.about}, {self._named(facts)}"))
 
     def _named(self, facts: Mapping[str, Any]) -> str:
@@ -155,9 +164,11 @@ class Auditor:
         number = f", target {facts['target']}" if many else ""
         return f"{facts['subject']}{level}, seed {facts['seed']}{number}"
 
-    def _measured(self, scores: AttackScores, role: Tensor) -> dict[str, Any]:
+    def _measured(
+        self, scores: AttackScores, split: Split, target: int, promise: Promise | None
+    ) -> dict[str, Any]:
         """The metrics of an attack; rows that it leaves out by their numbers in the datasets."""
-        metrics = measured(scores, role, audited(role))
+        metrics = measured(scores, split, target, promise)
         for key in ("left_out", "scored_offline"):
             if key in metrics:
                 rows = torch.tensor(metrics[key]["rows"])
@@ -195,8 +206,8 @@ class Auditor:
         """The target's confidence in the labels and its sensitivity, for audits to come."""
         number = len(self.audits)
         target = int(job.split.targets[job.target_number])
-        outputs, role = level.outputs[job.models.start + target], job.split.role[target]
-        rows = _rows(self.context, role)
+        outputs = level.outputs[job.models.start + target]
+        rows = _rows(self.context, job.split, target)
         y = self.context.examples.y[rows]
         p = outputs.logits[0, rows].double().softmax(-1)
         self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
@@ -208,7 +219,7 @@ class Auditor:
 def test_accuracy(context: RunContext, outputs: Outputs) -> Tensor:
     """(M,) float64: accuracy of each model on its non-members."""
     right = outputs.logits[:, 0].argmax(-1) == context.examples.y
-    tests = context.ensemble.role == Role.NON_MEMBER
+    tests = context.ensemble.tests
     return (right & tests).sum(1).double() / tests.sum(1)
 
 
@@ -216,9 +227,9 @@ def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
 
 
-def _rows(context: RunContext, role: Tensor) -> Tensor:
-    """The rows (n,) of a target's members and non-members, in the order of their numbers."""
-    rows = audited(role).nonzero()[:, 0]
+def _rows(context: RunContext, split: Split, target: int) -> Tensor:
+    """The rows (n,) that audits of a target are about, in the order of their numbers."""
+    rows = split.audited[target].nonzero()[:, 0]
     return rows[context.numbers(rows).argsort()]
 
 
@@ -228,7 +239,7 @@ def _examples(context: RunContext) -> Scores:
 
     for seed, split in zip(context.recipe.seeds, context.ensemble.splits, strict=True):
         for target in split.targets.tolist():
-            rows = _rows(context, split.role[target])
+            rows = _rows(context, split, target)
             arrays[f"example_{seed}_{target}"] = context.numbers(rows).numpy()
             arrays[f"member_{seed}_{target}"] = (split.role[target][rows] == Role.MEMBER).numpy()
             arrays[f"label_{seed}_{target}"] = context.examples.y[rows].numpy()

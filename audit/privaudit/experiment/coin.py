@@ -38,7 +38,8 @@ def coin_split(options: SplitOptions, count: int, shadows: int, seed: int, parti
     targets = torch.arange(1 + shadows if options.targets == "all" else 1)
     others = targets[:, None] != torch.arange(1 + shadows)
     seeds = [derive(seed, "model", m) for m in range(1 + shadows)]
-    return Split(role, others, targets, torch.tensor(seeds))
+    fair = options.chance == 0.5
+    return Split(role, others, targets, torch.tensor(seeds), coins=fair)
 
 
 def own_coins(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from privaudit.experiment.canaries import canary_rows, with_canaries
 from privaudit.experiment.split import given_split, make_split
 from privaudit.experiment.target import Candidates
 from privaudit.recipe import Recipe
-from privaudit.values import Split, audited
+from privaudit.values import Role, Split
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,22 @@ class Ensemble:
 
     @property
     def audited(self) -> Tensor:
-        """(M, N) bool: each model's members and non-members."""
-        return audited(self.role)
+        """(M, N) bool: each model's members and non-members that attacks are about."""
+        return torch.cat([split.audited for split in self.splits])
+
+    @property
+    def tests(self) -> Tensor:
+        """(M, N) bool: each model's non-members that its test accuracy is about."""
+        return (self.role == Role.NON_MEMBER) & self._ordinary
+
+    @property
+    def learned(self) -> Tensor:
+        """(M, N) bool: each model's members that its training accuracy is about."""
+        return (self.role == Role.MEMBER) & self._ordinary
+
+    @property
+    def _ordinary(self) -> Tensor:
+        return torch.cat([s.ordinary.expand_as(s.role) for s in self.splits])
 
     def models(self, number: int) -> Tensor:
         """The places (k,) of the models of the `number`-th seed."""
@@ -67,7 +82,14 @@ def make_ensemble(recipe: Recipe, count: int, given: Candidates | None = None) -
         given: the members and the non-members of a given target, among the examples.
     """
     if given is None:
-        splits = tuple(make_split(recipe.split, count, recipe.shadows, s) for s in recipe.seeds)
+        rows = canary_rows(recipe.split, count)
+        others = count - len(rows)
+        splits = tuple(make_split(recipe.split, others, recipe.shadows, s) for s in recipe.seeds)
+        if len(rows):
+            splits = tuple(
+                with_canaries(split, recipe.split, rows, seed)
+                for split, seed in zip(splits, recipe.seeds, strict=True)
+            )
     else:
         sizes = given.members, given.non_members, count - given.members - given.non_members
         ordered = [given_split(recipe.split, *sizes, recipe.shadows, s) for s in recipe.seeds]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from privaudit.api.plugin import Promise
 from privaudit.errors import PluginError
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.target import ExternalTarget
@@ -29,6 +30,7 @@ class Level:
         network: the structure that the weights fill; its own weights mean nothing.
         notes: (M,) by name: what the sparsifier and the defense have noted about the models.
         stack: how many models shared a step of their training.
+        promise: of differential privacy, about the members of every model.
     """
 
     label: str
@@ -39,6 +41,7 @@ class Level:
     network: nn.Module
     notes: dict[str, Tensor] = field(default_factory=dict)
     stack: int = 1
+    promise: Promise | None = None
 
 
 def joined(parts: Sequence[Level]) -> Level:
@@ -70,7 +73,14 @@ def joined(parts: Sequence[Level]) -> Level:
         parts[0].network,
         {n: torch.cat([p.notes[n] for p in parts]) for n in parts[0].notes},
         max(p.stack for p in parts),
+        _weakest([p.promise for p in parts]),
     )
+
+
+def _weakest(promises: Sequence[Promise | None]) -> Promise | None:
+    """The promise that holds for all; none where one lacks it."""
+    present = [promise for promise in promises if promise is not None]
+    return max(present, key=lambda p: p.epsilon) if len(present) == len(promises) else None
 
 
 def beside(context: RunContext, target: ExternalTarget, shadows: Level | None) -> Level:

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from privaudit.api.boundary import guest
-from privaudit.api.calls import finished, labels, promised_epsilon
-from privaudit.api.plugin import Defense, Sparsifier, overrides
+from privaudit.api.calls import finished, labels
+from privaudit.api.plugin import Sparsifier, overrides
 from privaudit.cohort import Cohort
 from privaudit.errors import PluginError, PrivauditError
 from privaudit.events import LevelReached
 from privaudit.experiment.context import RunContext, asked
 from privaudit.experiment.diverged import diverged
 from privaudit.experiment.level import Level, beside, joined
+from privaudit.experiment.promises import promise_of
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import combined
-from privaudit.values import Role
 
 Script = Callable[[Cohort, Tensor], Iterable[tuple[str, Cohort]]]
 """Trains models (k,) int64 that are one cohort; gives the cohort at each level, with its label."""
@@ -65,7 +65,7 @@ def controls(
     """
 
     def script(cohort: Cohort, models: Tensor) -> Iterator[tuple[str, Cohort]]:
-        tests = (context.ensemble.role == Role.NON_MEMBER)[models]
+        tests = context.ensemble.tests[models]
         accuracy = torch.stack(list(wanted.values()), 1)[models]
         yield from zip(wanted, cohort.match(tests, accuracy), strict=True)
 
@@ -134,23 +134,11 @@ def _level(
     lost = ~outputs.logits.isfinite().flatten(1).all(1)
     if bool(lost.any()):
         raise diverged(context, subject, models, shown.lost, lost)
-    notes = shown.take_notes() | _promised(subject.defense, shown)
+    notes, promise = shown.take_notes(), promise_of(subject.defense, shown)
+    if promise is not None:
+        notes["epsilon"] = torch.full((len(shown),), promise.epsilon, dtype=torch.float64)
     cohort.take_notes()  # a fork has had its own copy
     stack = max((record.stack for record in cohort.records), default=1)
     state, network = shown.weights | shown.buffers, shown.network.module
-    return Level(label, outputs, shown.density(), shown.nonzero(), state, network, notes, stack)
-
-
-def _promised(defense: Defense, cohort: Cohort) -> dict[str, Tensor]:
-    """The ε of differential privacy of every model, where its defense promises one.
-
-    It covers all trainings so far: a sequence of levels on the same data costs their sum.
-    """
-    defended = [record for record in cohort.records if record.defended]
-    if not overrides(defense, "epsilon") or not defended:
-        return {}
-    rate, steps = max(r.rate for r in defended), sum(r.defended for r in defended)
-    epsilon = promised_epsilon(defense, rate, steps)
-    if epsilon is None:
-        return {}
-    return {"epsilon": torch.full((len(cohort),), epsilon, dtype=torch.float64)}
+    counts = shown.density(), shown.nonzero()
+    return Level(label, outputs, *counts, state, network, notes, stack, promise)

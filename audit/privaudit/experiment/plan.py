@@ -20,7 +20,6 @@ from privaudit.experiment.levels import control_of
 from privaudit.networks.answer import Answers
 from privaudit.recipe import Subject
 from privaudit.recipe.knowledge import shadow_subject
-from privaudit.values import Role
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def _control(context: RunContext, subject: Subject, sparse: Sequence[Tensor]) ->
     """The row of a subject's dense control."""
     control = control_of(context.recipe, subject)
     cohort = context.cohort(control, context.trained, plan=True)
-    cohort.match(context.ensemble.role == Role.NON_MEMBER, torch.stack(list(sparse), 1))
+    cohort.match(context.ensemble.tests, torch.stack(list(sparse), 1))
     return _row(context, control, cohort, len(sparse))
 
 

@@ -17,6 +17,7 @@ from privaudit.cohort import Journal
 from privaudit.errors import RecipeError, StoreError
 from privaudit.events import Event, SubjectStarted
 from privaudit.experiment.auditing import Auditor, test_accuracy
+from privaudit.experiment.canaries import inserted
 from privaudit.experiment.checkpoint import fingerprint
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.ensemble import make_ensemble
@@ -142,6 +143,7 @@ def run_context(
     examples, target, order = loaded(recipe.dataset, folder / "data"), None, None
     _check_augmentation(recipe, examples)
     if recipe.target is None:
+        examples = inserted(examples, recipe.split)
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples))
     else:

@@ -10,7 +10,6 @@ from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.training import Fitness, fitness, training_doubts
 from privaudit.experiment.ensemble import Ensemble
 from privaudit.experiment.level import Level
-from privaudit.values import Role
 
 
 def untrained(
@@ -43,7 +42,7 @@ def untrained(
 
 
 def _fitness(ensemble: Ensemble, y: Tensor, level: Level) -> list[Fitness]:
-    members = ensemble.role == Role.MEMBER
+    members = ensemble.learned
     answers = level.outputs.logits[:, 0]
     return [fitness(logits, y, rows) for logits, rows in zip(answers, members, strict=True)]
 

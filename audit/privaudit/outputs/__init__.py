@@ -81,6 +81,8 @@ def audit_outputs(
     x: Any = None,
     seed: int = 0,
     confidence: float = 0.95,
+    delta: float | None = None,
+    coins: bool = False,
     plugins: Plugins | None = None,
     quiet: bool = False,
 ) -> OutputAudits:
@@ -101,7 +103,10 @@ def audit_outputs(
             All rows if not given.
         x: (N, ...) the examples themselves, for attacks that look at them.
         seed: of the attacks' own randomness.
-        confidence: of every interval, two-sided.
+        confidence: of every interval, two-sided, and of the bounds on ε, one-sided.
+        delta: δ of the bounds on ε; one over ten times the members if not given.
+        coins: a fair coin of its own decided on the membership of each audited row, which
+            `one_run_epsilon` needs.
         plugins: those installed, if not given.
         quiet: log no doubt: the caller shows them.
 
@@ -118,6 +123,8 @@ def audit_outputs(
     """
     if not 0 < confidence < 1:
         raise RecipeError(f"confidence must be between 0 and 1, such as 0.95 (got {confidence})")
+    if delta is not None and not 0 <= delta < 1:
+        raise RecipeError(f"delta must be from 0 to below 1, such as 1e-5 (got {delta})")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise RecipeError(f"seed must be a whole number from 0 on (got {show(seed)})")
     entries = attack_entries(attacks, plugins or load_plugins())
@@ -127,7 +134,9 @@ def audit_outputs(
     signals = _signals(answers, seed)
     audits = {}
     for label, attack in entries:
-        audits[label] = _audited(label, attack, signals, answers.members, confidence)
+        audits[label] = _audited(
+            label, attack, signals, answers.members, confidence=confidence, delta=delta, coins=coins
+        )
         doubts += attack_doubts(label, audits[label].metrics)
     for line in [] if quiet else lines(doubts):
         logger.warning("%s", line)
@@ -154,7 +163,14 @@ def _signals(answers: Answers, seed: int) -> Signals:
 
 
 def _audited(
-    label: str, attack: Attack, signals: Signals, members: Tensor, confidence: float
+    label: str,
+    attack: Attack,
+    signals: Signals,
+    members: Tensor,
+    *,
+    confidence: float,
+    delta: float | None,
+    coins: bool,
 ) -> OutputAudit:
     """What one attack finds; all that it may find fault with is what the caller gave.
 
@@ -164,7 +180,9 @@ def _audited(
     """
     try:
         scores = scored(attack, signals)
-        metrics = evaluate_scored(scores, members, signals.audited, confidence=confidence)
+        metrics = evaluate_scored(
+            scores, members, signals.audited, confidence=confidence, delta=delta, coins=coins
+        )
     except PluginError:
         raise
     except ShortageError as error:

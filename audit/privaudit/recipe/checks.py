@@ -130,6 +130,9 @@ def _target(recipe: Recipe) -> Iterator[Mistake]:
     if recipe.split.targets != 1:
         message = "must be 1 with a given target: it is the only one (got 'all')"
         yield Mistake(("split", "targets"), message)
+    if recipe.split.canaries is not None:
+        message = "cannot be used with a given target: its training is over (got canaries)"
+        yield Mistake(("split", "canaries"), message)
     if recipe.matched:
         message = "cannot be used with a given target: no dense network is trained to match it"
         yield Mistake(("matched",), message)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from privaudit.report.aggregate import compare
-from privaudit.report.choose import means_only, pick_metrics
+from privaudit.report.choose import default_metrics, means_only, pick_metrics
 from privaudit.report.columns import (
     ASCII,
     LATEX,
@@ -80,7 +80,7 @@ def render(
         doubts = doubt_lines(results, TERMINAL.escape)
         lines = _lines(rows, metrics, TERMINAL, width, cost, intervals, doubts)
         return "".join(f"{line.plain}\n" for line in lines)
-    chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
+    chosen = pick_metrics(metrics, default_metrics(rows))
     write, style = (as_markdown, MARKDOWN) if format == "markdown" else (as_latex, LATEX)
     return write(rows, chosen, cost, intervals, doubt_lines(results, style.escape))
 
@@ -119,7 +119,7 @@ def _lines(
     intervals: bool,
     doubts: Sequence[str],
 ) -> list[Text]:
-    chosen = pick_metrics(metrics, table.names(lambda metric: metric.by_default))
+    chosen = pick_metrics(metrics, default_metrics(rows))
     every = columns(rows, chosen, style, cost, intervals)
     sentences = [*legend(rows, chosen, style, cost, intervals), *doubts]
     if len(rows) != 1 or len(rows[0].attacks) < _MANY:

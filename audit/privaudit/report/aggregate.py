@@ -128,6 +128,7 @@ def _row(run: str, audits: Sequence[AuditResult], evidence: Evidence) -> Row:
         models=len(networks),
         attacks={name: _attack(evidence.attacked(first, name)) for name in attacks},
         notes={name: summarise([audit.notes.get(name) for audit in networks]) for name in notes},
+        promises=tuple(dict.fromkeys(a.promise for a in networks if a.promise is not None)),
         parameters=_mean([audit.parameters for audit in networks]),
         multiply_adds=_mean([audit.multiply_adds for audit in networks]),
         seconds=_mean([audit.seconds for audit in networks]),

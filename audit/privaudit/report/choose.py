@@ -52,6 +52,12 @@ def ordered(rows: Iterable[Row], by: str) -> list[Row]:
     return sorted(rows, key=ORDERS[by])
 
 
+def default_metrics(rows: Iterable[Row]) -> list[str]:
+    """The metrics to show unasked: those of every table, and those that a note stands beside."""
+    notes = {name for row in rows for name in row.notes}
+    return table.names(lambda metric: metric.by_default or metric.beside in notes)
+
+
 def pick_metrics(wanted: Sequence[str], default: Sequence[str]) -> list[str]:
     """The metrics to show, in the order asked for; each may be a list with commas.
 

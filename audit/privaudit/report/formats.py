@@ -144,6 +144,7 @@ def _plain(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
         "test_accuracy": _summary(row.test),
         **{name: getattr(row, name) for name in _COSTS},
         "notes": {name: note and _summary(note) for name, note in row.notes.items()},
+        "promises": [asdict(promise) for promise in row.promises],
         "baseline": row.baseline,
         "attacks": {label: _attack(attack, metrics) for label, attack in row.attacks.items()},
     }

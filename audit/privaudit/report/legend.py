@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from privaudit.api.kinds.promise import Promise, terms
 from privaudit.report.columns import MEANINGLESS, Style
 from privaudit.report.rows import Comparison, Row
 from privaudit.statistics import table
@@ -27,7 +29,7 @@ def legend(
     if any(metric.marked for metric in shown):
         lines.append(_changes(rows, style))
         lines += _tests(rows, style)
-    sentences = dict.fromkeys(metric.legend for metric in shown if metric.legend)
+    sentences = dict.fromkeys(m.legend for m in shown if m.legend and _measured(rows, m))
     lines += map(style.escape, sentences)
     bracketed = intervals or any(metric.cell == "interval" for metric in shown)
     if bracketed and _any(rows, "low"):
@@ -39,12 +41,37 @@ def legend(
             "Multiply-adds count, for one example, weights that are not zero; time is measured in "
             "batches on the run's own device, once channels that are zero have been cut away."
         )
-    if any("epsilon" in row.notes for row in rows):
-        lines.append(
-            "epsilon: of differential privacy, promised for all trainings of a network so far; "
-            f"above {MEANINGLESS} it promises nothing."
-        )
-    return lines
+    return lines + [style.escape(sentence) for sentence in _promises(rows)]
+
+
+def _promises(rows: Sequence[Row]) -> list[str]:
+    """What the column epsilon promises, once for all rows of the same terms; not yet escaped."""
+    if not any("epsilon" in row.notes for row in rows):
+        return []
+    kinds: dict[Promise, list[tuple[str, Promise]]] = {}
+    for row in rows:
+        for promise in row.promises:
+            kind = replace(promise, epsilon=0.0, trainings=1)
+            kinds.setdefault(kind, []).append((row.subject, promise))
+    nothing = f"above {MEANINGLESS} it promises nothing."
+    if not kinds:
+        return [
+            "epsilon: of differential privacy, promised for all trainings of a network so far, its "
+            f"delta not kept; {nothing}"
+        ]
+    sentences = []
+    for alike in kinds.values():
+        names = f" of {', '.join(dict.fromkeys(name for name, _ in alike))}"
+        of = names if len(kinds) > 1 else ""
+        sentences.append(f"epsilon{of}: {terms([promise for _, promise in alike])}.")
+    return [*sentences, f"epsilon is what training promises at most; {nothing}"]
+
+
+def _measured(rows: Sequence[Row], metric: Metric) -> bool:
+    """Whether a table has its column: not if it may hide, and nobody knows it."""
+    if not metric.absence.hides:
+        return True
+    return any(a.metrics[metric.name] is not None for row in rows for a in row.attacks.values())
 
 
 def _audits(rows: Sequence[Row], style: Style) -> str:

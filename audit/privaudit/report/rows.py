@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from privaudit.api.kinds.promise import Promise
 from privaudit.statistics.inference import Difference
 from privaudit.statistics.inference.difference import Over
 
@@ -114,6 +115,7 @@ class Row:
         baseline: name of the row it was compared to.
         notes: what sparsifier and defense reported, by name; None where a network has no such
             note.
+        promises: of its networks, where they promise differential privacy with its terms.
         parameters: mean number of nonzero parameters.
         multiply_adds: mean for one example; None where one of the networks has none.
         seconds: mean for one example, likewise.
@@ -130,6 +132,7 @@ class Row:
     attacks: Mapping[str, AttackSummary]
     baseline: str = ""
     notes: Mapping[str, Summary | None] = field(default_factory=dict)
+    promises: tuple[Promise, ...] = ()
     parameters: float | None = None
     multiply_adds: float | None = None
     seconds: float | None = None

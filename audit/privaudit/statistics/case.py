@@ -21,13 +21,19 @@ class Case:
         roc: the curve of the attack's scores.
         members: (N,) bool.
         decision: (N,) bool, the attacker's own verdict; None where it gives none.
-        confidence: of every two-sided interval.
+        confidence: of every two-sided interval, and of every one-sided bound.
+        delta: δ of the privacy that is tested.
+        coins: whether the membership of each example was decided by a fair coin of its own.
+        scores: (N,), as the curve has them.
     """
 
     roc: Roc
     members: NDArray[np.bool_]
     decision: ArrayLike | None
     confidence: float
+    delta: float
+    coins: bool
+    scores: ArrayLike
 
     @property
     def advantage(self) -> Advantage:

@@ -73,8 +73,13 @@ def epsilon_lower_bound(
         PrivauditError: a score is NaN, shapes differ, one side is empty, or `confidence` or
             `delta` is out of range.
     """
+    return curve_epsilon(roc_curve(scores, members), confidence, delta)
+
+
+def curve_epsilon(curve: Roc, confidence: float, delta: float) -> float:
+    """`epsilon_lower_bound` from the curve of the scores, which is all that it looks at."""
     _check(confidence, delta)
-    tests = _tests(roc_curve(scores, members))
+    tests = _tests(curve)
     level = (1 - confidence) / len(tests)
     tail = _CELL ** np.arange(ceil(log(level * 1e-3, _CELL)) + 1)
     chance = -np.diff(tail, append=0.0)
@@ -135,18 +140,30 @@ def one_run_epsilon(
             examples than guesses, or `confidence` or `delta` is out of range.
     """
     _check(confidence, delta)
+    examples, counts = one_run_guesses(scores, members, guesses)
+    best = 0.0
+    for guessed, right in counts:
+        p_value = partial(_one_run_p_value, guessed, right, examples, delta)
+        best = _largest_rejected(p_value, (1 - confidence) / len(counts), best)
+    return best
+
+
+def one_run_guesses(
+    scores: ArrayLike, members: ArrayLike, guesses: int | tuple[int, int] | None
+) -> tuple[int, list[tuple[int, int]]]:
+    """How many examples there are, and for each test how many are guessed and how many rightly.
+
+    Arguments are those of `one_run_epsilon`.
+    """
     values = as_scores(scores)
     inside = as_membership(members, len(values))
     examples = len(values)
-    chosen = _pairs(guesses, examples)
     shuffle = np.random.default_rng(0).permutation(examples)
     hits = inside[shuffle][np.argsort(values[shuffle], kind="stable")]  # (m,), lowest score first
-    best = 0.0
-    for high, low in chosen:
-        right = int(hits[examples - high :].sum()) + low - int(hits[:low].sum())
-        p_value = partial(_one_run_p_value, high + low, right, examples, delta)
-        best = _largest_rejected(p_value, (1 - confidence) / len(chosen), best)
-    return best
+    return examples, [
+        (high + low, int(hits[examples - high :].sum()) + low - int(hits[:low].sum()))
+        for high, low in _pairs(guesses, examples)
+    ]
 
 
 def _check(confidence: float, delta: float) -> None:

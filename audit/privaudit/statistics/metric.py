@@ -72,9 +72,14 @@ class Metric:
             deviation, or nothing.
         legend: a sentence below reports that show it; one that a family shares is said once.
         by_default: whether reports show it without being asked.
+        beside: the note beside which reports show it without being asked; empty: none.
         in_audit: whether the table of `privaudit audit` shows it.
         marked: whether ▲ and ▼ mark its changes against the baseline. True for one metric, which
             stands for all of an attack.
+        bound: whether the number is a confidence limit by itself, which a gate looks at: one that
+            is exceeded for sure, so that a gate that it keeps is not disproved, and no more.
+        bounds: strictly between which a gate's number lies.
+        caveat: what has to be said after a gate that it keeps.
         gate: the sign of a gate on it: "<" is kept by the upper confidence limit, ">" by the
             lower one; None: it cannot be judged.
         ungated: why it cannot be, after its name, and what to use instead.
@@ -103,6 +108,10 @@ class Metric:
     cell: Literal["interval", "deviation", "mean"] = "interval"
     legend: str = ""
     by_default: bool = False
+    beside: str = ""
+    bound: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
+    caveat: str = ""
     in_audit: bool = False
     marked: bool = False
     gate: Literal["<", ">"] | None = None
@@ -135,6 +144,8 @@ class Metric:
     def reached(self, record: Record) -> Reached | None:
         """The confidence limit that a gate looks at; None where there is none."""
         interval = _at(record, self.judged or self.path)
+        if self.bound:
+            return None if interval is None else Reached(float(interval))
         if not isinstance(interval, Mapping):
             return None
         if self.limit is not None:

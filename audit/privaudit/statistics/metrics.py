@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from privaudit.statistics import table
 from privaudit.statistics.case import Case, balanced_accuracy
 from privaudit.statistics.epsilon import epsilon_lower_bound, one_run_epsilon
+from privaudit.statistics.gaussian_epsilon import gaussian_one_run_epsilon
 from privaudit.statistics.intervals import (
     Estimate,
     bootstrap_mean,
@@ -38,6 +39,7 @@ __all__ = [
     "disjoint",
     "epsilon_lower_bound",
     "evaluate",
+    "gaussian_one_run_epsilon",
     "mean_std",
     "one_run_epsilon",
     "precision_at_k",
@@ -160,6 +162,8 @@ def evaluate(
     decision: ArrayLike | None = None,
     *,
     confidence: float = 0.95,
+    delta: float | None = None,
+    coins: bool = False,
 ) -> dict[str, Any]:
     """Every metric of one attack on one network, ready for JSON.
 
@@ -168,13 +172,16 @@ def evaluate(
         members: (N,) bool.
         decision: (N,) bool, the attacker's own verdict, its threshold chosen without the
             membership it is judged on; None where the attack gives none.
-        confidence: of every interval.
+        confidence: of every interval, two-sided, and of the bounds on ε, one-sided.
+        delta: δ of the bounds on ε; one over ten times the members if not given.
+        coins: whether the membership of each example was decided by a fair coin of its own, which
+            `one_run_epsilon` needs.
 
     Returns:
         Each metric of `table.METRICS` at its path, None where it cannot be told, and the counts
-        `members` and `non_members`; `distinct_scores`, and `largest_tie`, the share of examples
-        that have the commonest of them. `defense` and `balanced_accuracy` take a decision: the best
-        threshold in hindsight is no substitute, as it has seen the answers.
+        `members` and `non_members`; `delta`; `distinct_scores`, and `largest_tie`, the share of
+        examples that have the commonest of them. `defense` and `balanced_accuracy` take a decision:
+        the best threshold in hindsight is no substitute, as it has seen the answers.
 
     >>> metrics = evaluate([0.9, 0.8, 0.4, 0.3], [1, 1, 0, 0], decision=[1, 0, 0, 0])
     >>> metrics["defense"], metrics["auc"]["value"], metrics["tpr_at_fpr"]["0.01"]
@@ -185,7 +192,8 @@ def evaluate(
     """
     roc = roc_curve(scores, members)
     inside = as_membership(members, roc.members + roc.non_members)
-    case = Case(roc, inside, decision, confidence)
+    delta = 1 / (10 * roc.members) if delta is None else delta
+    case = Case(roc, inside, decision, confidence, delta, coins, scores)
     record: dict[str, Any] = {}
     for metric in table.METRICS:
         metric.write(record, case)
@@ -194,6 +202,7 @@ def evaluate(
         **record,
         "members": roc.members,
         "non_members": roc.non_members,
+        "delta": delta,
         "distinct_scores": len(called),
         "largest_tie": float(called.max() / called.sum()),
     }

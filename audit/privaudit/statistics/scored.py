@@ -20,7 +20,13 @@ _NAMED = 20  # rows that a record names
 
 
 def evaluate_scored(
-    scores: AttackScores, members: Tensor, audited: Tensor, *, confidence: float = 0.95
+    scores: AttackScores,
+    members: Tensor,
+    audited: Tensor,
+    *,
+    confidence: float = 0.95,
+    delta: float | None = None,
+    coins: bool = False,
 ) -> dict[str, Any]:
     """Every metric of an attack, on the audited rows that it scores.
 
@@ -29,6 +35,8 @@ def evaluate_scored(
         members: (N,) bool.
         audited: (N,) bool.
         confidence: of every interval.
+        delta: as `evaluate` takes it.
+        coins: as `evaluate` takes it; rows are left out by their shadows, never by their coin.
 
     Returns:
         As `evaluate`; and where rows are left out, or scored offline, `left_out` and
@@ -50,7 +58,9 @@ def evaluate_scored(
         _refuse(record["left_out"])
     decision = None if scores.decision is None else scores.decision[kept].numpy()
     score = scores.score[kept].detach().double().numpy()
-    metrics = evaluate(score, members[kept].numpy(), decision, confidence=confidence)
+    metrics = evaluate(
+        score, members[kept].numpy(), decision, confidence=confidence, delta=delta, coins=coins
+    )
     return metrics | {key: rows for key, rows in record.items() if rows["count"]}
 
 

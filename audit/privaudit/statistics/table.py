@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from privaudit.statistics.lower_bounds import LOWER_BOUNDS
 from privaudit.statistics.metric import Absence, Metric
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     *map(_tpr, RATES),
     *map(_precision, CUTS),
+    *LOWER_BOUNDS,
 )
 """Every metric, in the order of reports."""
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
+from privaudit.api.kinds.promise import Promise
 from privaudit.doubts.doubt import Doubt, known
 from privaudit.errors import StoreError
 from privaudit.store.files import private_folder, write_whole
@@ -55,6 +56,7 @@ class AuditResult:
             None where they are not known. See `privaudit.experiment.cost`.
         seconds: that answering one example took, measured on the seed's first target; None where
             it was not. Two audits that differ only here are equal.
+        promise: "epsilon" with its terms, where it was made by a privaudit that keeps them.
     """
 
     subject: str
@@ -74,6 +76,7 @@ class AuditResult:
     notes: dict[str, float | None] = field(default_factory=dict)
     multiply_adds: int | None = None
     seconds: float | None = field(default=None, compare=False)
+    promise: Promise | None = None
 
 
 @dataclass(frozen=True)

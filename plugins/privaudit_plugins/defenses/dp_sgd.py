@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from functools import cache
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -12,8 +10,10 @@ from torch import Tensor
 
 import privaudit
 from privaudit.keys import normal
+from privaudit.statistics.accounting import gaussian_epsilon
 
-_PRV_LIMIT = 50.0  # an ε beyond this promises nothing, and "prv" would need gigabytes for it
+_RELATION = "adding or removing one example"
+_OUTSIDE = ("the noise's seed, which takes it off again",)
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +27,9 @@ class DPSGD(privaudit.Defense):
     on validation examples see members through that sum alone, so they cost no ε. A sparsifier
     that looks at members by itself is not covered by it.
 
-    ε is Opacus's (`pip install privaudit[dp]`). Training works without Opacus: a run then ends
-    with a warning and without ε, and running it again once Opacus is there trains nothing.
+    ε is summed up by dp-accounting (`pip install privaudit[dp]`), from privacy loss distributions.
+    Training works without it: a run then ends with a warning and without ε, and running it again
+    once it is there trains nothing.
 
     The noise is drawn from each model's key, so that a run can be repeated. That is right for
     measuring the defense, and wrong for publishing a network: whoever knows the seed can take the
@@ -49,9 +50,11 @@ class DPSGD(privaudit.Defense):
     clip: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="largest L2 norm of one example's gradient"
     )
-    delta: float = Field(1e-5, gt=0, lt=1, description="of the promise; well below 1 over members")
-    accountant: Literal["rdp", "prv"] = Field(
-        "rdp", description="of Opacus; prv is tighter, and slower where there are many steps"
+    delta: float | None = Field(
+        None, gt=0, lt=1, description="of the promise; one over ten times the members if not given"
+    )
+    accountant: Literal["pld", "rdp"] = Field(
+        "pld", description="pld, or the looser rdp, which also answers for pld beyond an ε of 50"
     )
 
     def example_gradient(self, gradient: Tensor) -> Tensor:
@@ -64,46 +67,38 @@ class DPSGD(privaudit.Defense):
         noise = normal(key, len(total), dtype=total.dtype)
         return (total + self.noise_multiplier * self.clip * noise) / count
 
-    def epsilon(self, rate: float, steps: int) -> float | None:
-        """The ε of Opacus's accountant for the subsampled Gaussian mechanism, at `delta`.
-
-        Beyond ε = 50, "prv" answers as "rdp" does.
+    def epsilon(
+        self, rate: float, steps: int, members: int | None = None
+    ) -> privaudit.Promise | None:
+        """The ε of the subsampled Gaussian mechanism, and its terms.
 
         Args:
             rate: chance of each member to be in a batch.
             steps: of all trainings of one model.
+            members: how many a model has; decides δ where `delta` does not.
 
         Returns:
-            None without noise, without steps, or without Opacus.
+            None without noise, without steps, or without dp-accounting.
+
+        Raises:
+            RecipeError: neither `delta` nor `members` is known.
         """
         if not steps or not self.noise_multiplier:
             return None
-        return _epsilon(self.accountant, self.noise_multiplier, rate, steps, self.delta)
-
-
-@cache
-def _epsilon(
-    accountant: str, noise_multiplier: float, rate: float, steps: int, delta: float
-) -> float | None:
-    try:
-        from opacus.accountants import PRVAccountant, RDPAccountant
-    except ImportError:
-        _log.warning(
-            "defense 'dp_sgd': ε is left out, because Opacus is not installed: "
-            "pip install 'privaudit[dp]' and run again, which trains nothing twice"
-        )
-        return None
-
-    def spent(kind: type[PRVAccountant | RDPAccountant]) -> float:
-        counted = kind()
-        counted.history = [(noise_multiplier, rate, steps)]
-        with warnings.catch_warnings():
-            # What it warns of, the end of its list of orders and log 0, leaves the bound valid.
-            warnings.simplefilter("ignore")
-            return float(counted.get_epsilon(delta=delta))
-
-    bound = spent(RDPAccountant)
-    return spent(PRVAccountant) if accountant == "prv" and bound <= _PRV_LIMIT else bound
+        delta = self.delta
+        if delta is None:
+            if members is None:
+                raise privaudit.RecipeError("dp_sgd: set delta where members are not counted")
+            delta = privaudit.usual_delta(members)
+        try:
+            spent = gaussian_epsilon(self.noise_multiplier, rate, steps, delta, self.accountant)
+        except ImportError:
+            _log.warning(
+                "defense 'dp_sgd': ε is left out, because dp-accounting is not installed: "
+                "pip install 'privaudit[dp]' and run again, which trains nothing twice"
+            )
+            return None
+        return privaudit.Promise(spent.epsilon, delta, _RELATION, spent.accountant, _OUTSIDE)
 
 
 @privaudit.hookimpl

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from privaudit.api.cohort import Cohort
 from privaudit.api.kinds.base import Plugin
+from privaudit.api.kinds.promise import Promise
 from privaudit.api.split_options import SplitOptions
 from privaudit.training import Training
 
@@ -195,10 +196,14 @@ class Defense(Plugin):
         """
         return logits
 
-    def epsilon(self, rate: float, steps: int) -> float | None:
+    def epsilon(self, rate: float, steps: int) -> float | Promise | None:
         """The ε of differential privacy that training promises; None: it promises none.
 
-        Asked once for all models. What breaks: `return -1.0` for no promise. Right is `None`.
+        Asked once for all models. A `privaudit.Promise` says ε with its terms: δ, what neighbours
+        are, the accountant, and what it does not cover; a number leaves them untold. A hook that
+        takes a third argument named `members` is told how many a model has, for δ depends on it.
+
+        What breaks: `return -1.0` for no promise. Right is `None`.
 
         Args:
             rate: chance of each member to be in a batch.
