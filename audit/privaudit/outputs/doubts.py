@@ -2,14 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
 from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.membership import membership_doubts
+from privaudit.doubts.networks import (
+    Networks,
+    duplicate_doubts,
+    label_doubts,
+    named,
+    unlike_doubts,
+)
+from privaudit.doubts.numbers import MEANINGS
+from privaudit.doubts.rows import duplicate_rows
 from privaudit.outputs.arrays import Answers
 from privaudit.statistics.metrics import roc_auc
+
+_TIE = 0.05  # share of audited rows with one log-odds from which rounding may hide a leak
 
 
 def doubts_about(answers: Answers) -> list[Doubt]:
     """What speaks against taking the arrays for what they are said to be."""
-    return _shadow_counts(answers)
+    networks = _networks(answers)
+    doubts = _kinds(answers)
+    doubts += _rounded(answers, networks)
+    doubts += label_doubts(networks)
+    # Numbers of another kind, or rows in another order, differ in all that follows as well.
+    if not doubts:
+        doubts += unlike_doubts(networks)
+        doubts += membership_doubts(networks)
+    doubts += duplicate_doubts(networks)
+    doubts += duplicate_rows(
+        networks.logits,
+        answers.x,
+        networks.labels,
+        answers.members.numpy(),
+        answers.audited.numpy(),
+    )
+    return doubts + _shadow_counts(answers)
+
+
+def _networks(answers: Answers) -> Networks:
+    shadows = answers.shadow_members.numpy()
+    asked = answers.audited.numpy()
+    # The population may be of another origin; only what some network was trained on compares.
+    used = asked | shadows.any(0)
+    return Networks.of(
+        [answers.logits[0], *answers.shadow_logits[:, 0]],
+        answers.labels,
+        np.concatenate([answers.members.numpy()[None], shadows]),
+        np.concatenate([asked[None], np.broadcast_to(used, shadows.shape)]),
+    )
+
+
+def _kinds(answers: Answers) -> list[Doubt]:
+    """Numbers that look like something else than what they are said to be."""
+    return [
+        Doubt("kind", named(which), f"the numbers {MEANINGS[seeming]}")
+        for seeming, which in _groups(answers.seeming)
+        if isinstance(seeming, str)
+    ]
+
+
+def _rounded(answers: Answers, networks: Networks) -> list[Doubt]:
+    """Numbers with so few digits that many examples come to the same."""
+    doubts = []
+    for words, which in _groups(answers.coarse):
+        ties = [_largest_tie(networks, k) for k in which]
+        if words and max(ties) > _TIE:
+            doubts.append(
+                Doubt(
+                    "rounded",
+                    named(which),
+                    f"the numbers {words}, and {100 * max(ties):.0f} % of the examples come to one "
+                    "log-odds, which hides what tells them apart: give the numbers unrounded, "
+                    "best as logits or log-probabilities",
+                )
+            )
+    return doubts
+
+
+def _largest_tie(networks: Networks, k: int) -> float:
+    odds = networks.odds[k][networks.known[k]]
+    return float(np.unique(odds, return_counts=True)[1].max() / len(odds))
+
+
+def _groups(values: Sequence[Hashable]) -> list[tuple[Hashable, list[int]]]:
+    """The networks of which each value is true."""
+    return [
+        (value, [k for k, v in enumerate(values) if v == value]) for value in dict.fromkeys(values)
+    ]
 
 
 def _shadow_counts(answers: Answers) -> list[Doubt]:
