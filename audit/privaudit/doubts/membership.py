@@ -13,7 +13,7 @@ from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.networks import ERROR, Networks, named, ranks
 
 _ABSENT = 2.3  # standard deviations above one half below which membership shows no sign
-_WIDE = 0.01  # by which the AUCs of networks trained alike may differ beyond chance
+_OF_TARGET = 1e-3  # error where the target alone lies below its shadows
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,12 @@ def _below(areas: list[_Area], k: int) -> bool:
         return False
     values = np.array([area.value for area in others])
     middle = float(np.median(values))
-    spread = float(np.median(np.abs(values - middle))) / norm.ppf(0.75)
+    spread = min(values.std(ddof=1), np.median(np.abs(values - middle)) / norm.ppf(0.75))
     noise = float(np.median([area.deviation for area in others]))
     blur = sqrt(areas[k].deviation ** 2 + max(0.0, spread**2 - noise**2) + noise**2 / len(others))
-    level = norm.isf(ERROR / (len(others) if k else 1))
-    return bool(middle - areas[k].value > level * blur + _WIDE)
+    # Of the target alone, which everything is about, a false alarm in a thousand audits is little.
+    level = norm.isf(ERROR / len(others) if k else _OF_TARGET)
+    return bool(middle - areas[k].value > level * blur)
 
 
 def _shadows_below(areas: list[_Area]) -> bool:
@@ -139,7 +140,7 @@ def _shadows_below(areas: list[_Area]) -> bool:
     blur = sqrt(areas[0].deviation ** 2 + shadows.var() / len(shadows))
     shown = areas[0].value - 0.5
     little = shadows.mean() - 0.5 < shown / 4
-    return bool(little and areas[0].value - shadows.mean() > norm.isf(ERROR) * blur + _WIDE)
+    return bool(little and areas[0].value - shadows.mean() > norm.isf(ERROR) * blur)
 
 
 def _calibrated(networks: Networks) -> NDArray[np.float64]:
