@@ -45,20 +45,24 @@ def main() -> None:
     counts, stopped, refused, attacks = Counter[str](), 0, Counter[str](), 0
     for seed in range(options.first, options.first + options.audits):
         audit = honest_audit(seed, options.location)
-        names = set()
-        for attack in audit.attacks:  # one by one: what one cannot do, the others still can
+        names: set[str] = set()
+        for group in (audit.attacks, *([attack] for attack in audit.attacks)):
             try:
-                found = audit_outputs(**audit.arrays, attacks=[attack], plugins=plugins, quiet=True)
+                found = audit_outputs(**audit.arrays, attacks=group, plugins=plugins, quiet=True)
             except PrivauditError as error:
-                refused[attack] += 1
+                if len(group) > 1:
+                    continue  # what one of them cannot do, the others still can, one by one
+                refused.update(group)
                 if options.words:
                     print(f"{seed} {audit.words}: {error}")
                 continue
-            attacks += 1
+            attacks += len(group)
             for doubt in found.doubts:
                 if options.words and doubt.name not in names:
                     print(f"{seed} {audit.words}: {doubt.line()}", flush=True)
                 names.add(doubt.name)
+            if group is audit.attacks:
+                break
         counts.update(names)
         stopped += bool(names - set(APART))
     share = clopper_pearson(stopped, options.audits, 0.95)
