@@ -135,7 +135,7 @@ def honest_audit(seed: int, location: Path | None = None, most: int = 3000) -> H
     changed = rng.random(len(y)) < noise
     trained[changed] = rng.integers(0, classes, int(changed.sum()))
     audited = rng.random(len(y)) < float(rng.choice([1.0, 0.6]))
-    inside = _inside(rng, shadows, len(y)) & audited
+    inside = _inside(rng, shadows, audited)
     blur, temperature = float(rng.choice([0, 0, 0.3])), float(rng.choice([1, 1, 3]))
     answers = []
     for k, rows in enumerate(inside):
@@ -178,13 +178,19 @@ def _some(
     return (x - x.mean(0)) / (x.std(0) + 1e-9), y.astype(np.int64)
 
 
-def _inside(rng: np.random.Generator, shadows: int, count: int) -> NDArray[np.bool_]:
-    """Members of the target and of shadows: in complementary pairs, or each by its own coin."""
-    target = rng.random((1, count)) < 0.5
-    if rng.random() < 0.5:
-        half = rng.random((shadows // 2, count)) < 0.5
-        return np.concatenate([target, half, ~half])
-    return np.concatenate([target, rng.random((shadows, count)) < 0.5])
+def _inside(
+    rng: np.random.Generator, shadows: int, audited: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Members of the target and of shadows: in pairs, each by its own coin, or of other rows."""
+    count = len(audited)
+    target = (rng.random((1, count)) < 0.5) & audited
+    coin = rng.random((shadows, count)) < 0.5
+    design = rng.choice(["pairs", "coin", "disjoint"])
+    if design == "disjoint" and (~audited).sum() > 20:
+        return np.concatenate([target, coin & ~audited])
+    if design == "pairs":
+        coin[shadows // 2 :] = ~coin[: shadows // 2]
+    return np.concatenate([target, coin & audited])
 
 
 def _as(kind: str, z: Floats) -> Floats:

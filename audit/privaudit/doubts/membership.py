@@ -23,6 +23,7 @@ class _Area:
     Attributes:
         value: from 0 to 1.
         deviation: DeLong's.
+            NaN, as the others, where members or non-members are lacking.
         z: in standard deviations of the Mann-Whitney test with ties, which does not fail where
             all members lie on one side.
     """
@@ -74,8 +75,8 @@ def _absent(
         lost = list(range(1, count))
     if not lost:
         return []
-    silent = np.mean([areas[k].value for k in lost])
-    told = np.mean([areas[k].value for k in range(count) if k not in lost])
+    silent = np.nanmean([areas[k].value for k in lost])
+    told = np.nanmean([areas[k].value for k in range(count) if k not in lost])
     words = (
         f"nothing shows of who the members are (AUC {silent:.2f}), while it does in the other "
         f"networks (AUC {told:.2f}): membership seems to be in another order than the answers, or "
@@ -121,7 +122,7 @@ def _orders(networks: Networks) -> dict[str, NDArray[np.int64]]:
 
 def _below(areas: list[_Area], k: int) -> bool:
     """Whether a network's AUC lies far below the other shadows', also as far as those differ."""
-    others = [area for i, area in enumerate(areas) if i not in (0, k)]
+    others = [area for i, area in enumerate(areas) if i not in (0, k) and area.z == area.z]
     if len(others) < 2:
         return False
     values = np.array([area.value for area in others])
@@ -136,7 +137,9 @@ def _below(areas: list[_Area], k: int) -> bool:
 
 def _shadows_below(areas: list[_Area]) -> bool:
     """Whether the target's members show and next to nothing of all the shadows' does."""
-    shadows = np.array([area.value for area in areas[1:]])
+    shadows = np.array([area.value for area in areas[1:] if area.z == area.z])
+    if len(shadows) == 0:
+        return False
     blur = sqrt(areas[0].deviation ** 2 + shadows.var() / len(shadows))
     shown = areas[0].value - 0.5
     little = shadows.mean() - 0.5 < shown / 4
@@ -157,7 +160,7 @@ def _area(score: NDArray[np.float64], members: NDArray[np.bool_]) -> _Area:
     value, inside = score[some], members[some]
     ins, outs = int(inside.sum()), int((~inside).sum())
     if min(ins, outs) < 2:
-        return _Area(0.5, 0.5, 0.0)
+        return _Area(np.nan, np.nan, np.nan)  # compares as neither above nor below anything
     rank = rankdata(value)
     area = (rank[inside].sum() - ins * (ins + 1) / 2) / (ins * outs)
     above = (rank[inside] - rankdata(value[inside])) / outs

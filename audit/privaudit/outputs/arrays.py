@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from privaudit.doubts.numbers import coarseness, looks_like
+from privaudit.doubts.digits import coarseness
+from privaudit.doubts.numbers import looks_like
 from privaudit.errors import DataError
 from privaudit.outputs.convert import as_tensor, flags, whole
 from privaudit.outputs.kinds import Kind, as_logits, check_kind

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from privaudit.doubts.numbers import SUM_ERROR, decimals, log_probabilities, rounding
+from privaudit.doubts.digits import decimals
+from privaudit.doubts.numbers import SUM_ERROR, log_probabilities
 from privaudit.errors import DataError
 from privaudit.messages import unknown
 
@@ -44,10 +45,8 @@ def _logits(values: Tensor, name: str) -> Tensor:
 
 def _log_probabilities(values: Tensor, name: str) -> Tensor:
     sums = values.double().logsumexp(-1).exp()
-    count = decimals(values)
-    error = SUM_ERROR if count is None else max(SUM_ERROR, 10.0**-count)
     _refuse(
-        (sums - 1).abs() > error,
+        (sums - 1).abs() > max(SUM_ERROR, _unit(values)),
         sums,
         name,
         "must be natural logarithms of probabilities, and their exponentials sum to 1",
@@ -59,10 +58,15 @@ def _probabilities(values: Tensor, name: str) -> Tensor:
     """Their logarithms: of log-odds log p - log Σ others nothing is lost, as of 1 - p would be."""
     _refuse(values.amin(-1) < 0, values.amin(-1), name, "must not be negative", "is")
     sums = values.double().sum(-1)
-    _refuse(
-        (sums - 1).abs() > rounding(values), sums, name, "must be probabilities: each row sums to 1"
-    )
+    error = max(SUM_ERROR, values.shape[-1] * _unit(values) / 2 + 1e-6)
+    _refuse((sums - 1).abs() > error, sums, name, "must be probabilities: each row sums to 1")
     return values.double().log().to(values.dtype)
+
+
+def _unit(values: Tensor) -> float:
+    """One of the last decimal that numbers have; 0 where they are not rounded."""
+    count = decimals(values)
+    return 0.0 if count is None else 10.0**-count
 
 
 def _margins(values: Tensor, name: str) -> Tensor:

@@ -1,0 +1,102 @@
+"""How many digits numbers have, and whether they lost some on the way here."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_DECIMALS = 6
+_CLIPPED = 0.05  # share of numbers that equal the lowest or the highest of them
+_SMALLEST = 1e-30  # positive probability below which 0 stands for one too small for its type
+
+
+def decimals(values: Tensor) -> int | None:
+    """The fewest decimals that all numbers have, 0 to 6; None where there are more.
+
+    It is told by the digits alone: where 1e-9 stands beside 1 it is no rounded 0.
+    """
+    numbers = values[values.isfinite()].flatten()
+    if len(numbers) == 0:
+        return None
+    exact = torch.finfo(values.dtype).eps if values.is_floating_point() else 0.0
+    numbers = numbers.double()
+    most = float(numbers.abs().max())
+    for count in range(_DECIMALS + 1):
+        scale = 10.0**count
+        if 4 * exact * most * scale > 0.1:
+            return None  # the type itself has no more digits, so they tell nothing
+        whole = (numbers * scale).round() / scale
+        if bool(((numbers - whole).abs() <= 4 * exact * numbers.abs()).all()):
+            return count
+    return None
+
+
+def coarseness(values: Tensor, kind: str) -> str:
+    """In which words the numbers of one network were made coarser than it answers; often empty.
+
+    Rounding is told from a forest's votes, whose steps are no loss, by the sums of the rows:
+    shares of votes sum to 1, rounded shares miss it in some row. With two classes they never do,
+    so there it is told from three decimals on.
+
+    Args:
+        values: (..., C) as given, float32 or float64; NaN and +inf are not among them.
+        kind: what they are, a key of `privaudit.outputs.kinds.KINDS`.
+    """
+    if kind == "probabilities":
+        return _of_probabilities(values.flatten(0, -2))
+    count = decimals(values)
+    if count is not None:
+        return f"have {count} decimals"
+    return _half(values) or _clipped(values)
+
+
+def _of_probabilities(p: Tensor) -> str:
+    off = float((p.double().sum(-1) - 1).abs().max())
+    count = decimals(p)
+    if count is not None:
+        lost = off > 0.4 * 10.0**-count if p.shape[-1] > 2 else count >= 3
+        return f"have {count} decimals" if lost else ""
+    if off > 1e-6 and (words := _half(p)):
+        return words
+    zero = p == 0
+    if bool(zero.any()):
+        if float(p[~zero].min()) < _SMALLEST:
+            return f"are 0 where they are too small for {_type(p)}"
+        likeliest = (~zero).sum(-1)
+        if p.shape[-1] > 2 and bool((likeliest == likeliest[0]).all()):
+            return f"are those of the {int(likeliest[0])} likeliest classes only"
+    return (_from_one(p) if p.shape[-1] == 2 else "") or _clipped(p[~zero])
+
+
+def _from_one(p: Tensor) -> str:
+    """Of two classes, whether one was found as 1 - p, which has no digits below those of 1."""
+    steps = p.amin(-1).double() * 2 / torch.finfo(p.dtype).eps
+    fine = steps * 2**-12  # votes of 2, 4, 8, ... trees are no such differences
+    if bool((steps == steps.round()).all()) and not bool((fine == fine.round()).all()):
+        return f"are as fine as 1 - p in {_type(p)}"
+    return ""
+
+
+def _half(values: Tensor) -> str:
+    single = values.float()
+    if not bool((single.double() == values.double()).all()):
+        return ""
+    for kept, words in ((torch.float16, "half precision"), (torch.bfloat16, "bfloat16")):
+        if bool((single.to(kept).float() == single).all()):
+            return f"are stored in {words}"
+    return ""
+
+
+def _clipped(values: Tensor) -> str:
+    """Whether many numbers are the lowest or the highest of all, as after clipping."""
+    numbers = values[values.isfinite()]
+    if len(numbers) < 100:
+        return ""
+    for end in (numbers.min(), numbers.max()):
+        if float((numbers == end).double().mean()) > _CLIPPED:
+            return f"are cut off at {float(end):.4g}"
+    return ""
+
+
+def _type(values: Tensor) -> str:
+    return str(values.dtype).removeprefix("torch.")
