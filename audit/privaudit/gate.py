@@ -89,14 +89,14 @@ class Verdict:
         limit = f"{self.gate.side} confidence limit {number}"
         if self.reversed:
             limit += " with scores reversed"
-        if not self.doubts:
+        if not self.doubts or not self.gate.kept_by(self.reached):
             return f"{opening}, {limit} {attacks}"
         names = ", ".join(self.doubts)
         accept = " ".join(f"--accept-doubt {name}" for name in self.doubts)
         plural, them = ("s", "them") if len(self.doubts) > 1 else ("", "it")
         return (
-            f"{opening} by the open doubt{plural} {names} ({limit} {attacks}): "
-            f"clear {them} up, or accept {them} by {accept}"
+            f"{opening} by the open doubt{plural} {names}, though the {limit} {attacks} would "
+            f"keep it: clear {them} up, or accept {them} by {accept}"
         )
 
 

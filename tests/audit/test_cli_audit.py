@@ -14,6 +14,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from privaudit.cli import main
+from privaudit.doubts.doubt import DOUBTS
 
 N = 1200
 Said = tuple[int, str, str]
@@ -123,6 +124,53 @@ def test_json_leaves_stdout_to_the_program(archive: Path, audit: Callable[..., S
     assert [gate["passed"] for gate in record["gates"]] == [False, False]
     assert record["gates"][1]["reached"] is None
     assert [line.split()[1] for line in err.splitlines()] == ["auc<0.51:", "tpr@0.001<0.5:"]
+    assert record["doubts"] == record["accepted_doubts"] == []
+
+
+def test_a_leak_in_the_wrong_direction_is_said_and_breaks_the_gate(
+    tmp_path: Path, audit: Callable[..., Said]
+) -> None:
+    arrays = _arrays()
+    arrays["logits"][np.arange(N), arrays["labels"]] -= 3 * arrays["members"]  # less sure of them
+    np.savez(tmp_path / "inverted.npz", **{k: arrays[k] for k in ("logits", "labels", "members")})
+    command = [tmp_path / "inverted.npz", "--attacks", "loss", "--gate", "auc<0.6"]
+    code, out, _ = audit(*command)
+    assert code == 3
+    assert "doubt below_half (attack 'loss': AUC 0." in out
+    assert "BROKEN" in out
+    # Accepting the doubt does not make the leak go away: the gate looks at both directions.
+    names = ["below_half", "inverted"] if "inverted" in DOUBTS else ["below_half"]
+    accept = [word for name in names for word in ("--accept-doubt", name)]
+    code, out, _ = audit(*command, *accept)
+    assert code == 3
+    assert "with scores reversed (loss)" in out
+    code, out, err = audit(*command, *accept, "--format", "json")
+    record = json.loads(out)
+    assert (code, record["accepted_doubts"]) == (3, names)
+    assert [gate["reversed"] for gate in record["gates"]] == [True]
+    assert all(doubt["accepted"] for doubt in record["doubts"])
+    assert "[accepted]" in err
+
+
+def test_an_attack_that_says_nothing_is_no_defense(
+    tmp_path: Path, audit: Callable[..., Said]
+) -> None:
+    labels, members = np.arange(N) % 3, np.arange(N) % 2 == 0
+    logits = np.eye(3)[labels] * 5  # every answer is right, and all are equally sure
+    np.savez(tmp_path / "alike.npz", logits=logits, labels=labels, members=members)
+    command = [tmp_path / "alike.npz", "--attacks", "correctness", "--gate", "auc<0.6"]
+    code, out, _ = audit(*command)
+    assert code == 3
+    row = next(line for line in out.splitlines() if line.startswith("correctness"))
+    assert "says nothing" in row
+    assert "0.500" not in row
+    assert "all of the scores are alike" in out
+
+
+def test_an_unknown_doubt_is_refused(archive: Path, audit: Callable[..., Said]) -> None:
+    code, out, err = audit(archive, "--attacks", "loss", "--accept-doubt", "below_haf")
+    assert (code, out) == (2, "")
+    assert "did you mean 'below_half'?" in err
 
 
 def test_options_reach_the_attack(archive: Path, audit: Callable[..., Said]) -> None:
@@ -149,7 +197,7 @@ def _without(name: str) -> dict[str, Any]:
         ({}, ["--attacks", "loss", "--set", "loss.mode"], "--set loss.mode: has no '='"),
         ({}, ["--attacks", "loss", "--set", "los.a=1"], "did you mean 'loss'?"),
         ({}, ["--attacks", "loss", "--gate", "auc>0.5"], "less is safer"),
-        ({}, ["--attacks", "loss", "--gate", "advantage<0.5"], "has no confidence interval"),
+        ({}, ["--attacks", "loss", "--gate", "best_balanced_accuracy<0.9"], "has no conf"),
         ({}, ["--attacks", "loss", "--confidence", "95"], "confidence must be between 0 and 1"),
         ({}, ["--attacks", "loss", "--format", "xml"], "xml"),
         ({}, [], "--attacks"),

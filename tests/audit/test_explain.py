@@ -124,8 +124,8 @@ def test_an_attack_that_does_not_decide_is_measured_by_its_auc() -> None:
     ]
     loss, mlp = explain([_run(*audits)]).attacks
     assert (loss.attack, loss.measure, mlp.measure) == ("loss", "auc", "defense")
-    # 2 (1 - 0.6) = 0.8; an attacker below guessing leaves 1, as in Gonon et al.
-    assert loss.levels[0].defense == pytest.approx((0.8 + 1.0) / 2)
+    # 2 (1 - 0.6) = 0.8; an attacker below guessing leaves 2 (1 - 0.4) = 1.2.
+    assert loss.levels[0].defense == pytest.approx((0.8 + 1.2) / 2)
     assert mlp.levels[0].defense == pytest.approx(0.3)
     assert "taken as 2 (1 - AUC)" in _said(_run(*audits))
 

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from privaudit.doubts.attacks import attack_doubts, mute
+from privaudit.doubts.doubt import Doubt, check_accepted, still_open
 from privaudit.errors import RecipeError
 from privaudit.gate import judge, parse_gate
 from privaudit.statistics.metrics import evaluate
@@ -32,11 +35,69 @@ def test_the_defense_is_judged_by_its_lower_limit() -> None:
     broken = judge(parse_gate("defense>0.81"), found)
     assert not broken.passed
     assert broken.reached == pytest.approx(0.8)
-    # An attack that is worse than guessing shows no defense above 1.
+    # An attack that is wrong in up to 80 % of its calls is as good as one that is right in 80 %.
     interval = {"value": 0.3, "low": 0.2, "high": 0.4}
-    assert (
-        judge(parse_gate("defense>0.9"), {"a": _metrics(balanced_accuracy=interval)}).reached == 1
+    wrong = judge(parse_gate("defense>0.9"), {"a": _metrics(balanced_accuracy=interval)})
+    assert (wrong.passed, wrong.reversed) == (False, True)
+    assert wrong.reached == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("metric", ["auc", "balanced_accuracy", "advantage"])
+def test_a_leak_in_the_wrong_direction_breaks_a_gate(metric: str) -> None:
+    scores, members = np.arange(2000.0), np.arange(2000) >= 1000
+    for sign in (1, -1):
+        found = {"loss": evaluate(sign * scores, members, sign * scores > sign * 999.5)}
+        verdict = judge(parse_gate(f"{metric}<0.9"), found)
+        assert (verdict.passed, verdict.reversed) == (False, sign < 0)
+        assert verdict.reached is not None
+        assert verdict.reached > 0.99
+    assert "with scores reversed (loss)" in verdict.sentence()
+    # What guesses is the same in both directions.
+    noise = np.random.default_rng(0).normal(size=2000)
+    assert judge(parse_gate(f"{metric}<0.6"), {"a": evaluate(noise, members, noise > 0)}).passed
+
+
+def test_an_open_doubt_breaks_a_gate_that_the_numbers_keep() -> None:
+    gate, doubt = parse_gate("auc<0.9"), Doubt("says_nothing", "attack 'a'", "all alike")
+    assert judge(gate, {"a": _metrics()}).passed
+    verdict = judge(gate, {"a": _metrics()}, [doubt, doubt])
+    assert (verdict.passed, verdict.doubts, verdict.reached) == (False, ("says_nothing",), 0.6)
+    assert verdict.sentence() == (
+        "gate auc<0.9: BROKEN by the open doubt says_nothing, though the upper confidence limit "
+        "0.6 (a) would keep it: clear it up, or accept it by --accept-doubt says_nothing"
     )
+    assert judge(gate, {"a": _metrics()}, still_open([doubt], ["says_nothing"])).passed
+    assert still_open([doubt], ["below_half"]) == (doubt,)
+    with pytest.raises(RecipeError, match="unknown doubt 'say_nothing'; did you mean"):
+        check_accepted(["below_half", "say_nothing"])
+
+
+def test_an_attack_whose_scores_are_alike_says_nothing() -> None:
+    members = np.arange(1000) < 500
+    few = np.where(np.arange(1000) % 20 == 0, np.arange(1000), 0.0)  # 95 % alike
+    some = np.where(np.arange(1000) % 5 == 0, np.arange(1000), 0.0)  # 80 %
+    for scores, silent in (
+        (np.zeros(1000), True),
+        (few, True),
+        (some, False),
+        (np.arange(1000) % 20 == 0, False),  # an attack that says yes or no
+        (np.arange(1000) == 3, True),
+    ):
+        metrics = evaluate(np.asarray(scores, float), members)
+        assert mute(metrics) == silent
+        names = [doubt.name for doubt in attack_doubts("a", metrics)]
+        assert ("says_nothing" in names) == silent
+    old = {key: metrics[key] for key in metrics if key not in ("largest_tie", "distinct_scores")}
+    assert not mute(old)
+
+
+@pytest.mark.parametrize(("high", "doubted"), [(0.49, True), (0.51, False)])
+def test_an_interval_below_one_half_is_said_in_words(high: float, doubted: bool) -> None:
+    interval = {"value": 0.45, "low": 0.4, "high": high}
+    for name in ("auc", "balanced_accuracy"):
+        doubts = attack_doubts("a", _metrics(**{name: interval}))
+        assert [doubt.name for doubt in doubts] == ["below_half"] * doubted
+        assert all("Membership may be inverted" in doubt.sentence for doubt in doubts)
 
 
 @pytest.mark.parametrize("gate", ["auc<0.65", "defense>0.7"])
@@ -109,7 +170,6 @@ def test_rates_may_be_spelled_as_any_number() -> None:
         ("auk<0.6", "did you mean 'auc'?"),
         ("tpr@0.05<0.6", "unknown metric 'tpr@0.05'"),
         ("tpr<0.6", "unknown metric 'tpr'"),
-        ("advantage<0.6", "advantage has no confidence interval"),
         ("best_balanced_accuracy<0.6", "has no confidence interval"),
         ("auc>0.6", "less is safer, so write auc<0.6"),
         ("defense<0.6", "more is safer, so write defense>0.6"),

@@ -167,8 +167,8 @@ def test_the_help_texts_name_it() -> None:
     script = """
 from dataclasses import replace
 from privaudit.statistics import table
-auc, advantage = table.named(["auc", "advantage"])
-added = replace(auc, name="sharpness@3", gate=">"), replace(advantage, name="bluntness")
+auc, best = table.named(["auc", "best_balanced_accuracy"])
+added = replace(auc, name="sharpness@3", gate=">"), replace(best, name="bluntness")
 table.METRICS = (*table.METRICS, *added)
 from typer.testing import CliRunner
 from privaudit.cli import app
@@ -180,5 +180,5 @@ for command in ("report", "audit"):
     )
     _, report, audit = done.stdout.split("@@")
     assert "precision@1000, sharpness@3, bluntness; repeatable." in report
-    assert "defense>NUMBER, sharpness@3>NUMBER, by its lower limit." in audit
+    assert "defense>NUMBER, sharpness@3>NUMBER, by its lower limit; and unless" in audit
     assert "bluntness" not in audit

@@ -176,7 +176,8 @@ def test_constant_scores_are_a_coin_toss() -> None:
     measured = metrics.evaluate(np.zeros(2000), np.arange(2000) < 1000)
     assert measured["auc"]["value"] == measured["best_balanced_accuracy"] == 0.5
     assert measured["auc"]["low"] < 0.5 < measured["auc"]["high"]
-    assert measured["advantage"] == 0
+    assert measured["advantage"]["value"] == 0
+    assert (measured["distinct_scores"], measured["largest_tie"]) == (1, 1.0)
     resolved = {rate: found and found["value"] for rate, found in measured["tpr_at_fpr"].items()}
     assert resolved == {"0.1": 0.0, "0.01": 0.0, "0.001": 0.0, "0.0001": None}
 
@@ -185,7 +186,8 @@ def test_perfect_separation_is_never_a_certainty() -> None:
     scores, members = np.arange(200), np.arange(200) >= 120
     measured = metrics.evaluate(scores, members, scores >= 120)
     assert measured["defense"] == 0
-    assert measured["advantage"] == measured["best_balanced_accuracy"] == 1
+    assert measured["advantage"]["value"] == measured["best_balanced_accuracy"] == 1
+    assert (measured["distinct_scores"], measured["largest_tie"]) == (200, 1 / 200)
     assert measured["auc"] == {"value": 1.0, "low": pytest.approx(0.025 ** (1 / 80)), "high": 1.0}
     assert measured["balanced_accuracy"]["value"] == measured["balanced_accuracy"]["high"] == 1
     assert 0.95 < measured["balanced_accuracy"]["low"] < 1
@@ -213,8 +215,8 @@ def test_defense_comes_from_the_attackers_own_decision_alone() -> None:
     assert metrics.evaluate(scores, members)["balanced_accuracy"] is None
     # Members: 1 of 2 right; non-members: 2 of 2: accuracy 3/4, so 2 (1 - 3/4).
     assert metrics.evaluate(scores, members, [True, False, False, False])["defense"] == 0.5
-    # Worse than guessing hands the attacker nothing: D stays in [0, 1].
-    assert metrics.evaluate(scores, members, [False, False, True, False])["defense"] == 1
+    # Members: none right; non-members: 1 of 2: wrong more often than right, so above 1.
+    assert metrics.evaluate(scores, members, [False, False, True, False])["defense"] == 1.5
 
 
 def test_evaluate_is_plain_json_and_takes_tensors() -> None:

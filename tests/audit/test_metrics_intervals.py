@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, norm
 
 from privaudit import metrics
 from privaudit.errors import PrivauditError
+from privaudit.statistics.advantage import advantage_interval
+from privaudit.statistics.roc import roc_curve
 
 
 @settings(deadline=None)
@@ -240,3 +243,26 @@ def test_bootstrap_needs_two_groups() -> None:
         metrics.bootstrap_mean([0.5, 0.6], ["a", "a"])
     with pytest.raises(PrivauditError, match="2 values need as many groups, got 1"):
         metrics.bootstrap_mean([0.5, 0.6], ["a"])
+
+
+@pytest.mark.parametrize(("members", "non_members"), [(100, 100), (20, 200)])
+@pytest.mark.parametrize("shift", [0.0, 0.5, 2.0])
+def test_the_advantage_interval_holds_although_its_threshold_is_the_best(
+    members: int, non_members: int, shift: float
+) -> None:
+    rng = np.random.default_rng([members, int(10 * shift)])
+    truth = 2 * norm.cdf(shift / 2) - 1  # of two normal laws
+    inside = np.arange(members + non_members) < members
+    missed = np.zeros(2)
+    for _ in range(300):
+        scores = rng.normal(size=len(inside)) + shift * inside
+        interval = advantage_interval(roc_curve(scores, inside))
+        assert interval.reversed == pytest.approx(
+            min(1, advantage_interval(roc_curve(-scores, inside)).value + _band(members, inside))
+        )
+        missed += truth > interval.high, truth < interval.low
+    assert (missed / 300 < 0.05).all()
+
+
+def _band(members: int, inside: NDArray[np.bool_]) -> float:
+    return float(np.sqrt(np.log(40) / 2 * (1 / members + 1 / (~inside).sum())))

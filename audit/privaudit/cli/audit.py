@@ -84,7 +84,7 @@ def audit(
     """Attack a network by the outputs you already have, and gate a release on the result."""
     from privaudit.api.host import load_plugins
     from privaudit.cli.audited import as_json, chosen, print_table
-    from privaudit.doubts.doubt import check_accepted, still_open
+    from privaudit.doubts.doubt import check_accepted, lines, still_open
     from privaudit.gate import judge, parse_gate
     from privaudit.outputs import audit_outputs
     from privaudit.outputs.archive import read_archive
@@ -106,10 +106,9 @@ def audit(
     else:
         print_table(metrics, confidence)
     # For people on stderr, where stdout is for a program.
-    for doubt in results.doubts:
-        typer.echo(
-            doubt.line() + (" [accepted]" if doubt not in opened else ""), err=format == "json"
-        )
+    settled = [doubt for doubt in results.doubts if doubt not in opened]
+    for line in [*lines(opened), *(f"{line} [accepted]" for line in lines(settled))]:
+        typer.echo(line, err=format == "json")
     for verdict in verdicts:
         typer.echo(plain(verdict.sentence()), err=format == "json")
     if not all(verdict.passed for verdict in verdicts):

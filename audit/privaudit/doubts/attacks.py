@@ -11,9 +11,16 @@ _MOST = 0.9  # share of examples with one score from which on an attack says not
 _MOST_OF_TWO = 0.99  # the same where the attack only says yes or no
 
 _BELOW = (
-    "lies wholly below one half: members are told by being scored lower, and a leak in this "
-    "direction is a leak. Membership may be inverted; unlearning, or a loss that overshoots "
-    "(RelaxLoss), may leave members less sure than others; or non-members may be easier examples"
+    "the interval lies wholly below one half: members are told by being scored lower, and a leak "
+    "in this direction is a leak. Membership may be inverted; unlearning, or a loss that "
+    "overshoots (RelaxLoss), may leave members less sure than others; or non-members may be easier "
+    "examples"
+)
+
+
+_SILENT = (
+    "an attack that gives most examples the same score says nothing of who is a member, which is "
+    "not the same as a network that tells nothing: give it other options, or leave it out"
 )
 
 
@@ -42,24 +49,14 @@ def attack_doubts(label: str, metrics: Mapping[str, Any]) -> list[Doubt]:
     about = f"attack {label!r}"
     doubts = []
     if mute(metrics):
-        share = "every example" if metrics["distinct_scores"] == 1 else _share(metrics)
-        doubts.append(
-            Doubt(
-                "says_nothing",
-                about,
-                f"it gives {share} the same score, so it says nothing of who is a member, which "
-                "is not the same as a network that tells nothing: try other options, or leave it "
-                "out",
-            )
+        share = (
+            "all" if metrics["distinct_scores"] == 1 else f"{100 * metrics['largest_tie']:.1f} %"
         )
+        doubts.append(Doubt("says_nothing", about, _SILENT, f"{share} of the scores are alike"))
     for name, words in (("auc", "AUC"), ("balanced_accuracy", "balanced accuracy")):
         interval = metrics.get(name)
         if isinstance(interval, Mapping) and interval["high"] < 0.5:
             numbers = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**interval)
-            doubts.append(Doubt("below_half", about, f"{words} {numbers} {_BELOW}"))
+            doubts.append(Doubt("below_half", about, _BELOW, f"{words} {numbers}"))
             break
     return doubts
-
-
-def _share(metrics: Mapping[str, Any]) -> str:
-    return f"{100 * metrics['largest_tie']:.1f} % of examples"

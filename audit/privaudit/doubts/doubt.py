@@ -23,6 +23,8 @@ DOUBTS = {
 }
 """What can be doubted, by the name that `--accept-doubt` takes."""
 
+_SHOWN = 6  # cases of one doubt that are named in a line
+
 
 @dataclass(frozen=True)
 class Doubt:
@@ -32,22 +34,44 @@ class Doubt:
         name: its kind, a key of `DOUBTS`.
         about: what it is about: "target", "shadow 3", "attack 'rmia'".
         sentence: what was seen, what it may come from, and what to do, in one line.
+        seen: numbers of this case alone, where the sentence is the same for several.
     """
 
     name: str
     about: str
     sentence: str
+    seen: str = ""
 
     def __post_init__(self) -> None:
         assert self.name in DOUBTS, self.name
 
     def line(self) -> str:
-        """For people: the name to accept it by, and the sentence.
+        """For people: the name to accept it by, and the sentence."""
+        return lines([self])[0]
 
-        >>> Doubt("below_half", "attack 'loss'", "AUC 0.1 lies below one half").line()
-        "doubt below_half (attack 'loss'): AUC 0.1 lies below one half"
-        """
-        return plain(f"doubt {self.name} ({self.about}): {self.sentence}")
+
+def lines(doubts: Iterable[Doubt]) -> list[str]:
+    """For people: one line for each name and sentence, with all that it is about.
+
+    >>> twice = [Doubt("below_half", f"attack {n}", "lies low", f"AUC 0.{n}") for n in (1, 2)]
+    >>> lines(twice)
+    ['doubt below_half (attack 1: AUC 0.1; attack 2: AUC 0.2): lies low']
+    """
+    subjects: dict[tuple[str, str], list[str]] = {}
+    for doubt in doubts:
+        about = f"{doubt.about}: {doubt.seen}" if doubt.seen else doubt.about
+        subjects.setdefault((doubt.name, doubt.sentence), []).append(about)
+    return [
+        plain(f"doubt {name} ({_listed(dict.fromkeys(about))}): {sentence}")
+        for (name, sentence), about in subjects.items()
+    ]
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    first = list(names)
+    more = len(first) - _SHOWN
+    return "; ".join(first[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def check_accepted(names: Iterable[str]) -> tuple[str, ...]:

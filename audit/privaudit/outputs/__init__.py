@@ -15,7 +15,7 @@ from privaudit.api.calls import scored
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.plugin import Attack
 from privaudit.doubts.attacks import attack_doubts
-from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.doubt import Doubt, lines
 from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError
 from privaudit.keys import derive
 from privaudit.messages import show
@@ -130,8 +130,8 @@ def audit_outputs(
         metrics = evaluate(score, inside, decision, confidence=confidence)
         audits[label] = OutputAudit(score, metrics, decision)
         doubts += attack_doubts(label, metrics)
-    for doubt in [] if quiet else doubts:
-        logger.warning("%s", doubt.line())
+    for line in [] if quiet else lines(doubts):
+        logger.warning("%s", line)
     return OutputAudits(audits, doubts)
 
 
