@@ -6,29 +6,34 @@ import torch
 from torch import Tensor
 
 _DECIMALS = 6
+_GLANCE = 256  # numbers that mostly tell already
 _CLIPPED = 0.05  # share of numbers that equal the lowest or the highest of them
 _SMALLEST = 1e-30  # positive probability below which 0 stands for one too small for its type
 
 
 def decimals(values: Tensor) -> int | None:
-    """The fewest decimals that all numbers have, 0 to 6; None where there are more.
+    """The fewest decimals that all numbers (float32 or float64) have, 0 to 6; None if more.
 
     It is told by the digits alone: where 1e-9 stands beside 1 it is no rounded 0.
     """
     numbers = values[values.isfinite()].flatten()
     if len(numbers) == 0:
         return None
-    exact = torch.finfo(values.dtype).eps if values.is_floating_point() else 0.0
+    exact = 4 * torch.finfo(values.dtype).eps
     numbers = numbers.double()
     most = float(numbers.abs().max())
     for count in range(_DECIMALS + 1):
-        scale = 10.0**count
-        if 4 * exact * most * scale > 0.1:
+        if exact * most * 10.0**count > 0.1:
             return None  # the type itself has no more digits, so they tell nothing
-        whole = (numbers * scale).round() / scale
-        if bool(((numbers - whole).abs() <= 4 * exact * numbers.abs()).all()):
+        if _whole(numbers[:_GLANCE], count, exact) and _whole(numbers, count, exact):
             return count
     return None
+
+
+def _whole(numbers: Tensor, count: int, exact: float) -> bool:
+    """Whether all numbers have so many decimals, but for a relative error."""
+    nearest = (numbers * 10.0**count).round() / 10.0**count
+    return bool(((numbers - nearest).abs() <= exact * numbers.abs()).all())
 
 
 def coarseness(values: Tensor, kind: str) -> str:

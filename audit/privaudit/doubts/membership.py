@@ -44,65 +44,69 @@ def membership_doubts(networks: Networks) -> list[Doubt]:
     scores = [np.where(networks.known, networks.odds, np.nan)]
     if count > 2:
         scores.append(_calibrated(networks))
-    areas = [[_area(score[k], networks.members[k]) for k in range(count)] for score in scores]
-    level = norm.isf(ERROR / count / len(areas))
-    inverted = [k for k in range(count) if any(some[k].z < -level for some in areas)]
-    doubts = []
-    if inverted:
-        worst = min((some[k] for some in areas for k in inverted), key=lambda area: area.z)
-        words = (
-            f"its members are told by being answered worse than others (AUC {worst.value:.2f}): "
-            "membership seems to be inverted; or the network was made to, by unlearning or a loss "
-            "that overshoots; or non-members are easier examples"
-        )
-        doubts.append(Doubt("inverted", named(inverted), words))
-    rest = [k for k in range(count) if k not in inverted]
-    return doubts + _absent(networks, scores[-1], areas[-1], rest)
+    plain, *others = [
+        [_area(score[k], networks.members[k]) for k in range(count)] for score in scores
+    ]
+    areas = others[0] if others else plain
+    level = norm.isf(ERROR / count / len(scores))
+    wrong = [
+        k
+        for k in range(count)
+        if plain[k].z < -level or (areas[k].z < -level and plain[k].z < _ABSENT)
+    ]
+    words = (
+        "members are answered worse than others, so that they are told: membership seems to be "
+        "inverted; or the network was made to, by unlearning or a loss that overshoots; or "
+        "non-members are easier examples"
+    )
+    doubts = [
+        Doubt("inverted", named(k), words, f"AUC {min(plain[k].value, areas[k].value):.2f}")
+        for k in wrong
+    ]
+    mute = [k for k in range(count) if k not in wrong and max(plain[k].z, areas[k].z) < _ABSENT]
+    return doubts + (
+        _exchanged(networks, scores[-1], mute) or _absent(plain, areas, mute, not wrong)
+    )
 
 
-def _absent(
-    networks: Networks, score: NDArray[np.float64], areas: list[_Area], rest: list[int]
-) -> list[Doubt]:
-    """Networks without a sign of their membership, though others have one, or another fits."""
-    count = len(networks)
-    mute = [k for k in rest if areas[k].z < _ABSENT]
-    if doubt := _exchanged(networks, score, mute):
-        return [doubt]
-    if count < 3:
+def _absent(plain: list[_Area], areas: list[_Area], mute: list[int], upright: bool) -> list[Doubt]:
+    """Networks without a sign of their membership, though the others have one."""
+    if len(areas) < 3:
         return []
     lost = [k for k in mute if _below(areas, k)]
-    if len(rest) == count and _shadows_below(areas):
-        lost = list(range(1, count))
-    if not lost:
-        return []
-    silent = np.nanmean([areas[k].value for k in lost])
-    told = np.nanmean([areas[k].value for k in range(count) if k not in lost])
+    if upright and _shadows_below(areas, areas[0]) and _shadows_below(plain, areas[0]):
+        lost = list(range(1, len(areas)))
     words = (
-        f"nothing shows of who the members are (AUC {silent:.2f}), while it does in the other "
-        f"networks (AUC {told:.2f}): membership seems to be in another order than the answers, or "
-        "this was trained in another way than the others"
+        "nothing shows of who the members are, while it does in the other networks: membership "
+        "seems to be in another order than the answers, or this was trained in another way than "
+        "the others"
     )
-    return [Doubt("order", named(lost), words)]
+    return [Doubt("order", named(k), words, f"AUC {areas[k].value:.2f}") for k in lost]
 
 
-def _exchanged(networks: Networks, score: NDArray[np.float64], mute: list[int]) -> Doubt | None:
+def _exchanged(networks: Networks, score: NDArray[np.float64], mute: list[int]) -> list[Doubt]:
     """Networks that answer as if trained on another's members, or on theirs in another order."""
     count = len(networks)
     strict = norm.isf(ERROR / max(1, len(mute)) / (count + 4))
+    words = (
+        "the answers fit the members of another network and not their own: networks and their "
+        "membership seem to stand in different orders"
+    )
+    doubts = []
     for k in mute:
-        for j in range(1, count):  # who the target's members are no shadow's attacker knows
-            if j != k and _area(score[k], networks.members[j]).z > strict:
-                words = (
-                    f"its answers fit the members of {named([j])} and not its own: networks and "
-                    "their membership seem to stand in different orders"
-                )
-                return Doubt("order", named([k]), words)
-    for name, order in _orders(networks).items():
-        fits = [k for k in mute if _area(score[k], networks.members[k][order]).z > strict]
-        if fits:
-            words = f"the answers fit membership {name}: bring both into one order"
-            return Doubt("order", named(fits), words)
-    return None
+        signs = _signs(score[k], networks.members)
+        signs[[0, k]] = 0  # of the target's members the shadows know nothing
+        if signs.max() > strict:
+            other = f"those of {named(int(signs.argmax()))}"
+            doubts.append(Doubt("order", named(k), words, other))
+    for name, order in ({} if doubts else _orders(networks)).items():
+        words = f"the answers fit membership {name}: bring both into one order"
+        doubts += [
+            Doubt("order", named(k), words)
+            for k in mute
+            if _signs(score[k], networks.members[k : k + 1, order])[0] > strict
+        ]
+    return doubts
 
 
 def _orders(networks: Networks) -> dict[str, NDArray[np.int64]]:
@@ -135,15 +139,14 @@ def _below(areas: list[_Area], k: int) -> bool:
     return bool(middle - areas[k].value > level * blur)
 
 
-def _shadows_below(areas: list[_Area]) -> bool:
+def _shadows_below(areas: list[_Area], target: _Area) -> bool:
     """Whether the target's members show and next to nothing of all the shadows' does."""
     shadows = np.array([area.value for area in areas[1:] if area.z == area.z])
     if len(shadows) == 0:
         return False
-    blur = sqrt(areas[0].deviation ** 2 + shadows.var() / len(shadows))
-    shown = areas[0].value - 0.5
-    little = shadows.mean() - 0.5 < shown / 4
-    return bool(little and areas[0].value - shadows.mean() > norm.isf(ERROR) * blur)
+    blur = sqrt(target.deviation**2 + shadows.var() / len(shadows))
+    little = shadows.mean() - 0.5 < (target.value - 0.5) / 4
+    return bool(little and target.value - shadows.mean() > norm.isf(ERROR) * blur)
 
 
 def _calibrated(networks: Networks) -> NDArray[np.float64]:
@@ -166,5 +169,17 @@ def _area(score: NDArray[np.float64], members: NDArray[np.bool_]) -> _Area:
     above = (rank[inside] - rankdata(value[inside])) / outs
     below = (rank[~inside] - rankdata(value[~inside])) / ins
     deviation = sqrt(above.var(ddof=1) / ins + below.var(ddof=1) / outs)
-    null = sqrt(rank.var(ddof=1) / (ins + outs) * (ins + outs) ** 2 / (ins * outs)) / (ins + outs)
-    return _Area(float(area), deviation, float((area - 0.5) / null) if null > 0 else 0.0)
+    return _Area(float(area), deviation, float(_signs(score, members[None])[0]))
+
+
+def _signs(score: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(J,): z of the Mann-Whitney test of one score (N,) against memberships (J, N); 0 if none."""
+    some = ~np.isnan(score)
+    inside = members[:, some].astype(np.float64)
+    rank = rankdata(score[some])
+    count, ins = len(rank), inside.sum(1)
+    if count < 2:
+        return np.zeros(len(members))
+    variance = ins * (count - ins) / count * rank.var(ddof=1)
+    away = inside @ rank - ins * (count + 1) / 2
+    return np.divide(away, np.sqrt(variance), out=np.zeros(len(ins)), where=variance > 0)

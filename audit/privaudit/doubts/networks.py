@@ -28,6 +28,7 @@ _FEW = 10  # members below which neither accuracy nor fit says anything
 _SPREAD = log(10)  # networks trained alike differ far less in the spread of their log-odds
 _APART = 0.25  # in accuracy on the members
 _ALIKE = 0.01  # of the usual distance between two networks; half precision changes less
+_ROWS = 2000  # on which networks are compared with each other
 _ALIKE_TWO = 1e-4  # of the spread, where there are only two
 
 
@@ -76,19 +77,13 @@ class Networks:
         return share
 
 
-def named(networks: Sequence[int]) -> str:
-    """Which networks, 0 being the target.
+def named(network: int) -> str:
+    """The target, which is network 0, or a shadow, by its row in the arrays.
 
-    >>> named([0]), named([0, 2, 3])
-    ('target', 'target and shadows 1, 2')
+    >>> named(0), named(4)
+    ('target', 'shadow 3')
     """
-    shadows = [network - 1 for network in networks if network]
-    words = ", ".join(map(str, shadows[:5]))
-    if len(shadows) > 5:
-        words += f" and {len(shadows) - 5} more"
-    parts = ["target"] * (0 in networks)
-    parts += [f"shadow{'s' * (len(shadows) > 1)} {words}"] if shadows else []
-    return " and ".join(parts)
+    return f"shadow {network - 1}" if network else "target"
 
 
 def label_doubts(networks: Networks) -> list[Doubt]:
@@ -99,56 +94,57 @@ def label_doubts(networks: Networks) -> list[Doubt]:
     swapped = [k for k in range(len(networks)) if _swapped(networks, k)]
     rest = [k for k in range(len(networks)) if k not in swapped]
     strangers = [k for k in rest if _fit(networks, k) < _NO_FIT]
-    doubts = []
-    if swapped:
-        words = (
-            f"right on {_share(networks, swapped)} of the members, and on far more if classes are "
-            "renamed: labels and answers seem to number the classes differently, as from 0 and "
-            "from 1"
+    name, words = (
+        "labels",
+        (
+            "no better than by guessing: labels or membership seem to belong to other rows, or the "
+            "network has learnt nothing"
+        ),
+    )
+    if len(strangers) < len(rest):
+        name, words = (
+            "order",
+            (
+                "no better than by guessing, though other networks fit the labels: the rows of this "
+                "one seem to stand in another order; bring all networks' rows into one"
+            ),
         )
-        doubts.append(Doubt("labels", named(swapped), words))
-    if strangers and len(strangers) == len(rest):
-        words = (
-            f"right on {_share(networks, strangers)} of the members, no better than by guessing: "
-            "labels or membership seem to belong to other rows, or the network has learnt nothing"
-        )
-        doubts.append(Doubt("labels", named(strangers), words))
-    elif strangers:
-        words = (
-            f"right on {_share(networks, strangers)} of the members, no better than by guessing, "
-            "though other networks fit the labels: its rows seem to stand in another order; bring "
-            "all networks' rows into one"
-        )
-        doubts.append(Doubt("order", named(strangers), words))
-    return doubts
+    renamed = (
+        "far more would be right if classes were renamed: labels and answers seem to number the "
+        "classes differently, as from 0 and from 1"
+    )
+    shares = networks.accuracy()
+    return [
+        *(Doubt("labels", named(k), renamed, _right(shares[k])) for k in swapped),
+        *(Doubt(name, named(k), words, _right(shares[k])) for k in strangers),
+    ]
 
 
 def unlike_doubts(networks: Networks) -> list[Doubt]:
     """Networks far from all others in how sure they are, or in accuracy on their own members."""
     if len(networks) < 2:
         return []
-    accuracy, doubts = networks.accuracy(), []
     spread = np.log(np.maximum(_quartile_range(networks), 1e-12))
-    scales = [k for k in range(len(networks)) if _outlies(spread, k, _SPREAD)]
-    if scales:
-        k = scales[0]
-        factor = float(np.exp(spread[k] - np.median(np.delete(spread, k))))
-        words = (
-            f"log-odds spread {factor:.2g} times as widely as those of the other networks: the "
-            "numbers seem to be of another kind or scale; give all networks' in the same way"
-        )
-        doubts.append(Doubt("unlike", named(scales), words))
-    enough = networks.members.sum(1) >= _FEW
-    apart = [k for k in range(len(networks)) if enough[k] and _outlies(accuracy, k, _APART)]
-    if apart:
-        rest = [share for k, share in enumerate(accuracy) if k not in apart or len(apart) > 1]
-        words = (
-            f"right on {_share(networks, apart)} of the members, while networks are on "
-            f"{100 * np.nanmedian(rest):.0f} % usually: it was asked or trained in another way "
-            "than the others, with which attacks compare it"
-        )
-        doubts.append(Doubt("unlike", named(apart), words))
-    return doubts
+    usual = float(np.median(spread[1:]))
+    scale = (
+        "this is far from how widely the log-odds of other networks spread: the numbers seem to be "
+        "of another kind or scale; give all networks' in the same way"
+    )
+    doubts = [
+        Doubt("unlike", named(k), scale, f"{np.exp(spread[k] - usual):.2g} times the shadows'")
+        for k in range(len(networks))
+        if _outlies(spread, k, _SPREAD)
+    ]
+    shares = np.where(networks.members.sum(1) >= _FEW, networks.accuracy(), np.nan)
+    words = (
+        "this is far from the other networks: it was asked or trained in another way than those "
+        "with which attacks compare it"
+    )
+    return doubts + [
+        Doubt("unlike", named(k), words, _right(shares[k]))
+        for k in range(len(networks))
+        if _outlies(shares, k, _APART)
+    ]
 
 
 def duplicate_doubts(networks: Networks) -> list[Doubt]:
@@ -156,28 +152,23 @@ def duplicate_doubts(networks: Networks) -> list[Doubt]:
     count = len(networks)
     if count < 2:
         return []
-    scale = np.maximum(_quartile_range(networks).max(), 1e-12)
-    nearest = np.full(count, np.inf)
-    twin = np.zeros(count, dtype=int)
-    usual = []
+    distance = np.full((count, count), np.inf)
+    odds = networks.odds[:, :: max(1, networks.odds.shape[1] // _ROWS)]
     for k in range(count - 1):
-        away = np.quantile(np.abs(networks.odds[k + 1 :] - networks.odds[k]), 0.9, axis=1)
-        usual.append(away)
-        for j, distance in enumerate(away, start=k + 1):
-            for one, other in ((k, j), (j, k)):
-                if distance < nearest[one]:
-                    nearest[one], twin[one] = distance, other
-    least = _ALIKE * float(np.median(np.concatenate(usual))) if count > 2 else _ALIKE_TWO * scale
-    same = [k for k in range(count) if nearest[k] <= least]
-    if not same:
-        return []
-    pair = named(sorted({same[0], int(twin[same[0]])}))
+        away = np.quantile(np.abs(odds[k + 1 :] - odds[k]), 0.9, axis=1)
+        distance[k, k + 1 :] = distance[k + 1 :, k] = away
+    scale = max(float(_quartile_range(networks).max()), 1e-12)
+    usual = float(np.median(distance[np.isfinite(distance)]))
+    least = _ALIKE * usual if count > 2 else _ALIKE_TWO * scale
     words = (
-        f"{pair} answer alike to the last digits, so that one network seems to be given twice"
-        + ("; a target among its own shadows hides what it tells" * (0 in same))
-        + ": leave it out"
+        "two networks answer alike to the last digits, so that one seems to be given twice: leave "
+        "it out; a target among its own shadows hides what it tells"
     )
-    return [Doubt("duplicate_network", named(same), words)]
+    return [
+        Doubt("duplicate_network", named(k), words, f"as {named(int(distance[k].argmin()))}")
+        for k in range(count)
+        if distance[k].min() <= least
+    ]
 
 
 def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
@@ -255,9 +246,8 @@ def _quartile_range(networks: Networks) -> NDArray[np.float64]:
     return np.asarray(high - low)
 
 
-def _share(networks: Networks, which: Sequence[int]) -> str:
-    shares = sorted({round(100 * share) for share in networks.accuracy()[list(which)]})
-    return f"{shares[0]} %" if len(shares) == 1 else f"{shares[0]} to {shares[-1]} %"
+def _right(share: float) -> str:
+    return f"right on {100 * share:.0f} % of its members"
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

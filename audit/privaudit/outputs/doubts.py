@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-
 import numpy as np
 
 from privaudit.doubts.doubt import Doubt
@@ -60,40 +58,27 @@ def _networks(answers: Answers) -> Networks:
 def _kinds(answers: Answers) -> list[Doubt]:
     """Numbers that look like something else than what they are said to be."""
     return [
-        Doubt("kind", named(which), f"the numbers {MEANINGS[seeming]}")
-        for seeming, which in _groups(answers.seeming)
-        if isinstance(seeming, str)
+        Doubt("kind", named(k), f"the numbers {MEANINGS[seeming]}")
+        for k, seeming in enumerate(answers.seeming)
+        if seeming
     ]
 
 
 def _rounded(answers: Answers, networks: Networks) -> list[Doubt]:
     """Numbers with so few digits that many examples come to the same."""
     doubts = []
-    for words, which in _groups(answers.coarse):
-        ties = [_largest_tie(networks, k) for k in which]
-        if words and max(ties) > _TIE:
-            doubts.append(
-                Doubt(
-                    "rounded",
-                    named(which),
-                    f"the numbers {words}, and {100 * max(ties):.0f} % of the examples come to one "
-                    "log-odds, which hides what tells them apart: give the numbers unrounded, "
-                    "best as logits or log-probabilities",
-                )
+    for k, words in enumerate(answers.coarse):
+        if not words:
+            continue
+        odds = networks.odds[k][networks.known[k]]
+        tie = float(np.unique(odds, return_counts=True)[1].max() / len(odds))
+        if tie > _TIE:
+            sentence = (
+                f"the numbers {words}, and many examples come to one log-odds, which hides what "
+                "tells them apart: give them in full, best as logits or log-probabilities"
             )
+            doubts.append(Doubt("rounded", named(k), sentence, f"{100 * tie:.0f} % of examples"))
     return doubts
-
-
-def _largest_tie(networks: Networks, k: int) -> float:
-    odds = networks.odds[k][networks.known[k]]
-    return float(np.unique(odds, return_counts=True)[1].max() / len(odds))
-
-
-def _groups(values: Sequence[Hashable]) -> list[tuple[Hashable, list[int]]]:
-    """The networks of which each value is true."""
-    return [
-        (value, [k for k, v in enumerate(values) if v == value]) for value in dict.fromkeys(values)
-    ]
 
 
 def _shadow_counts(answers: Answers) -> list[Doubt]:
