@@ -144,6 +144,11 @@ def honest_audit(seed: int, location: Path | None = None, most: int = 3000) -> H
     kind = str(rng.choice(KINDS))
     if kind == "logits" and not np.isfinite(answers).all():
         kind = "log_probabilities"  # forests, and classes that a network never saw
+    if (
+        kind == "probabilities"
+        and np.ptp(answers, -1)[np.isfinite(np.ptp(answers, -1))].max() > 700
+    ):
+        kind = "log_probabilities"  # of naive Bayes, too small for a float: rightly doubted
     numbers = _as(kind, np.stack(answers))
     arrays: dict[str, Any] = {
         "logits": numbers[0],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import inf, log
+
 import torch
 from torch import Tensor
 
 _DECIMALS = 6
 _GLANCE = 256  # numbers that mostly tell already
 _CLIPPED = 0.05  # share of numbers that equal the lowest or the highest of them
+_FLOOR = 1e-4  # probability up to which clipping is looked for: shares of votes are larger
 _SMALLEST = 1e-30  # positive probability below which 0 stands for one too small for its type
 
 
@@ -52,7 +55,8 @@ def coarseness(values: Tensor, kind: str) -> str:
     count = decimals(values)
     if count is not None:
         return f"have {count} decimals"
-    return _half(values) or _clipped(values)
+    ends = {"most": log(_FLOOR)} if kind == "log_probabilities" else {}
+    return _half(values) or _clipped(values, **ends)
 
 
 def _of_probabilities(p: Tensor) -> str:
@@ -68,9 +72,10 @@ def _of_probabilities(p: Tensor) -> str:
         if float(p[~zero].min()) < _SMALLEST:
             return f"are 0 where they are too small for {_type(p)}"
         likeliest = (~zero).sum(-1)
-        if p.shape[-1] > 2 and bool((likeliest == likeliest[0]).all()):
+        alike = bool((zero == zero[0]).all())  # classes that the network never saw
+        if p.shape[-1] > 2 and not alike and bool((likeliest == likeliest[0]).all()):
             return f"are those of the {int(likeliest[0])} likeliest classes only"
-    return (_from_one(p) if p.shape[-1] == 2 else "") or _clipped(p[~zero])
+    return (_from_one(p) if p.shape[-1] == 2 else "") or _clipped(p[~zero], most=_FLOOR)
 
 
 def _from_one(p: Tensor) -> str:
@@ -92,13 +97,18 @@ def _half(values: Tensor) -> str:
     return ""
 
 
-def _clipped(values: Tensor) -> str:
-    """Whether many numbers are the lowest or the highest of all, as after clipping."""
+def _clipped(values: Tensor, most: float = inf) -> str:
+    """Whether many numbers are the lowest or the highest of all, as after clipping.
+
+    Args:
+        values: of one network.
+        most: the largest number at which clipping is looked for.
+    """
     numbers = values[values.isfinite()]
     if len(numbers) < 100:
         return ""
     for end in (numbers.min(), numbers.max()):
-        if float((numbers == end).double().mean()) > _CLIPPED:
+        if end <= most and float((numbers == end).double().mean()) > _CLIPPED:
             return f"are cut off at {float(end):.4g}"
     return ""
 

@@ -86,26 +86,26 @@ def _absent(plain: list[_Area], areas: list[_Area], mute: list[int], upright: bo
 
 def _exchanged(networks: Networks, score: NDArray[np.float64], mute: list[int]) -> list[Doubt]:
     """Networks that answer as if trained on another's members, or on theirs in another order."""
-    count = len(networks)
-    strict = norm.isf(ERROR / max(1, len(mute)) / (count + 4))
+    count, orders = len(networks), _orders(networks)
+    strict = norm.isf(ERROR / max(1, len(mute)) / (count + len(orders)))
     words = (
         "the answers fit the members of another network and not their own: networks and their "
         "membership seem to stand in different orders"
     )
+    moved = "the answers fit membership {}: bring both into one order"
     doubts = []
     for k in mute:
-        signs = _signs(score[k], networks.members)
+        others = [networks.members[k][order] for order in orders.values()]
+        signs = _signs(score[k], np.concatenate([networks.members, others]))
         signs[[0, k]] = 0  # of the target's members the shadows know nothing
-        if signs.max() > strict:
-            other = f"those of {named(int(signs.argmax()))}"
-            doubts.append(Doubt("order", named(k), words, other))
-    for name, order in ({} if doubts else _orders(networks)).items():
-        words = f"the answers fit membership {name}: bring both into one order"
-        doubts += [
-            Doubt("order", named(k), words)
-            for k in mute
-            if _signs(score[k], networks.members[k : k + 1, order])[0] > strict
-        ]
+        best = int(signs.argmax())
+        if signs[best] <= strict:
+            continue
+        if best < count:
+            doubts.append(Doubt("order", named(k), words, f"those of {named(best)}"))
+        else:
+            name = list(orders)[best - count]
+            doubts.append(Doubt("order", named(k), moved.format(name)))
     return doubts
 
 
@@ -182,4 +182,6 @@ def _signs(score: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np
         return np.zeros(len(members))
     variance = ins * (count - ins) / count * rank.var(ddof=1)
     away = inside @ rank - ins * (count + 1) / 2
-    return np.divide(away, np.sqrt(variance), out=np.zeros(len(ins)), where=variance > 0)
+    z = np.zeros(len(members))
+    np.divide(away, np.sqrt(variance), out=z, where=variance > 0)
+    return z

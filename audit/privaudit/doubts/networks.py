@@ -105,8 +105,8 @@ def label_doubts(networks: Networks) -> list[Doubt]:
         name, words = (
             "order",
             (
-                "no better than by guessing, though other networks fit the labels: the rows of this "
-                "one seem to stand in another order; bring all networks' rows into one"
+                "no better than by guessing, though other networks fit the labels: the rows of "
+                "this one seem to stand in another order; bring all networks' rows into one"
             ),
         )
     renamed = (

@@ -43,7 +43,8 @@ def duplicate_rows(
         for network in answers:
             numbers = network.numpy()[rows]
             finite = np.isfinite(numbers)
-            if len(np.unique(numbers[finite])) <= min(_FINE, finite.sum() / 4):
+            some = numbers[finite][: 8 * _FINE]
+            if len(np.unique(some)) <= min(_FINE, len(some) / 4):
                 return []
             telling &= finite.all(1) & ~np.isin(numbers, (0.0, 1.0)).any(1)
             keys = _joined(keys, numbers)
