@@ -19,11 +19,20 @@ _Archive = Annotated[
     typer.Argument(
         metavar="OUTPUTS.npz",
         help="NumPy archive with logits (N, C) or (Q, N, C), labels (N,), members (N,), and where "
-        "wanted shadow_logits (K, N, C) or (K, Q, N, C), shadow_members (K, N), audited (N,), x.",
+        "wanted shadow_logits (K, N, C) or (K, Q, N, C), shadow_members (K, N), audited (N,), x. "
+        "Instead of logits, arrays called probabilities, log_probabilities or margins, and "
+        "shadow_probabilities and so on.",
     ),
 ]
 _Attacks = Annotated[
     str, typer.Option(metavar="NAME[,NAME...]", help="Attacks, as `privaudit plugins` lists them.")
+]
+_Kind = Annotated[
+    Literal["logits", "log_probabilities", "probabilities", "margins"] | None,
+    typer.Option(
+        help="What arrays called logits hold: logits; natural logarithms of probabilities; "
+        "probabilities; or margins (N,), the log-odds of class 1 of two.",
+    ),
 ]
 _Set = Annotated[
     list[str] | None,
@@ -80,6 +89,7 @@ def audit(
     outputs: _Archive,
     attacks: _Attacks,
     changes: _Set = None,
+    kind: _Kind = None,
     plugin: PluginFiles = None,
     gate: _Gate = None,
     accept_doubt: _Accepted = None,
@@ -101,7 +111,7 @@ def audit(
     gates = [parse_gate(text) for text in gate or ()]
     accepted = check_accepted(accept_doubt or ())
     entries = chosen(attacks, changes or ())
-    arrays = read_archive(outputs)
+    arrays = read_archive(outputs, kind)
     plugins = load_plugins(files=plugin or ())
     results = audit_outputs(
         **arrays,

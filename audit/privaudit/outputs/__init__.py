@@ -79,6 +79,7 @@ def audit_outputs(
     shadow_members: Any = None,
     audited: Any = None,
     x: Any = None,
+    kind: str = "logits",
     seed: int = 0,
     confidence: float = 0.95,
     delta: float | None = None,
@@ -93,7 +94,8 @@ def audit_outputs(
 
     Args:
         logits: (N, C), or (Q, N, C) with query 0 the examples themselves and the rest
-            augmentations of them, which attacks that combine queries use as well.
+            augmentations of them, which attacks that combine queries use as well. They are what
+            `kind` says, and so are `shadow_logits`.
         labels: (N,) whole numbers from 0 to C - 1.
         members: (N,) bool: who was in the training data.
         attacks: names, mappings of options with a name and perhaps a label, or plugins.
@@ -102,6 +104,12 @@ def audit_outputs(
         audited: (N,) bool; the other rows are the population, whose membership is ignored.
             All rows if not given.
         x: (N, ...) the examples themselves, for attacks that look at them.
+        kind: what the networks answer. "logits": numbers whose softmax are probabilities.
+            "log_probabilities": their natural logarithms, -inf for a probability of 0.
+            "probabilities": from 0 to 1, each row summing to 1. "margins": of a network with two
+            classes the log-odds of class 1, positive where it predicts class 1, as (N,) or (N, 1),
+            (Q, N, 1) with queries, and (K, N), (K, N, 1) or (K, Q, N, 1) of shadows; of a network
+            with more classes the log-odds of the true class, with all labels 1.
         seed: of the attacks' own randomness.
         confidence: of every interval, two-sided, and of the bounds on ε, one-sided.
         delta: δ of the bounds on ε; one over ten times the members if not given.
@@ -128,7 +136,7 @@ def audit_outputs(
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise RecipeError(f"seed must be a whole number from 0 on (got {show(seed)})")
     entries = attack_entries(attacks, plugins or load_plugins())
-    answers = read_answers(logits, labels, members, shadow_logits, shadow_members, audited, x)
+    answers = read_answers(logits, labels, members, shadow_logits, shadow_members, audited, x, kind)
     check_needs(entries, answers)
     doubts = doubts_about(answers)
     signals = _signals(answers, seed)

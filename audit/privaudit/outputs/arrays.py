@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from privaudit.doubts.digits import coarseness
+from privaudit.doubts.numbers import looks_like
 from privaudit.errors import DataError
 from privaudit.outputs.convert import as_tensor, flags, whole
+from privaudit.outputs.kinds import Kind, as_logits, check_kind
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,10 @@ class Answers:
         shadow_logits: (K, Q, N, C); K is 0 where none are given.
         shadow_members: (K, N) bool.
         x: (N, ...) uint8 or float32; (N, 0) where the examples are not given.
+        kind: what the numbers were given as.
+        seeming: what the numbers of each network look like instead, the target first: keys of
+            `privaudit.doubts.numbers.MEANINGS`, or None.
+        coarse: in which words the numbers of each network were made coarser; often empty.
     """
 
     logits: Tensor
@@ -33,6 +40,9 @@ class Answers:
     shadow_logits: Tensor
     shadow_members: Tensor
     x: Tensor
+    kind: Kind = "logits"
+    seeming: tuple[str | None, ...] = ()
+    coarse: tuple[str, ...] = ()
 
 
 def read_answers(
@@ -43,46 +53,83 @@ def read_answers(
     shadow_members: Any = None,
     audited: Any = None,
     x: Any = None,
+    kind: str = "logits",
 ) -> Answers:
     """Check the arrays of `audit_outputs`, and give each the shape and type that attacks expect.
 
     Raises:
         DataError: one line that names the array, and the row or the shapes.
     """
-    target = _target(logits)
-    count, classes = target.shape[1:]
-    y = whole(_sized(as_tensor(labels, "labels"), "labels", target), "labels")
+    what = check_kind(kind)
+    target = _target(logits, what)
+    count, classes = target.shape[1], 2 if what == "margins" else target.shape[-1]
+    y = whole(_sized(as_tensor(labels, "labels"), "labels", target, what), "labels")
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= classes:
         row = int(((y < 0) | (y >= classes)).nonzero()[0])
         raise DataError(
-            f"labels must be from 0 to {classes - 1}, as logits have {classes} classes: "
+            f"labels must be from 0 to {classes - 1}, as {what} have {classes} classes: "
             f"row {row} is {int(y[row])}"
         )
     chosen = torch.ones(count, dtype=torch.bool)
     if audited is not None:
-        chosen = flags(_sized(as_tensor(audited, "audited"), "audited", target), "audited")
-    inside = _membership(_sized(as_tensor(members, "members"), "members", target), chosen)
-    shadows, shadow_inside = _shadows(shadow_logits, shadow_members, target)
+        chosen = flags(_sized(as_tensor(audited, "audited"), "audited", target, what), "audited")
+    inside = _membership(_sized(as_tensor(members, "members"), "members", target, what), chosen)
+    shadows, shadow_inside = _shadows(shadow_logits, shadow_members, target, what)
     examples = torch.empty(count, 0)
     if x is not None:
-        examples = _examples(as_tensor(x, "x"), target)
-    _check_finite(target[None], "logits")
-    _check_finite(shadows, "shadow_logits")
-    return Answers(target, y, inside, chosen, shadows, shadow_inside, examples)
+        examples = _examples(as_tensor(x, "x"), target, what)
+    answers = (
+        as_logits(target, what, what),
+        y,
+        inside,
+        chosen,
+        as_logits(shadows, what, f"shadow_{what}"),
+        shadow_inside,
+        examples,
+    )
+    networks = [target, *shadows]
+    return Answers(
+        *answers,
+        kind=what,
+        seeming=tuple(_seeming(numbers, what) for numbers in networks),
+        coarse=tuple(coarseness(numbers, what) for numbers in networks),
+    )
 
 
-def _target(logits: Any) -> Tensor:
-    """The target's logits as (Q, N, C)."""
-    tensor = _real(as_tensor(logits, "logits"), "logits")
+def _seeming(numbers: Tensor, kind: Kind) -> str | None:
+    """What checked numbers look like instead; the sums of probabilities have spoken already."""
+    if kind == "margins":  # beside themselves, numbers from 0 to 1 still show as such
+        return looks_like(torch.cat([numbers, numbers], dim=-1))
+    return looks_like(numbers) if kind == "logits" else None
+
+
+def _target(logits: Any, kind: Kind) -> Tensor:
+    """The target's answers as (Q, N, C), or of margins (Q, N, 1)."""
+    tensor = _real(as_tensor(logits, kind), kind)
+    if kind == "margins":
+        return _margins(tensor)
     if tensor.ndim not in (2, 3):
-        raise DataError(f"logits must be (N, C) or (Q, N, C), got shape {tuple(tensor.shape)}")
+        raise DataError(f"{kind} must be (N, C) or (Q, N, C), got shape {tuple(tensor.shape)}")
     if 0 in tensor.shape:
-        raise DataError(f"logits are empty: shape {tuple(tensor.shape)}")
+        raise DataError(f"{kind} are empty: shape {tuple(tensor.shape)}")
     if tensor.shape[-1] < 2:
+        two = "1 - p and p" if kind == "probabilities" else "0 and z, or say kind=margins"
         raise DataError(
-            f"logits must have at least 2 classes in their last axis, got shape "
-            f"{tuple(tensor.shape)}; of a binary network with one output z give 0 and z"
+            f"{kind} must have at least 2 classes in their last axis, got shape "
+            f"{tuple(tensor.shape)}; of a binary network with one output give {two}"
+        )
+    return tensor if tensor.ndim == 3 else tensor[None]
+
+
+def _margins(tensor: Tensor) -> Tensor:
+    """The log-odds of class 1 against class 0 as (Q, N, 1)."""
+    if tensor.ndim == 1:
+        tensor = tensor[:, None]
+    if tensor.ndim not in (2, 3) or tensor.shape[-1] != 1 or 0 in tensor.shape:
+        raise DataError(
+            "margins must be one number for each example, (N,), (N, 1) or (Q, N, 1): the log-odds "
+            f"of class 1 against class 0; got shape {tuple(tensor.shape)}"
         )
     return tensor if tensor.ndim == 3 else tensor[None]
 
@@ -96,12 +143,12 @@ def _real(tensor: Tensor, name: str) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor.double()
 
 
-def _sized(tensor: Tensor, name: str, logits: Tensor) -> Tensor:
+def _sized(tensor: Tensor, name: str, target: Tensor, kind: Kind) -> Tensor:
     """An array that must have one entry for each example."""
-    if tensor.shape != logits.shape[1:2]:
+    if tensor.shape != target.shape[1:2]:
         raise DataError(
-            f"{name} must have one entry for each row of logits: {name} have shape "
-            f"{tuple(tensor.shape)}, logits {_shape(logits)}"
+            f"{name} must have one entry for each row of {kind}: {name} have shape "
+            f"{tuple(tensor.shape)}, {kind} {_shape(target)}"
         )
     return tensor
 
@@ -121,38 +168,41 @@ def _membership(members: Tensor, audited: Tensor) -> Tensor:
     return inside
 
 
-def _shadows(logits: Any, members: Any, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The shadows' logits (K, Q, N, C) and membership (K, N)."""
-    if logits is None and members is None:
+def _shadows(answers: Any, members: Any, target: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
+    """The shadows' answers (K, Q, N, C) and membership (K, N)."""
+    name = f"shadow_{kind}"
+    if answers is None and members is None:
         return target.new_empty((0, *target.shape)), torch.empty(0, target.shape[1]).bool()
-    if logits is None or members is None:
-        given, lacking = ("shadow_members", "shadow_logits")[:: 1 if logits is None else -1]
-        raise DataError(f"{given} are given without {lacking}: give both or neither")
-    shadows = _real(as_tensor(logits, "shadow_logits"), "shadow_logits")
-    given_shape = tuple(shadows.shape)
+    if answers is None or members is None:
+        present, lacking = ("shadow_members", name)[:: 1 if answers is None else -1]
+        raise DataError(f"{present} are given without {lacking}: give both or neither")
+    shadows = _real(as_tensor(answers, name), name)
+    shape = tuple(shadows.shape)
+    if kind == "margins" and shadows.ndim == 2:
+        shadows = shadows[..., None]
     if shadows.ndim == 3 and len(target) == 1:
         shadows = shadows[:, None]
     if shadows.ndim != 4 or len(shadows) == 0 or shadows.shape[1:] != target.shape:
         expected = ", ".join(map(str, ("K", *_shape(target))))
         raise DataError(
-            f"shadow_logits must be the answers of K networks to what the target was asked, "
-            f"({expected}): shadow_logits have shape {given_shape}, logits {_shape(target)}"
+            f"{name} must be the answers of K networks to what the target was asked, "
+            f"({expected}): {name} have shape {shape}, {kind} {_shape(target)}"
         )
     inside = as_tensor(members, "shadow_members")
     if tuple(inside.shape) != (len(shadows), target.shape[1]):
         raise DataError(
-            f"shadow_members must be (K, N) for the networks and rows of shadow_logits: "
-            f"shadow_members have shape {tuple(inside.shape)}, shadow_logits {given_shape}"
+            f"shadow_members must be (K, N) for the networks and rows of {name}: "
+            f"shadow_members have shape {tuple(inside.shape)}, {name} {shape}"
         )
     return shadows, flags(inside, "shadow_members")
 
 
-def _examples(examples: Tensor, target: Tensor) -> Tensor:
+def _examples(examples: Tensor, target: Tensor, kind: Kind) -> Tensor:
     """The examples as a dataset would hold them."""
     if examples.ndim < 2 or len(examples) != target.shape[1] or examples.numel() == 0:
         raise DataError(
-            f"x must have one example for each row of logits, (N, ...): x has shape "
-            f"{tuple(examples.shape)}, logits {_shape(target)}"
+            f"x must have one example for each row of {kind}, (N, ...): x has shape "
+            f"{tuple(examples.shape)}, {kind} {_shape(target)}"
         )
     if examples.dtype == torch.uint8:
         return examples
@@ -163,18 +213,6 @@ def _examples(examples: Tensor, target: Tensor) -> Tensor:
     return examples
 
 
-def _check_finite(logits: Tensor, name: str) -> None:
-    """Refuse NaN and infinity in logits (M, Q, N, C), naming where the first one stands."""
-    for model, queries in enumerate(logits):  # one by one: a mask of all would be a copy of all
-        if bool(torch.isfinite(queries).all()):
-            continue
-        query, row, _ = (~torch.isfinite(queries)).nonzero()[0].tolist()
-        value = "NaN" if bool(queries[query, row].isnan().any()) else "infinity"
-        places = [f"model {model}"] if name == "shadow_logits" else []
-        places += [f"query {query}"] if len(queries) > 1 else []
-        raise DataError(f"{name} hold {value} in {', '.join([*places, f'row {row}'])}")
-
-
-def _shape(logits: Tensor) -> tuple[int, ...]:
-    """The shape of logits (Q, N, C) as the caller most likely gave them."""
-    return tuple(logits.shape[1:] if len(logits) == 1 else logits.shape)
+def _shape(answers: Tensor) -> tuple[int, ...]:
+    """The shape of answers (Q, N, C) as the caller most likely gave them."""
+    return tuple(answers.shape[1:] if len(answers) == 1 else answers.shape)

@@ -2,14 +2,83 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.membership import membership_doubts
+from privaudit.doubts.networks import (
+    Networks,
+    duplicate_doubts,
+    label_doubts,
+    named,
+    unlike_doubts,
+)
+from privaudit.doubts.numbers import MEANINGS
+from privaudit.doubts.rows import duplicate_rows
 from privaudit.outputs.arrays import Answers
 from privaudit.statistics.metrics import roc_auc
+
+_TIE = 0.05  # share of audited rows with one log-odds from which rounding may hide a leak
 
 
 def doubts_about(answers: Answers) -> list[Doubt]:
     """What speaks against taking the arrays for what they are said to be."""
-    return _shadow_counts(answers)
+    networks = _networks(answers)
+    doubts = _kinds(answers)
+    doubts += _rounded(answers, networks)
+    doubts += label_doubts(networks)
+    # Numbers of another kind, or rows in another order, differ in all that follows as well.
+    if not doubts:
+        doubts += unlike_doubts(networks)
+        doubts += membership_doubts(networks)
+    doubts += duplicate_doubts(networks)
+    doubts += duplicate_rows(
+        networks.logits,
+        answers.x,
+        networks.labels,
+        answers.members.numpy(),
+        answers.audited.numpy(),
+    )
+    return doubts + _shadow_counts(answers)
+
+
+def _networks(answers: Answers) -> Networks:
+    shadows = answers.shadow_members.numpy()
+    asked = answers.audited.numpy()
+    # The population may be of another origin; only what some network was trained on compares.
+    used = asked | shadows.any(0)
+    return Networks.of(
+        [answers.logits[0], *answers.shadow_logits[:, 0]],
+        answers.labels,
+        np.concatenate([answers.members.numpy()[None], shadows]),
+        np.concatenate([asked[None], np.broadcast_to(used, shadows.shape)]),
+    )
+
+
+def _kinds(answers: Answers) -> list[Doubt]:
+    """Numbers that look like something else than what they are said to be."""
+    return [
+        Doubt("kind", named(k), f"the numbers {MEANINGS[seeming]}")
+        for k, seeming in enumerate(answers.seeming)
+        if seeming
+    ]
+
+
+def _rounded(answers: Answers, networks: Networks) -> list[Doubt]:
+    """Numbers with so few digits that many examples come to the same."""
+    doubts = []
+    for k, words in enumerate(answers.coarse):
+        if not words:
+            continue
+        odds = networks.odds[k][networks.known[k]]
+        tie = float(np.unique(odds, return_counts=True)[1].max() / len(odds))
+        if tie > _TIE:
+            sentence = (
+                f"the numbers {words}, and many examples come to one log-odds, which hides what "
+                "tells them apart: give them in full, best as logits or log-probabilities"
+            )
+            doubts.append(Doubt("rounded", named(k), sentence, f"{100 * tie:.0f} % of examples"))
+    return doubts
 
 
 def _shadow_counts(answers: Answers) -> list[Doubt]:

@@ -1,0 +1,72 @@
+"""Examples that stand among members and non-members at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from privaudit.doubts.doubt import Doubt
+
+_SHARE = 0.01  # of the non-members: so many blur even the lowest false positive rates reported
+_FINE = 1024  # distinct numbers up to which equal answers prove nothing: votes, rounded numbers
+
+
+def duplicate_rows(
+    answers: Sequence[Tensor],
+    examples: Tensor | None,
+    labels: NDArray[np.int64],
+    members: NDArray[np.bool_],
+    audited: NDArray[np.bool_],
+) -> list[Doubt]:
+    """Non-members that are members under another row number, and so no non-members.
+
+    Rows are the same where the examples are, or where every network gives them the same answers
+    to the last digit. Two different examples never do that; but where answers are coarse, as
+    votes are, or saturate at 0 and 1, equal answers prove nothing and are not looked at.
+
+    Args:
+        answers: of each network (N, C), with the target's first.
+        examples: (N, ...), or None where they are not given.
+        labels: (N,).
+        members: (N,): the target's.
+        audited: (N,).
+    """
+    rows = np.flatnonzero(audited)
+    keys = labels[rows].astype(np.int64)
+    if examples is not None and examples.numel():
+        keys = _joined(keys, examples.flatten(1).numpy()[rows])
+    else:
+        telling = np.ones(len(rows), dtype=bool)
+        for network in answers:
+            numbers = network.numpy()[rows]
+            finite = np.isfinite(numbers)
+            some = numbers[finite][: 8 * _FINE]
+            if len(np.unique(some)) <= min(_FINE, len(some) / 4):
+                return []
+            telling &= finite.all(1) & ~np.isin(numbers, (0.0, 1.0)).any(1)
+            keys = _joined(keys, numbers)
+        rows, keys = rows[telling], keys[telling]
+    inside = members[rows]
+    twins = np.isin(keys, keys[inside]) & ~inside
+    share = twins.sum() / max(1, (~members & audited).sum())
+    if twins.sum() < 2 or share <= _SHARE:
+        return []
+    first = int(rows[twins][0])
+    other = int(rows[inside & (keys == keys[twins][0])][0])
+    words = (
+        f"{int(twins.sum())} non-members ({100 * share:.1f} %) are the same as members, such as "
+        f"row {first} as row {other}: what was trained on is counted as a false alarm; leave "
+        "duplicates out of the audit"
+    )
+    return [Doubt("duplicate_rows", "members", words)]
+
+
+def _joined(keys: NDArray[np.int64], numbers: NDArray[np.generic]) -> NDArray[np.int64]:
+    """New keys (n,), the same for two rows where the keys and all numbers (n, ...) are."""
+    whole = np.ascontiguousarray(numbers.reshape(len(numbers), -1))
+    raw = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1])))[:, 0]
+    both = np.stack([keys, np.unique(raw, return_inverse=True)[1]], axis=1)
+    return np.unique(both, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
