@@ -111,6 +111,26 @@ def test_pruned_weights_take_no_part_in_a_gradient_s_norm(
     assert not gradient_norms(cohort.network, state, ~everything, data).any()
 
 
+def test_gradients_of_sure_networks_lose_no_digits(make_cohort: Make) -> None:
+    """Against autograd in float64, at log-odds where float32 has no digit of 1 - p left."""
+    cohort = make_cohort([60], model=Brought(which="plain"), epochs=30, precision="fp32")
+    cohort.fit()
+    state, data, network = cohort.states()[0], cohort.data, cohort.network
+    state = replace(state, flat=3 * state.flat)
+    everything = torch.ones(network.size, dtype=torch.bool)
+    norms = gradient_norms(network, state, everything, data)
+    flat = state.flat.double().requires_grad_()
+    rows = torch.arange(len(data.y))
+    logits, _ = network.forward(flat, state.buffers, data.plain(rows).double())
+    loss = torch.nn.functional.cross_entropy(logits, data.y, reduction="none")
+    checked = 0
+    for row in ((loss < 1e-7) & (loss > 1e-13)).nonzero()[:40, 0].tolist():
+        (gradient,) = torch.autograd.grad(loss[row], flat, retain_graph=True)
+        assert float(norms[row]) == pytest.approx(float(gradient.norm()), rel=2e-3)
+        checked += 1
+    assert checked > 5
+
+
 def test_asking_leaves_a_network_as_it_was(make_cohort: Make, digits: Examples) -> None:
     cohort = make_cohort(model=CNN(width=2, norm="batch"))
     cohort.fit()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from privaudit import Attack, Outputs, Role, ShortageError, Signals
 from privaudit.statistics.metrics import roc_auc
+from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
 from privaudit_plugins.attacks.lira import LiRA
 from privaudit_plugins.attacks.reference import Reference
 
@@ -97,6 +98,24 @@ def test_lira_scores_each_row_by_the_shadows_it_has(variance: Any, least: int) -
     assert torch.equal(strict.score[kept], scores.score[kept])
 
 
+def test_shadows_in_turn_score_no_row_that_the_others_cannot() -> None:
+    signals, _ = by_coin()
+    inside = signals.shadow_role == Role.MEMBER
+    phi = signals.shadows.logits[..., 0].double()
+    kept = ~torch.eye(5, dtype=torch.bool)
+    for per_example, least in ((True, 2), (False, 1)):
+        score = likelihood_ratios(
+            phi,
+            Shadows(phi, inside, ~inside, kept),
+            online=True,
+            per_example=per_example,
+            center="mean",
+            pooled=True,
+        )
+        outside = torch.stack([(~inside)[kept[k]].sum(0) for k in range(5)])
+        assert torch.equal(score.isnan(), outside < least)
+
+
 def test_rows_without_in_shadows_rank_among_the_others_as_they_should() -> None:
     signals, inside = by_coin(shadows=4, rows=4000, effect=3.0)
     scores = LiRA().score(signals)
@@ -115,7 +134,8 @@ def test_rows_without_in_shadows_rank_among_the_others_as_they_should() -> None:
 
 
 def test_few_rows_with_in_shadows_do_not_speak_for_all() -> None:
-    signals, _ = by_coin(shadows=2, chance=0.05)
+    signals, _ = by_coin(shadows=4, chance=0.05)
+    assert bool(((signals.shadow_role == Role.MEMBER).sum(0) > 1).any())
     offline = LiRA(mode="offline").score(signals)
     mixed = LiRA().score(signals)
     torch.testing.assert_close(mixed.score, offline.score, rtol=0, atol=0, equal_nan=True)

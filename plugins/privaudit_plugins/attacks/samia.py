@@ -17,7 +17,8 @@ class SAMIA(privaudit.Attack):
     """Self-attention over every class's confidence and sensitivity, learnt from the shadows.
 
     SGD with momentum 0.9, batches of 128 and weight decay 5e-4, as in the code published with the
-    paper. Members weigh as much as non-members in its cross-entropy, however few they are.
+    paper. Members weigh as much as non-members in its cross-entropy, however few they are. What it
+    sees are probabilities, as in the paper, which are all 1 and 0 where a network is sure enough.
     """
 
     paper: ClassVar[str] = (

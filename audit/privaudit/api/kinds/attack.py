@@ -47,7 +47,7 @@ class Attack(Plugin):
         between processes: look at them and work on copies. They lie in memory as they come.
 
         Rows that lack the shadows for a score are told by `AttackScores.left_out`; where none can
-        be scored, raise a `ShortageError` that says what is missing: the engine knows whether
+        be scored, raise a `ShortageError` that says what is missing: the engine knows whether a
         recipe or arrays can mend it.
 
         What breaks: `signals.target.logits.amax(-1)`, for outputs have an axis of queries first:
