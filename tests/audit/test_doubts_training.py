@@ -113,8 +113,8 @@ def test_a_network_that_learns_nothing_is_named_everywhere(tmp_path: Path) -> No
     told = json.loads(render([result], format="json"))["doubts"]
     assert [entry["name"] for entry in told] == ["chance"] * 2
     assert told[0]["run"] == "doubtful"
-    for format in ("markdown", "latex"):
-        assert "Doubt chance: imp / round 0" in render([result], format=format)  # type: ignore[arg-type]
+    for text in (render([result], format="markdown"), render([result], format="latex")):
+        assert "Doubt chance: imp / round 0" in text
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class DropPath(nn.Module):
 
 IN_TRAINING: dict[str, Callable[[], nn.Module]] = {
     "dropout 0.01": lambda: perceptron(nn.Dropout(0.01)),
-    "dropout 0.01, wide": lambda: perceptron(nn.Dropout(0.01), wide=2000),
+    "dropout 0.001, wide": lambda: perceptron(nn.Dropout(0.001), wide=3000),
     "dropout of inputs": lambda: nn.Sequential(nn.Dropout(0.01), perceptron()),
     "batch norm": normed,
     "batch norm of images": lambda: images(nn.BatchNorm2d(4)),
@@ -63,7 +63,6 @@ IN_TRAINING: dict[str, Callable[[], nn.Module]] = {
 }
 IN_EVALUATION = {
     **IN_TRAINING,
-    "wide": lambda: perceptron(wide=3000),
     "log-softmax": lambda: nn.Sequential(perceptron(), nn.LogSoftmax(1)),
     "half precision": lambda: normed().to(torch.bfloat16),
 }
@@ -75,8 +74,8 @@ def target(network: nn.Module, rows: int, folder: Path) -> tuple[Cohort, Example
     examples = Examples(x, torch.arange(rows) % 3, ("a", "b", "c"), zero, one)
     path = str(folder / "target.ts")
     dtype = next(network.parameters()).dtype
-    traced = torch.jit.trace(network, x.to(dtype), check_trace=False)  # type: ignore[no-untyped-call]
-    traced.save(path)
+    trace: Callable[..., torch.jit.ScriptModule] = torch.jit.trace
+    trace(network, x.to(dtype), check_trace=False).save(path)  # type: ignore[no-untyped-call]
     cohort = Cohort(
         examples,
         torch.ones(1, rows, dtype=torch.uint8),
@@ -120,7 +119,7 @@ def test_what_answers_with_probabilities_is_refused(
     network = perceptron()
     with torch.no_grad():
         for weight in network.parameters():
-            weight *= 3
+            weight.mul_(3)
     cohort, examples = target(nn.Sequential(network, last).eval(), 200, tmp_path)
     with pytest.raises(DataError, match=message):
         check_answers(cohort, examples, "target.ts")

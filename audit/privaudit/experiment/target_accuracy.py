@@ -173,7 +173,7 @@ def _order(pool: Examples, predicted: Tensor, members: Tensor) -> Iterator[tuple
     label = table.argmax(1)
     share = float(table.max(1).values.sum()) / len(members)
     large = share > 0.5 and classes > 2 and len(members) >= 10 * classes
-    if large and len(label.unique()) == classes:
+    if large and len(set(label.tolist())) == classes:
         names = ", ".join(pool.classes[i] for i in label[:8].tolist())
         yield share, f"its classes in the order {names}{', ...' if classes > 8 else ''}"
 
