@@ -113,7 +113,9 @@ def _rows(run: str, result: RunResult) -> list[Row]:
     groups: dict[tuple[str, str], list[AuditResult]] = {}
     for audit in result.audits:
         groups.setdefault((audit.subject, audit.level), []).append(audit)
-    return [_row(run, audits) for audits in groups.values()]
+    canaries = (result.recipe.get("split") or {}).get("canaries")
+    made_up = "" if canaries is None else f"{canaries['count']} {canaries['kind']}"
+    return [replace(_row(run, audits), canaries=made_up) for audits in groups.values()]
 
 
 def _row(run: str, audits: Sequence[AuditResult]) -> Row:
