@@ -147,8 +147,10 @@ def judge(
     names = tuple(dict.fromkeys(doubt.name for doubt in doubts))
     limits = {label: gate.judged.reached(record) for label, record in metrics.items()}
     unknown = tuple(label for label, reached in limits.items() if reached is None)
+    if not unknown:
+        unknown = tuple(name for name, r in metrics.items() if _unresolvable(gate, r))
     if unknown or not limits:
-        why = gate.judged.why_unknown(metrics[unknown[0]]) if unknown else "no attack was made"
+        why = _why_unknown(gate, metrics[unknown[0]]) if unknown else "no attack was made"
         return Verdict(gate, False, unknown, None, why, doubts=names)
     known = {label: reached for label, reached in limits.items() if reached is not None}
     strongest = _worst(gate, known)
@@ -157,6 +159,16 @@ def judge(
     return Verdict(
         gate, passed, (strongest,), reached.limit, reversed=reached.reversed, doubts=names
     )
+
+
+def _unresolvable(gate: Gate, record: Mapping[str, Any]) -> str:
+    return gate.judged.unresolvable(record, gate.limit)
+
+
+def _why_unknown(gate: Gate, record: Mapping[str, Any]) -> str:
+    if gate.judged.reached(record) is None:
+        return gate.judged.why_unknown(record)
+    return _unresolvable(gate, record)
 
 
 def _worst(gate: Gate, limits: Mapping[str, Reached]) -> str:

@@ -60,25 +60,25 @@ def test_a_count_alone_asks_for_mislabelled_ones() -> None:
 
 
 def test_mislabelled_examples_keep_their_inputs_and_get_another_class(digits: Examples) -> None:
-    split = options()
+    split = options(canaries=150)
     made, rows = inserted(digits, split), canary_rows(split, len(digits))
-    assert len(rows.unique()) == 40
+    assert len(set(rows.tolist())) == 150
     changed = made.y != digits.y
     assert torch.equal(changed.nonzero()[:, 0], rows.sort().values)
     assert torch.equal(made.x, digits.x)
     # The offset to the true class is any of the nine others.
     offsets = ((made.y - digits.y)[rows] % 10).bincount(minlength=10)
     assert offsets[0] == 0
-    assert int((offsets > 0).sum()) > 5
+    assert int((offsets > 0).sum()) == 9
 
 
 def test_blank_examples_are_dark_but_for_lit_numbers_of_their_own(digits: Examples) -> None:
     split = options(canaries={"count": 40, "kind": "blank"})
     made, rows = inserted(digits, split), canary_rows(split, len(digits))
     blank = made.x[rows].flatten(1)
-    assert set(blank.unique().tolist()) == {int(digits.x.min()), int(digits.x.max())}
+    assert set(blank.flatten().tolist()) == {int(digits.x.min()), int(digits.x.max())}
     assert ((blank > 0).sum(1) == 64 // 16).all()
-    assert len(blank.unique(dim=0)) == 40
+    assert len(set(map(tuple, blank.tolist()))) == 40
     others = torch.ones(len(digits)).bool()
     others[rows] = False
     assert torch.equal(made.x[others], digits.x[others])
@@ -109,7 +109,7 @@ def test_every_canary_is_in_every_training_by_a_coin_of_its_own() -> None:
     others[rows] = False
     first = ensemble.role[:2, others]
     assert bool(((first == Role.MEMBER).sum(0) == (first == Role.NON_MEMBER).sum(0)).all())
-    assert bool((ensemble.audited.nonzero()[:, 1].unique() == rows.sort().values).all())
+    assert set(ensemble.audited.nonzero()[:, 1].tolist()) == set(rows.tolist())
     assert not bool((ensemble.tests | ensemble.learned)[:, rows].any())
 
 

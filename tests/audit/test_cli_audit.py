@@ -289,3 +289,27 @@ def test_a_release_pipeline_sees_the_exit_code(archive: Path) -> None:
     assert (done.returncode, done.stderr) == (3, b"")
     assert max(map(len, done.stdout.decode("ascii").splitlines()[:-1])) <= 60
     assert done.stdout.splitlines()[-1].startswith(b"gate auc<0.51: BROKEN, upper")
+
+
+def test_bounds_on_epsilon_are_shown_gated_and_never_called_safe(
+    archive: Path, audit: Callable[..., Said]
+) -> None:
+    code, out, _ = audit(archive, "--attacks", "loss", "--gate", "epsilon<4", "--coins")
+    assert code == 0
+    assert "gate epsilon<4: not disproved, proven lower bound" in out
+    assert "not disproved is not safe" in out
+    assert "A small one shows a weak attack or few examples, never" in " ".join(out.split())
+    assert "one-run epsilon" in out
+    code, out, _ = audit(archive, "--attacks", "loss", "--gate", "epsilon<8")
+    assert code == 3
+    assert "BROKEN, not resolvable: with 600 members and 600 non-members" in out
+    assert "one-run epsilon" not in out
+    code, out, _ = audit(
+        archive, "--attacks", "loss", "--format", "json", "--gate", "epsilon<4", "--delta", "0.01"
+    )
+    record = json.loads(out)
+    assert record["attacks"]["loss"]["delta"] == 0.01
+    assert record["gates"][0]["caveat"].startswith("not disproved is not safe")
+    assert record["attacks"]["loss"]["one_run_epsilon"] is None
+    code, _, error = audit(archive, "--attacks", "loss", "--delta", "1")
+    assert (code, error.strip()) == (2, "delta must be from 0 to below 1, such as 1e-5 (got 1.0)")

@@ -186,3 +186,52 @@ def test_gates_that_would_prove_nothing_are_refused(text: str, message: str) -> 
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"--gate {text}: ")
     assert "\n" not in str(caught.value)
+
+
+def _bounded(**bounds: float) -> dict[str, Any]:
+    return _metrics(**bounds, provable=dict.fromkeys(bounds, 12.0))
+
+
+def test_a_proven_epsilon_breaks_its_gate_and_a_smaller_one_only_fails_to() -> None:
+    gate = parse_gate("epsilon<8")
+    broken = judge(gate, {"weak": _bounded(epsilon=0.5), "strong": _bounded(epsilon=9.25)})
+    assert not broken.passed
+    assert broken.sentence() == "gate epsilon<8: BROKEN, proven lower bound 9.25 (strong)"
+    assert broken.caveat == ""
+    kept = judge(gate, {"weak": _bounded(epsilon=0.5), "other": _bounded(epsilon=2.0)})
+    assert kept.passed
+    assert kept.sentence() == (
+        "gate epsilon<8: not disproved, proven lower bound 2 (other); not disproved is not safe: "
+        "a stronger attack, or more examples, may prove a larger epsilon"
+    )
+    assert "passed" not in kept.sentence()
+    assert not judge(gate, {"a": _bounded(epsilon=8.0)}).passed
+
+
+def test_a_gate_that_no_attack_could_break_is_broken() -> None:
+    # 100 of each side: a perfect attack proves 2.85, whatever the network does.
+    record = evaluate([0.0] * 200, [1] * 100 + [0] * 100)
+    verdict = judge(parse_gate("epsilon<8"), {"loss": record})
+    assert (verdict.passed, verdict.reached, verdict.attacks) == (False, None, ("loss",))
+    assert verdict.sentence() == (
+        "gate epsilon<8: BROKEN, not resolvable: with 100 members and 100 non-members even a "
+        "perfect attack proves no more than 2.85: audit more, or lower the limit (loss)"
+    )
+    assert judge(parse_gate("epsilon<2.8"), {"loss": record}).passed
+    assert not judge(parse_gate("epsilon<2.9"), {"loss": record}).passed
+
+
+def test_bounds_of_one_run_need_coins() -> None:
+    scores, members = range(400), [row % 2 for row in range(400)]
+    verdict = judge(parse_gate("one_run_epsilon<1"), {"loss": evaluate(scores, members)})
+    assert "BROKEN, unknown, as no coin decided on each example's membership" in verdict.sentence()
+    assert judge(
+        parse_gate("one_run_epsilon<1"), {"loss": evaluate(scores, members, coins=True)}
+    ).passed
+
+
+@pytest.mark.parametrize("text", ["epsilon<0", "epsilon<-1", "epsilon<inf", "epsilon<nan"])
+def test_the_limit_of_an_epsilon_is_any_number_above_zero(text: str) -> None:
+    assert parse_gate("epsilon<100").limit == 100
+    with pytest.raises(RecipeError, match="must be a number above 0"):
+        parse_gate(text)

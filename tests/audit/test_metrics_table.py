@@ -179,6 +179,7 @@ def test_the_record_has_the_documented_form() -> None:
         "members": [],
         "non_members": [],
         "delta": [],
+        "provable": ["epsilon"],
         "distinct_scores": [],
         "largest_tie": [],
     }

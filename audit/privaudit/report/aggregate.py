@@ -109,7 +109,9 @@ def _rows(run: str, evidence: Evidence) -> list[Row]:
     groups: dict[tuple[str, str], list[AuditResult]] = {}
     for audit in evidence.result.audits:
         groups.setdefault((audit.subject, audit.level), []).append(audit)
-    return [_row(run, audits, evidence) for audits in groups.values()]
+    canaries = (evidence.result.recipe.get("split") or {}).get("canaries")
+    made_up = "" if canaries is None else f"{canaries['count']} {canaries['kind']}"
+    return [replace(_row(run, audits, evidence), canaries=made_up) for audits in groups.values()]
 
 
 def _row(run: str, audits: Sequence[AuditResult], evidence: Evidence) -> Row:

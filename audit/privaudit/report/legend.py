@@ -41,6 +41,11 @@ def legend(
             "Multiply-adds count, for one example, weights that are not zero; time is measured in "
             "batches on the run's own device, once channels that are zero have been cut away."
         )
+    for made_up in dict.fromkeys(row.canaries for row in rows if row.canaries):
+        lines.append(
+            f"Attacks are on {made_up} canaries alone, made up to be remembered; train and test "
+            f"{percent} are of all other examples."
+        )
     return lines + [style.escape(sentence) for sentence in _promises(rows)]
 
 

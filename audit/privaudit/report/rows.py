@@ -116,6 +116,7 @@ class Row:
         notes: what sparsifier and defense reported, by name; None where a network has no such
             note.
         promises: of its networks, where they promise differential privacy with its terms.
+        canaries: how many examples were made up, and how, where attacks are about them alone.
         parameters: mean number of nonzero parameters.
         multiply_adds: mean for one example; None where one of the networks has none.
         seconds: mean for one example, likewise.
@@ -133,6 +134,7 @@ class Row:
     baseline: str = ""
     notes: Mapping[str, Summary | None] = field(default_factory=dict)
     promises: tuple[Promise, ...] = ()
+    canaries: str = ""
     parameters: float | None = None
     multiply_adds: float | None = None
     seconds: float | None = None

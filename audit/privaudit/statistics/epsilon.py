@@ -73,13 +73,8 @@ def epsilon_lower_bound(
         PrivauditError: a score is NaN, shapes differ, one side is empty, or `confidence` or
             `delta` is out of range.
     """
-    return curve_epsilon(roc_curve(scores, members), confidence, delta)
-
-
-def curve_epsilon(curve: Roc, confidence: float, delta: float) -> float:
-    """`epsilon_lower_bound` from the curve of the scores, which is all that it looks at."""
     _check(confidence, delta)
-    tests = _tests(curve)
+    tests = _tests(roc_curve(scores, members))
     level = (1 - confidence) / len(tests)
     tail = _CELL ** np.arange(ceil(log(level * 1e-3, _CELL)) + 1)
     chance = -np.diff(tail, append=0.0)

@@ -28,9 +28,11 @@ _NO_COINS = Absence(
 
 # NumPy is imported with the first measurement: `privaudit report --help` reads this table.
 def _independent(case: Case) -> float:
-    from privaudit.statistics.epsilon import curve_epsilon
+    from privaudit.statistics.epsilon import epsilon_lower_bound
 
-    return curve_epsilon(case.roc, case.confidence, case.delta)
+    return epsilon_lower_bound(
+        case.scores, case.members, confidence=case.confidence, delta=case.delta
+    )
 
 
 def _one_run(case: Case) -> float | None:

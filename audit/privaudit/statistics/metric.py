@@ -168,6 +168,21 @@ class Metric:
             return None
         return self.limits(judged)
 
+    def unresolvable(self, record: Record, limit: float) -> str:
+        """Why a gate at this limit could not break; empty where it could.
+
+        A lower bound is limited by the number of examples: a gate above what even a perfect attack
+        can prove would be kept by any network.
+        """
+        most = record.get("provable", {}).get(self.name) if self.bound else None
+        if most is None or limit < most:
+            return ""
+        return (
+            f"not resolvable: with {record['members']} members and {record['non_members']} "
+            f"non-members even a perfect attack proves no more than {most:.3g}: audit more, or "
+            "lower the limit"
+        )
+
     def why_unknown(self, record: Record) -> str:
         """Why a gate has no limit to look at, and what to do."""
         interval = _at(record, self.judged or self.path, missing=_MISSING)

@@ -6,6 +6,7 @@ found. Scores and membership may be NumPy arrays, torch tensors on the CPU, or l
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -179,9 +180,10 @@ def evaluate(
 
     Returns:
         Each metric of `table.METRICS` at its path, None where it cannot be told, and the counts
-        `members` and `non_members`; `delta`; `distinct_scores`, and `largest_tie`, the share of
-        examples that have the commonest of them. `defense` and `balanced_accuracy` take a decision:
-        the best threshold in hindsight is no substitute, as it has seen the answers.
+        `members` and `non_members`; `delta`; `provable`, what a perfect attack on as many examples
+        would prove, by the names of the bounds on ε; `distinct_scores`, and `largest_tie`, the
+        share of examples that have the commonest of them. `defense` and `balanced_accuracy` take a
+        decision: the best threshold in hindsight is no substitute, as it has seen the answers.
 
     >>> metrics = evaluate([0.9, 0.8, 0.4, 0.3], [1, 1, 0, 0], decision=[1, 0, 0, 0])
     >>> metrics["defense"], metrics["auc"]["value"], metrics["tpr_at_fpr"]["0.01"]
@@ -197,12 +199,29 @@ def evaluate(
     record: dict[str, Any] = {}
     for metric in table.METRICS:
         metric.write(record, case)
+    counts = roc.members, roc.non_members
     called = np.diff(roc.true_positives + roc.false_positives)  # (G,) examples of each score
     return {
         **record,
         "members": roc.members,
         "non_members": roc.non_members,
         "delta": delta,
+        "provable": {
+            metric.name: _provable(metric.name, *counts, confidence, delta, coins)
+            for metric in table.METRICS
+            if metric.bound and metric.read(record) is not None
+        },
         "distinct_scores": len(called),
         "largest_tie": float(called.max() / called.sum()),
     }
+
+
+@lru_cache(maxsize=64)
+def _provable(
+    name: str, members: int, non_members: int, confidence: float, delta: float, coins: bool
+) -> Estimate | float | None:
+    """A metric of the attack that scores every member above all non-members."""
+    scores = np.arange(members + non_members)
+    inside = scores >= non_members
+    case = Case(roc_curve(scores, inside), inside, None, confidence, delta, coins, scores)
+    return table.named([name])[0].value(case)
