@@ -6,7 +6,7 @@ are drawn independently. Membership is drawn by a coin, so that nothing but trai
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -116,26 +116,34 @@ FITS: dict[str, Fit] = {
 }
 
 
-def honest_audit(seed: int, location: Path | None = None, most: int = 3000) -> HonestAudit:
+def honest_audit(
+    seed: int,
+    location: Path | None = None,
+    most: int = 3000,
+    fits: Sequence[str] = tuple(FITS),
+    shadows: Sequence[int] = (0, 2, 4, 8, 16),
+) -> HonestAudit:
     """Draw an audit.
 
     Args:
         seed: of all that is drawn.
         location: of the Location-30 table, if it is at hand.
         most: examples.
+        fits: networks to draw from, keys of `FITS`.
+        shadows: how many of them, to draw from.
     """
     rng = np.random.default_rng(seed)
     sets = data_sets(location)
-    data, fit_name = str(rng.choice(list(sets))), str(rng.choice(list(FITS)))
+    data, fit_name = str(rng.choice(list(sets))), str(rng.choice(list(fits)))
     x, y = _some(*sets[data](), rng, int(np.exp(rng.uniform(np.log(50), np.log(most)))))
-    shadows = int(rng.choice([0, 2, 4, 8, 16]))
+    count = int(rng.choice(shadows))
     classes = int(y.max()) + 1
     trained = y.copy()
     noise = float(rng.choice([0.0, 0.0, 0.2]))
     changed = rng.random(len(y)) < noise
     trained[changed] = rng.integers(0, classes, int(changed.sum()))
     audited = rng.random(len(y)) < float(rng.choice([1.0, 0.6]))
-    inside = _inside(rng, shadows, audited)
+    inside = _inside(rng, count, audited)
     blur, temperature = float(rng.choice([0, 0, 0.3])), float(rng.choice([1, 1, 3]))
     answers = []
     for k, rows in enumerate(inside):
@@ -144,11 +152,9 @@ def honest_audit(seed: int, location: Path | None = None, most: int = 3000) -> H
     kind = str(rng.choice(KINDS))
     if kind == "logits" and not np.isfinite(answers).all():
         kind = "log_probabilities"  # forests, and classes that a network never saw
-    if (
-        kind == "probabilities"
-        and np.ptp(answers, -1)[np.isfinite(np.ptp(answers, -1))].max() > 700
-    ):
-        kind = "log_probabilities"  # of naive Bayes, too small for a float: rightly doubted
+    apart = np.ptp(answers, -1)
+    if kind == "probabilities" and apart[np.isfinite(apart)].max(initial=0) > 700:
+        kind = "log_probabilities"  # naive Bayes: what is too small for a float is rightly doubted
     numbers = _as(kind, np.stack(answers))
     arrays: dict[str, Any] = {
         "logits": numbers[0],
@@ -158,12 +164,12 @@ def honest_audit(seed: int, location: Path | None = None, most: int = 3000) -> H
         "kind": kind,
     }
     attacks = ["loss", "correctness"]
-    if shadows:
+    if count:
         arrays |= {"shadow_logits": numbers[1:], "shadow_members": inside[1:]}
-        attacks += ["confidence", "reference"] if shadows > 2 else ["confidence"]
-        attacks += ["lira"] if shadows > 7 else []
+        attacks += ["confidence", "reference"] if count > 2 else ["confidence"]
+        attacks += ["lira"] if count > 7 else []
     words = (
-        f"{data} {len(y)}, {fit_name}, {shadows} shadows, {kind}, label noise {noise}, "
+        f"{data} {len(y)}, {fit_name}, {count} shadows, {kind}, label noise {noise}, "
         f"temperature {temperature}, blur {blur}"
     )
     return HonestAudit(words, arrays, attacks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import log, sqrt
 
 import numpy as np
 import torch
@@ -89,11 +89,15 @@ def named(network: int) -> str:
 def label_doubts(networks: Networks) -> list[Doubt]:
     """Networks that do not fit the labels of their own members, or would fit others far better.
 
-    Shuffled labels escape with a chance of 0.1 % a network.
+    Shuffled labels escape with a chance of 0.1 % a network, with fewer than 37 members up to 10 %:
+    so few cannot fit much better.
     """
+    counts = networks.members.sum(1)
     swapped = [k for k in range(len(networks)) if _swapped(networks, k)]
     rest = [k for k in range(len(networks)) if k not in swapped]
-    strangers = [k for k in rest if _fit(networks, k) < _NO_FIT]
+    strangers = [
+        k for k in rest if _fit(networks, k) < min(_NO_FIT, sqrt(max(0, counts[k] - 1)) / 2)
+    ]
     name, words = (
         "labels",
         (
@@ -135,7 +139,8 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
         for k in range(len(networks))
         if _outlies(spread, k, _SPREAD)
     ]
-    shares = np.where(networks.members.sum(1) >= _FEW, networks.accuracy(), np.nan)
+    counts = networks.members.sum(1)
+    shares = np.where(counts >= _FEW, networks.accuracy(), np.nan)
     words = (
         "this is far from the other networks: it was asked or trained in another way than those "
         "with which attacks compare it"
@@ -143,7 +148,7 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
     return doubts + [
         Doubt("unlike", named(k), words, _right(shares[k]))
         for k in range(len(networks))
-        if _outlies(shares, k, _APART)
+        if _outlies(shares, k, max(_APART, 2 / sqrt(max(1, counts[k]))))
     ]
 
 

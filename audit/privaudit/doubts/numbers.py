@@ -51,7 +51,8 @@ def looks_like(values: Tensor) -> str | None:
         return None
     if low >= -1e-6:
         return _not_negative(rows, high)
-    if high <= 1e-6:
+    # Where a network is sure everywhere, the base of its logarithms does not show, nor matter.
+    if high <= 1e-6 and not log_probabilities(rows):
         for name, base in (("decimal logarithms", 10.0), ("binary logarithms", 2.0)):
             if _most((rows * log(base)).logsumexp(-1).abs() <= SUM_ERROR):
                 return name
@@ -73,7 +74,8 @@ def _not_negative(rows: Tensor, high: float) -> str | None:
         return "rounded probabilities" if _most(off <= blur) else "sigmoids"
     if _most((sums - 100).abs() <= max(100 * SUM_ERROR, blur)):
         return "percentages"
-    if len(sums) > 1 and _most((sums - sums.median()).abs() <= 1e-3 * sums.median()):
+    usual = float(sums.median())
+    if len(sums) > 1 and _most((sums - usual).abs() <= max(1e-3 * usual, blur)):
         return "shares"
     if _most((-rows).logsumexp(-1).abs() <= SUM_ERROR):
         return "negative log-probabilities"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from privaudit.doubts.digits import coarseness
-from privaudit.doubts.numbers import looks_like
+from privaudit.doubts.numbers import log_probabilities, looks_like
 from privaudit.errors import DataError
 from privaudit.outputs.convert import as_tensor, flags, whole
 from privaudit.outputs.kinds import Kind, as_logits, check_kind
@@ -93,7 +93,7 @@ def read_answers(
         *answers,
         kind=what,
         seeming=tuple(_seeming(numbers, what) for numbers in networks),
-        coarse=tuple(coarseness(numbers, what) for numbers in networks),
+        coarse=tuple(coarseness(numbers, _meaning(numbers, what)) for numbers in networks),
     )
 
 
@@ -102,6 +102,11 @@ def _seeming(numbers: Tensor, kind: Kind) -> str | None:
     if kind == "margins":  # beside themselves, numbers from 0 to 1 still show as such
         return looks_like(torch.cat([numbers, numbers], dim=-1))
     return looks_like(numbers) if kind == "logits" else None
+
+
+def _meaning(numbers: Tensor, kind: Kind) -> Kind:
+    """The kind, or log-probabilities where logits are these as well."""
+    return "log_probabilities" if kind == "logits" and log_probabilities(numbers) else kind
 
 
 def _target(logits: Any, kind: Kind) -> Tensor:

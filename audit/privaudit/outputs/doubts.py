@@ -27,10 +27,8 @@ def doubts_about(answers: Answers) -> list[Doubt]:
     doubts = _kinds(answers)
     doubts += _rounded(answers, networks)
     doubts += label_doubts(networks)
-    # Numbers of another kind, or rows in another order, differ in all that follows as well.
-    if not doubts:
-        doubts += unlike_doubts(networks)
-        doubts += membership_doubts(networks)
+    doubts += unlike_doubts(networks)
+    doubts += membership_doubts(networks)
     doubts += duplicate_doubts(networks)
     doubts += duplicate_rows(
         networks.logits,
