@@ -18,6 +18,7 @@ from privaudit.doubts.doubt import Doubt
 from privaudit.errors import RecipeError
 from privaudit.statistics import table
 from privaudit.statistics.metric import Metric, Reached
+from privaudit.statistics.power import sample_sentence
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Verdict:
         reason: why it is unknown, and what to do.
         reversed: whether the limit is that of the attack with its scores reversed.
         doubts: names of the open doubts, which break it whatever the numbers are.
+        sample: of a gate that the numbers break, whether the examples are too few for any network
+            to keep it; empty where they are not.
     """
 
     gate: Gate
@@ -70,6 +73,7 @@ class Verdict:
     reason: str = ""
     reversed: bool = False
     doubts: tuple[str, ...] = ()
+    sample: str = ""
 
     @property
     def caveat(self) -> str:
@@ -98,7 +102,7 @@ class Verdict:
         if self.reversed:
             limit += " with scores reversed"
         if not self.doubts or not self.gate.kept_by(self.reached):
-            return f"{opening}, {limit} {attacks}" + (f"; {caveat}" if caveat else "")
+            return "; ".join(filter(None, [f"{opening}, {limit} {attacks}", self.sample, caveat]))
         names = ", ".join(self.doubts)
         accept = " ".join(f"--accept-doubt {name}" for name in self.doubts)
         plural, them = ("s", "them") if len(self.doubts) > 1 else ("", "it")
@@ -135,7 +139,10 @@ def parse_gate(text: str) -> Gate:
 
 
 def judge(
-    gate: Gate, metrics: Mapping[str, Mapping[str, Any]], doubts: Sequence[Doubt] = ()
+    gate: Gate,
+    metrics: Mapping[str, Mapping[str, Any]],
+    doubts: Sequence[Doubt] = (),
+    confidence: float = 0.95,
 ) -> Verdict:
     """Hold a gate against what attacks found.
 
@@ -143,6 +150,7 @@ def judge(
         gate: the limit.
         metrics: by the attack's label, as `privaudit.statistics.metrics.evaluate` makes them.
         doubts: about this audit that nobody has accepted.
+        confidence: of the metrics' intervals.
     """
     names = tuple(dict.fromkeys(doubt.name for doubt in doubts))
     limits = {label: gate.judged.reached(record) for label, record in metrics.items()}
@@ -155,9 +163,32 @@ def judge(
     known = {label: reached for label, reached in limits.items() if reached is not None}
     strongest = _worst(gate, known)
     reached = known[strongest]
-    passed = not names and all(gate.kept_by(other.limit) for other in known.values())
+    kept = all(gate.kept_by(other.limit) for other in known.values())
     return Verdict(
-        gate, passed, (strongest,), reached.limit, reversed=reached.reversed, doubts=names
+        gate,
+        kept and not names,
+        (strongest,),
+        reached.limit,
+        reversed=reached.reversed,
+        doubts=names,
+        sample="" if kept else _too_small(gate, metrics, confidence),
+    )
+
+
+def _too_small(gate: Gate, metrics: Mapping[str, Mapping[str, Any]], confidence: float) -> str:
+    """Whether a network that tells nothing would have broken it, too, for want of examples."""
+    sizes = [(r["members"], r["non_members"]) for r in metrics.values() if "members" in r]
+    if gate.judged.bound or len(sizes) < len(metrics):
+        return ""
+    members, non_members = min(sizes, key=sum)
+    return sample_sentence(
+        gate.metric,
+        gate.limit,
+        members,
+        non_members,
+        len(metrics),
+        confidence,
+        both_sides=gate.judged.reversed is not None,
     )
 
 

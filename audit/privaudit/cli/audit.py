@@ -125,7 +125,7 @@ def audit(
     )
     metrics = {label: result.metrics for label, result in results.items()}
     opened = still_open(results.doubts, accepted)
-    verdicts = [judge(requirement, metrics, opened) for requirement in gates]
+    verdicts = [judge(requirement, metrics, opened, confidence) for requirement in gates]
     if format == "json":
         typer.echo(as_json(metrics, verdicts, confidence, results.doubts, accepted))
     else:

@@ -73,6 +73,7 @@ def as_json(
             "reached": verdict.reached,
             "reversed": verdict.reversed,
             "doubts": verdict.doubts,
+            "sample": verdict.sample,
             "reason": verdict.reason,
         }
         for verdict in verdicts

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from privaudit.statistics.case import Case
 from privaudit.statistics.intervals import check_confidence
 from privaudit.statistics.metric import Metric
-from privaudit.statistics.metrics import evaluate
-from privaudit.statistics.table import named
+from privaudit.statistics.roc import roc_curve
+from privaudit.statistics.table import METRICS, named
 
-_MOST = 10_000_000  # examples a side beyond which none is advised
+_MOST = 1_000_000  # examples a side beyond which none is advised
 _SURE = 0.9  # the chance of a fair verdict that advice on the size aims at
 
 
@@ -220,11 +222,17 @@ def _private(
     inside, outside = _evenly(members), _evenly(non_members)
     scores = np.concatenate([inside, outside])
     flags = np.arange(members + non_members) < members
-    record = evaluate(scores, flags, scores >= 0.5, confidence=confidence)
-    return _value(gated, record), gated.reached(record)
+    delta, called = 1 / (10 * members), scores >= 0.5
+    case = Case(roc_curve(scores, flags), flags, called, confidence, delta, False, scores)
+    record: dict[str, Any] = {"members": members, "non_members": non_members}
+    for metric in METRICS:
+        if metric is gated or metric.path == gated.judged:
+            metric.write(record, case)
+    reached = gated.reached(record)
+    return _value(gated, record), reached and reached.limit
 
 
-def _value(metric: Metric, record: dict[str, object]) -> float | None:
+def _value(metric: Metric, record: dict[str, Any]) -> float | None:
     value = metric.read(record)
     if isinstance(value, dict):
         value = value["value"]
