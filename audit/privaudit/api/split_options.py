@@ -30,16 +30,16 @@ Amount = Annotated[int | float, BeforeValidator(_amount), Field(ge=0)]
 
 def _size(value: object) -> object:
     """A number of examples, or a share of them."""
-    share = isinstance(value, float) and 0 < value < 1
-    if share or value is None:
-        return value
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and value >= 1 and value == value // 1:
-        return int(value)
-    raise ValueError(
-        f"must be a count (1, 2, ...), or with protocol coin a share between 0.0 and 1.0 "
-        f"(got {show(value)})"
-    )
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
+        fits = value is None
+    else:
+        fits = 0 < value < 1 or (value >= 1 and value == value // 1)
+    if not fits:
+        raise ValueError(
+            "must be a count (1, 2, ...), or with protocol coin a share between 0.0 and 1.0 "
+            f"(got {show(value)})"
+        )
+    return int(value) if isinstance(value, float) and value >= 1 else value
 
 
 Size = Annotated[int | float, BeforeValidator(_size), Field(gt=0)]
