@@ -166,6 +166,7 @@ def test_a_network_trained_elsewhere_costs_what_its_weights_cost(tmp_path: Path)
     data = {"name": "digits"}
     given = {
         "checkpoint": str(tmp_path / "own.safetensors"), "members": data, "non_members": data,
+        "normalise": "dataset", "accuracy": 0.1,
     }  # fmt: skip
     recipe = RECIPE | {"target": given, "sparsifiers": ["dense"], "split": {}, "shadows": 0}
     result = privaudit.run(load_recipe(recipe), tmp_path / "run", cache=tmp_path / "c")

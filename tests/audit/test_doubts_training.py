@@ -257,7 +257,7 @@ def test_shadows_that_guess_are_told_where_the_target_does_not() -> None:
         return [doubt.name for doubt in doubts]
 
     assert told(knows, guesses, guesses, knows) == ["shadows_at_chance"]
-    assert told(knows, guesses, knows, knows) == []
+    assert told(knows, guesses, knows) == []
     assert told(knows) == []
     assert told(guesses, knows, knows) == ["chance"]
     assert told(guesses, guesses) == ["chance"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,10 +62,10 @@ IN_TRAINING: dict[str, Callable[[], nn.Module]] = {
     "batch norm of images": lambda: images(nn.BatchNorm2d(4)),
     "drop path": lambda: DropPath(0.3),
 }
-IN_EVALUATION = {
+IN_EVALUATION: dict[str, Callable[[], nn.Module]] = {
     **IN_TRAINING,
     "log-softmax": lambda: nn.Sequential(perceptron(), nn.LogSoftmax(1)),
-    "half precision": lambda: normed().to(torch.bfloat16),
+    "half precision": lambda: normed().bfloat16(),
 }
 
 
@@ -74,8 +75,8 @@ def target(network: nn.Module, rows: int, folder: Path) -> tuple[Cohort, Example
     examples = Examples(x, torch.arange(rows) % 3, ("a", "b", "c"), zero, one)
     path = str(folder / "target.ts")
     dtype = next(network.parameters()).dtype
-    trace: Callable[..., torch.jit.ScriptModule] = torch.jit.trace
-    trace(network, x.to(dtype), check_trace=False).save(path)  # type: ignore[no-untyped-call]
+    trace: Callable[..., Any] = torch.jit.trace
+    trace(network, x.to(dtype), check_trace=False).save(path)
     cohort = Cohort(
         examples,
         torch.ones(1, rows, dtype=torch.uint8),
