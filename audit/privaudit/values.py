@@ -137,12 +137,28 @@ class Split:
         shadows: (T, M) bool: which models may serve as shadows of target t.
         targets: (T,) int64: the models that are attacked in turn.
         seeds: (M,) int64: each model's own seed, the same whatever M is.
+        canary: (N,) bool: examples made up for the audit, which then is about them alone; None
+            where there are none.
+        coins: whether a fair coin of its own decided on the membership of each audited example.
     """
 
     role: Tensor
     shadows: Tensor
     targets: Tensor
     seeds: Tensor
+    canary: Tensor | None = None
+    coins: bool = False
+
+    @property
+    def audited(self) -> Tensor:
+        """(M, N) bool: the members and non-members that attacks are about."""
+        every = audited(self.role)
+        return every if self.canary is None else every & self.canary
+
+    @property
+    def ordinary(self) -> Tensor:
+        """(N,) bool: the examples that are as the dataset has them."""
+        return torch.ones(self.role.shape[1]).bool() if self.canary is None else ~self.canary
 
 
 @dataclass(frozen=True)
@@ -152,8 +168,8 @@ class Outputs:
     Attributes:
         logits: (M, Q, N, C): query 0 is the example itself, the rest its augmentations.
         noisy: (M, D, N, C): answers to D noisy copies x + `noise_scale`·N(0, I) of each
-            example, normalised as the recipe's dataset is; NaN on rows that are neither member
-            nor non-member of that model. None unless an attack asks.
+            example as the recipe's dataset normalises it; NaN on rows that are neither member nor
+            non-member of that model. None unless an attack asks.
         gradient_norm: (M, N): norm of the gradient of the loss of each example; None unless
             an attack asks.
         noise_scale: ε of the noisy copies.
@@ -212,8 +228,18 @@ class AttackScores:
         decision: (N,) bool, the attacker's own verdict with its threshold chosen on the shadows,
             or None.
         variants: the answers of the attack's variants, by name, reported beside its own.
+        left_out: (N,) bool: audited rows that the attack cannot score, whose score may be NaN.
+            They are counted, named, and left out of every metric. They may depend on what the
+            attacker knows of the shadows, never on the target's answers. None: no row.
+        lacks: what these rows lack, to be read after "lack", such as "a shadow that was not
+            trained on them".
+        offline: (N,) bool: rows that are scored, but, unlike others, without shadows that were
+            trained on them: counted and named, too. None: no row, or all alike.
     """
 
     score: Tensor
     decision: Tensor | None = None
     variants: Mapping[str, AttackScores] = field(default_factory=dict)
+    left_out: Tensor | None = None
+    lacks: str = ""
+    offline: Tensor | None = None
