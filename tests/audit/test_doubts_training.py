@@ -102,19 +102,19 @@ def test_a_network_that_learns_nothing_is_named_everywhere(tmp_path: Path) -> No
     assert names(result) == ["chance"] * 2
     doubt = result.doubts[0]
     assert doubt.about == "imp / round 0, seed 4"
-    assert doubt.sentence.startswith(f"classifies {100 * accuracy:.1f} % ")
-    assert "an attack on it says nothing about privacy" in doubt.sentence
+    assert doubt.seen.startswith(f"classifies {100 * accuracy:.1f} % ")
+    assert "says nothing about privacy" in doubt.sentence
     assert result.folder is not None
     assert load_run(result.folder) == result
     text = render([result])
-    assert text.count("Doubt chance: imp / round 0, seed 4: classifies") == 1
-    assert "Likewise imp / round 1, seed 4." in " ".join(text.split())
+    assert " ".join(text.split()).count("Doubt chance (imp / round 0, seed 4: classifies") == 1
+    assert "; imp / round 1, seed 4: classifies" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
     told = json.loads(render([result], format="json"))["doubts"]
     assert [entry["name"] for entry in told] == ["chance"] * 2
     assert told[0]["run"] == "doubtful"
     for text in (render([result], format="markdown"), render([result], format="latex")):
-        assert "Doubt chance: imp / round 0" in text
+        assert "Doubt chance (imp / round 0" in text
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_training_that_diverges_to_finite_numbers_is_told_as_such(tmp_path: Path
     """All its units are dead: it answers with its last bias, which is huge."""
     result = audited(tmp_path, "training.lr=1e6")
     assert names(result) == ["chance"]
-    assert "Its training diverged (loss " in result.doubts[0].sentence
+    assert "training diverged" in result.doubts[0].sentence
     assert result.doubts[0].sentence.endswith("lower training.lr")
 
 
@@ -188,7 +188,7 @@ def test_many_doubts_of_a_kind_take_one_sentence() -> None:
     text = render([RunResult("many", {}, {}, (), doubts)])
     lines = text.splitlines()
     assert text.count("Doubt ") == 3
-    assert text.count("and 96 more") == 3
+    assert " ".join(lines).count("and 96 more") == 3
     assert len(lines) < 20
     assert max(map(len, lines)) <= 80
 

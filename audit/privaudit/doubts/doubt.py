@@ -27,7 +27,7 @@ DOUBTS = {
 }
 """What can be doubted, by the name that `--accept-doubt` takes."""
 
-_SHOWN = 6  # cases of one doubt that are named in a line
+_SHOWN = 4  # cases of one doubt that are named in a line
 
 
 @dataclass(frozen=True)

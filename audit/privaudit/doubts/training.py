@@ -74,8 +74,9 @@ def training_doubts(about: str, target: Fitness, shadows: Sequence[Fitness]) -> 
             Doubt(
                 "chance",
                 about,
-                f"classifies {target.members.words('its own members')}: an attack on it says "
-                f"nothing about privacy{_remedy(target)}",
+                "an attack on a network that does not know its own members says nothing about "
+                f"privacy: {_remedy(target)}",
+                f"classifies {target.members.words('its own members')}",
             )
         )
     elif 2 * len(lost) > len(shadows):
@@ -83,9 +84,10 @@ def training_doubts(about: str, target: Fitness, shadows: Sequence[Fitness]) -> 
             Doubt(
                 "shadows_at_chance",
                 about,
-                f"{len(lost)} of {len(shadows)} shadows are no better than guessing on their own "
-                f"members, and it classifies {100 * target.members.accuracy:.1f} % rightly: what "
-                f"attacks learn from such shadows says nothing about it{_remedy(lost[0])}",
+                "what attacks learn from shadows that do not know their own members says nothing "
+                f"about a target that does: {_remedy(lost[0])}",
+                f"{len(lost)} of {len(shadows)} shadows are no better than guessing on their "
+                f"members, and it classifies {100 * target.members.accuracy:.1f} % rightly",
             )
         )
     return doubts
@@ -93,8 +95,5 @@ def training_doubts(about: str, target: Fitness, shadows: Sequence[Fitness]) -> 
 
 def _remedy(network: Fitness) -> str:
     if network.loss > _LOST * network.guessing_loss:
-        return (
-            f". Its training diverged (loss {network.loss:.3g}, and guessing has "
-            f"{network.guessing_loss:.2f}): lower training.lr"
-        )
-    return "; train longer, or otherwise"
+        return "training diverged (the loss is far above that of guessing), so lower training.lr"
+    return "train longer, or otherwise"
