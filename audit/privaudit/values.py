@@ -168,8 +168,8 @@ class Outputs:
     Attributes:
         logits: (M, Q, N, C): query 0 is the example itself, the rest its augmentations.
         noisy: (M, D, N, C): answers to D noisy copies x + `noise_scale`·N(0, I) of each
-            normalised example; NaN on rows that are neither member nor non-member of that model.
-            None unless an attack asks.
+            example, normalised as the recipe's dataset is; NaN on rows that are neither member
+            nor non-member of that model. None unless an attack asks.
         gradient_norm: (M, N): norm of the gradient of the loss of each example; None unless
             an attack asks.
         noise_scale: ε of the noisy copies.

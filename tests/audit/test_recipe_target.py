@@ -85,6 +85,40 @@ def test_a_mistake_is_one_line_with_its_place(
     assert any(message in problem for problem in caught.value.problems), caught.value.problems
 
 
+def test_what_is_not_said_about_a_target_is_not_written(file: Path, plugins: Plugins) -> None:
+    """So that the digests of older recipes stay what they were."""
+    recipe = load_recipe(file, plugins=plugins)
+    written = recipe.model_dump(mode="json", serialize_as_any=True)["target"]
+    assert set(written) == {"checkpoint", "members", "non_members"}
+    changes = ["target.normalise={mean: [0.5], std: [0.25]}", "target.accuracy={members: 1}"]
+    said = load_recipe(file, changes, plugins=plugins)
+    file.write_text(said.to_yaml())
+    assert load_recipe(file, plugins=plugins) == said
+    assert said.digest() != recipe.digest()
+    assert said.target is not None
+    assert (said.target.expected.members, said.target.expected.non_members) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("normalise=imagnet", "normalise: must be 'dataset', 'imagenet', 'none' or 'unit' or a"),
+        ("normalise={mean: [1], std: [0]}", "target.normalise.std[0]: must be more than 0 (got 0)"),
+        ("normalise={mean: [1]}", "target.normalise.std: is missing"),
+        ("normalise={mean: [1], sd: [1]}", "unknown option 'sd'"),
+        ("accuracy=98", "target.accuracy: must be at most 1 or a mapping"),
+        ("accuracy={members: 2}", "target.accuracy.members: must be at most 1 (got 2)"),
+    ],
+)
+def test_what_is_said_wrongly_is_one_line(
+    file: Path, plugins: Plugins, change: str, message: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file, [f"target.{change}"], plugins=plugins)
+    assert any(message in problem for problem in caught.value.problems), caught.value.problems
+    assert not any("a mapping of options (got {" in problem for problem in caught.value.problems)
+
+
 def test_a_program_gives_no_gradients(file: Path, plugins: Plugins) -> None:
     attacks = "attacks=[loss, gradient_norm]"
     assert load_recipe(file, [attacks], plugins=plugins).target

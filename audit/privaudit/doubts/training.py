@@ -78,7 +78,7 @@ def training_doubts(about: str, target: Fitness, shadows: Sequence[Fitness]) -> 
                 f"nothing about privacy{_remedy(target)}",
             )
         )
-    elif lost and 2 * len(lost) >= len(shadows):
+    elif 2 * len(lost) > len(shadows):
         doubts.append(
             Doubt(
                 "shadows_at_chance",
