@@ -15,6 +15,7 @@ from privaudit import DataError, Examples, RecipeError, Role, load_plugins, load
 from privaudit.experiment.canaries import canary_rows, inserted
 from privaudit.experiment.ensemble import make_ensemble
 from privaudit.recipe import SplitOptions
+from privaudit.report import render
 
 SILENT = '''
 from typing import Literal
@@ -109,7 +110,8 @@ def test_every_canary_is_in_every_training_by_a_coin_of_its_own() -> None:
     others[rows] = False
     first = ensemble.role[:2, others]
     assert bool(((first == Role.MEMBER).sum(0) == (first == Role.NON_MEMBER).sum(0)).all())
-    assert set(ensemble.audited.nonzero()[:, 1].tolist()) == set(rows.tolist())
+    about = torch.cat([split.audited for split in ensemble.splits])
+    assert set(about.nonzero()[:, 1].tolist()) == set(rows.tolist())
     assert not bool((ensemble.tests | ensemble.learned)[:, rows].any())
 
 
@@ -200,3 +202,21 @@ def test_forgotten_noise_raises_the_alarm_and_noise_does_not(tmp_path: Path) -> 
     alarms = [doubt.about for doubt in result.doubts if doubt.name == "promise"]
     assert len(alarms) == 1
     assert "silent" in alarms[0]
+
+
+def test_attacks_that_learn_from_shadows_know_all_of_theirs(tmp_path: Path) -> None:
+    changes = {
+        "split": {"canaries": 100, "members": 150, "non_members": 150},
+        "training": {"epochs": 2, "lr": 0.05},
+        "shadows": 1,
+        "defenses": ["none"],
+        "attacks": ["logistic_regression", "confidence", "population"],
+    }
+    result = privaudit.run(
+        load_recipe(RECIPE | changes), tmp_path / "run", cache=tmp_path / "cache", device="cpu"
+    )
+    for audit in result.audits:
+        assert audit.metrics["members"] + audit.metrics["non_members"] == 100
+        assert audit.metrics["one_run_epsilon"] is not None
+        assert audit.train_accuracy > 0.1
+    assert "Attacks are on 100 mislabelled canaries alone" in render([result])

@@ -12,7 +12,7 @@ from privaudit.experiment.canaries import canary_rows, with_canaries
 from privaudit.experiment.split import given_split, make_split
 from privaudit.experiment.target import Candidates
 from privaudit.recipe import Recipe
-from privaudit.values import Role, Split
+from privaudit.values import Role, Split, audited
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Ensemble:
 
     @property
     def audited(self) -> Tensor:
-        """(M, N) bool: each model's members and non-members that attacks are about."""
-        return torch.cat([split.audited for split in self.splits])
+        """(M, N) bool: each model's members and non-members; attacks learn from the shadows'."""
+        return audited(self.role)
 
     @property
     def tests(self) -> Tensor:

@@ -13,7 +13,10 @@ from privaudit.keys import normal
 from privaudit.statistics.accounting import gaussian_epsilon
 
 _RELATION = "adding or removing one example"
-_OUTSIDE = ("the noise's seed, which takes it off again",)
+_OUTSIDE = (
+    "the number of members, which scales the steps",
+    "the noise's seed, which takes it off again",
+)
 
 _log = logging.getLogger(__name__)
 
