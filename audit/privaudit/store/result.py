@@ -190,6 +190,7 @@ class _Doubt(BaseModel):
     name: Annotated[str, AfterValidator(known)]
     about: str
     sentence: str
+    seen: str = ""
 
 
 class _Record(BaseModel):
