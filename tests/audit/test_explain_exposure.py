@@ -29,10 +29,10 @@ Arrays = dict[str, NDArray[Any]]
 def _audited(
     example: list[int], label: list[int], member: list[int], score: list[float], **other: Any
 ) -> Audited:
+    kept: dict[str, Any] = {name: np.array(values, float) for name, values in other.items()}
     return Audited(
-        np.array(example), np.array(label), np.array(member, bool), np.array(score, float),
-        **{name: np.array(values, float) for name, values in other.items()},
-    )  # fmt: skip
+        np.array(example), np.array(label), np.array(member, bool), np.array(score, float), **kept
+    )
 
 
 def _level(*audits: Audited, classes: tuple[str, ...] = ("cat", "dog")) -> LevelScores:
