@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ Arrays = dict[str, NDArray[Any]]
 def _audited(
     example: list[int], label: list[int], member: list[int], score: list[float], **other: Any
 ) -> Audited:
+    kept: dict[str, Any] = {name: np.array(values, float) for name, values in other.items()}
     return Audited(
-        np.array(example), np.array(label), np.array(member, bool), np.array(score, float),
-        **{name: np.array(values, float) for name, values in other.items()},
-    )  # fmt: skip
+        np.array(example), np.array(label), np.array(member, bool), np.array(score, float), **kept
+    )
 
 
 def _level(*audits: Audited, classes: tuple[str, ...] = ("cat", "dog")) -> LevelScores:
@@ -325,3 +326,22 @@ def test_other_formats_do_not_explain(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == "--explain is for --format table or json, not csv\n"
+
+
+def test_seeds_on_the_same_examples_do_not_narrow_a_class() -> None:
+    rng = np.random.default_rng(0)
+    member, score = np.arange(60) % 2 == 0, rng.normal(size=60)
+    gaps = score + member
+    once = Audited(np.arange(60), np.zeros(60, np.int64), member, score, gaps)
+
+    def limits(*audits: Audited) -> NDArray[np.float64]:
+        (exposed,) = exposed_classes(LevelScores("s", "l", "a", ("zero",), audits))
+        assert exposed.auc is not None
+        assert exposed.confidence_gap is not None
+        gap = exposed.confidence_gap
+        return np.array([exposed.auc.low, exposed.auc.high, gap.low, gap.high], np.float64)
+
+    again = [replace(once, seed=seed) for seed in range(4)]
+    np.testing.assert_allclose(limits(*again), limits(once))
+    apart = [replace(audit, example=audit.example + 60 * audit.seed) for audit in again]
+    assert limits(*apart)[0] > limits(once)[0]

@@ -177,6 +177,10 @@ def test_the_scores_on_disk_give_the_auc_in_the_result(
         assert len(member) == 130
         auc = roc_auc_score(member, scores[f"score_{number}"])
         assert audit["metrics"]["auc"]["value"] == pytest.approx(auc, abs=1e-12)
+        if audit["metrics"]["balanced_accuracy"] is not None:
+            right = scores[f"decision_{number}"] == member
+            share = (right[member].mean() + right[~member].mean()) / 2
+            assert audit["metrics"]["balanced_accuracy"]["value"] == pytest.approx(share)
 
 
 def test_membership_on_disk_is_that_of_the_split(

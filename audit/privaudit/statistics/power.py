@@ -20,7 +20,8 @@ from privaudit.statistics.metric import Metric
 from privaudit.statistics.roc import roc_curve
 from privaudit.statistics.table import METRICS, named
 
-_MOST = 1_000_000  # examples a side beyond which none is advised
+_MOST = 1_000_000  # examples beyond which none are advised
+_LARGE = 20_000  # examples that resolve every metric
 _SURE = 0.9  # the chance of a fair verdict that advice on the size aims at
 
 
@@ -126,7 +127,8 @@ def smallest_resolvable(
         both_sides: as `chance_kept`.
 
     Returns:
-        None where no number will do: the limit lies on the wrong side of guessing.
+        None where no number will do, or more than a million: mostly as the limit lies on the wrong
+        side of guessing.
 
     >>> smallest_resolvable("auc", 0.6)
     349
@@ -138,6 +140,10 @@ def smallest_resolvable(
         chance = chance_kept(metric, limit, members, others, confidence, both_sides=both_sides)
         return chance ** max(attacks, 1) >= sure
 
+    gated = named([metric])[0]
+    guessing, _ = _private(metric, _LARGE // 2, _LARGE // 2, confidence)
+    if guessing is None or (guessing >= limit if gated.side == "upper" else guessing <= limit):
+        return None
     high = 4
     while not enough(high):
         high *= 2
