@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from privaudit.errors import PluginError as PluginError
     from privaudit.errors import PrivauditError as PrivauditError
     from privaudit.errors import RecipeError as RecipeError
+    from privaudit.errors import ShortageError as ShortageError
     from privaudit.errors import StoreError as StoreError
     from privaudit.experiment.running import run as run
     from privaudit.outputs import OutputAudit as OutputAudit
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
 _HOME = {
     "api.cohort": ["Cohort"],
     "cohort.models": ["keep_largest"],
-    "errors": ["DataError", "PluginError", "PrivauditError", "RecipeError", "StoreError"],
+    "errors": [
+        "DataError", "PluginError", "PrivauditError", "RecipeError", "ShortageError", "StoreError",
+    ],
     "api.hooks": ["hookimpl"],
     "api.host": ["load_plugins"],
     "outputs": ["OutputAudit", "audit_outputs"],

@@ -1,5 +1,7 @@
 """What can go wrong through no fault of the code: one family, one clear line each."""
 
+from typing import Literal
+
 
 class PrivauditError(Exception):
     """Something the user can mend; the message says what is wrong, where, and what to do.
@@ -43,6 +45,22 @@ class DataError(PrivauditError):
     """A dataset is missing, damaged or cannot be audited; the message names file and row."""
 
     exit_code = 2
+
+
+class ShortageError(DataError):
+    """An attack has too few examples or networks to compare with.
+
+    An attack says what is missing, and no more: shadows come from a recipe or from arrays, and
+    whoever knows from which adds what to do.
+
+    Attributes:
+        lacking: "shadows", with or without the examples; or a "population": examples that are
+            not audited.
+    """
+
+    def __init__(self, message: str, lacking: Literal["shadows", "population"] = "shadows") -> None:
+        super().__init__(message)
+        self.lacking = lacking
 
 
 class StoreError(PrivauditError):

@@ -212,8 +212,18 @@ class AttackScores:
         decision: (N,) bool, the attacker's own verdict with its threshold chosen on the shadows,
             or None.
         variants: the answers of the attack's variants, by name, reported beside its own.
+        left_out: (N,) bool: audited rows that the attack cannot score, whose score may be NaN.
+            They are counted, named, and left out of every metric. They may depend on what the
+            attacker knows of the shadows, never on the target's answers. None: no row.
+        lacks: what these rows lack, to be read after "lack", such as "a shadow that was not
+            trained on them".
+        offline: (N,) bool: rows that are scored, but, unlike others, without shadows that were
+            trained on them: counted and named, too. None: no row, or all alike.
     """
 
     score: Tensor
     decision: Tensor | None = None
     variants: Mapping[str, AttackScores] = field(default_factory=dict)
+    left_out: Tensor | None = None
+    lacks: str = ""
+    offline: Tensor | None = None

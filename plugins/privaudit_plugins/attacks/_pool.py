@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import privaudit
+from privaudit_plugins.attacks._rows import spread as spread
 from privaudit_plugins.attacks._thresholds import best_threshold
 
 Measure = Callable[[privaudit.Outputs, Tensor, str], Tensor]
@@ -89,13 +90,6 @@ def needed(attack: str, signals: privaudit.Signals, found: Pool | None) -> Pool:
             "halves, 2 or more)"
         )
     return found
-
-
-def spread(values: Tensor, signals: privaudit.Signals) -> Tensor:
-    """Scores (n,) of the audited examples laid out over all N; NaN where none was asked for."""
-    score = torch.full(signals.audited.shape, torch.nan, dtype=torch.float64)
-    score[signals.audited] = values.double()
-    return score
 
 
 def judged(signals: privaudit.Signals, measure: Measure) -> privaudit.AttackScores:
