@@ -34,17 +34,7 @@ def log_odds(logits: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         true = z.gather(-1, own)
         return true[..., 0] - z.scatter_(-1, own, -torch.inf).logsumexp(-1)
 
-    return _by_block(logits, y, rows, odds)
-
-
-def log_probability(logits: Tensor, y: Tensor, rows: Tensor, temperature: float) -> Tensor:
-    """Log p_y of the softmax of logits / temperature; arguments and answer as for `log_odds`."""
-
-    def log_p(z: Tensor, own: Tensor) -> Tensor:
-        z /= temperature
-        return z.gather(-1, own)[..., 0] - z.logsumexp(-1)
-
-    return _by_block(logits, y, rows, log_p)
+    return by_block(logits, y, rows, odds)
 
 
 def blocks(count: int, numbers: int) -> Iterator[slice]:
@@ -53,7 +43,7 @@ def blocks(count: int, numbers: int) -> Iterator[slice]:
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
-def _by_block(
+def by_block(
     logits: Tensor, y: Tensor, rows: Tensor, measure: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """A measure of logits (..., n, C), as float64 copies, and labels (..., n, 1)."""
