@@ -18,7 +18,7 @@ import torch
 
 from benchmarks._cohorts import WORKS, Data, Trained, trained
 from privaudit import Attack, PrivauditError
-from privaudit.metrics import roc_auc, tpr_at_fpr
+from privaudit.statistics.metrics import roc_auc, tpr_at_fpr
 from privaudit_plugins.attacks.lira import LiRA
 from privaudit_plugins.attacks.rmia import RMIA
 

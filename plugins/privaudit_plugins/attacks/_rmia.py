@@ -16,6 +16,7 @@ from torch.nn.functional import logsigmoid
 from privaudit_plugins.attacks._phi import blocks
 
 _TINY = -460.0  # log of 1e-200: below it a log-ratio is told by its own logarithm
+_NEAR_ONE = -40.0  # log of 1 - p below which log p is -(1 - p) to the last digit
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,9 @@ def log_ratio(odds: Tensor, reference: Probability) -> Tensor:
     )
     ratio = logsigmoid(odds) - log_p
     high, low = (f(log_rest, reference.log_rest) for f in (torch.maximum, torch.minimum))
-    size = high + torch.log(-torch.expm1(low - high))  # log |p - P|
+    size = high + torch.log(-torch.expm1(low - high))  # log |p - P|, which is |log p / P| there
     small = math.exp(_TINY) / (1 + _TINY - size) * torch.sign(reference.log_rest - log_rest)
-    return torch.where(size < _TINY, small, ratio)
+    return torch.where((size < _TINY) & (high < _NEAR_ONE), small, ratio)
 
 
 def share_dominated(ratio: Tensor, population: Tensor, gamma: float) -> Tensor:

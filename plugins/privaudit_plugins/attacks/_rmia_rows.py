@@ -8,10 +8,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from privaudit_plugins.attacks._in_turn import others
 from privaudit_plugins.attacks._rmia import (
     guessed_from_outside,
+    log_mean,
     log_ratio,
     mean_probability,
     mid_ranks,
@@ -97,6 +99,29 @@ class Known:
             )
             for a in guesses
         ]
+
+    def fitted(self, shadows: Tensor) -> float | None:
+        """The `a` of 1 - P_in = a·(1 - P_out), over the audited examples that show both.
+
+        The paper's guess of P_in, as the ratio of the two means: it rises with the temperature.
+
+        Args:
+            shadows: (K, m) float64: the shadows' log-odds.
+
+        Returns:
+            None where no example has a shadow on either side.
+        """
+        size = self.tested.shape[1]
+        sides = [side[:, :size] for side in (self.inside, self.outside)]
+        both = sides[0].any(0) & sides[1].any(0)
+        if not bool(both.any()):
+            return None
+        everyone = torch.ones((1, len(shadows)), dtype=torch.bool)
+        inside, outside = (
+            log_mean(logsigmoid(-shadows[:, :size][:, both]), side[:, both], everyone).logsumexp(1)
+            for side in sides
+        )
+        return min(1.0, float((inside - outside).exp()))
 
 
 def quality(ratio: Tensor, known: Known) -> float | None:

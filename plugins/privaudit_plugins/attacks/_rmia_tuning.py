@@ -30,7 +30,7 @@ def best_options(
     odds: Callable[[float], Tensor],
     known: Known,
     temperatures: Sequence[float],
-    tenths: Sequence[float],
+    guesses: Callable[[Tensor], Sequence[float]],
 ) -> tuple[float, float] | None:
     """The temperature and the `a` whose mean AUC is best when shadows are the target in turn.
 
@@ -40,7 +40,7 @@ def best_options(
         odds: the shadows' log-odds (K, n) float64 at a temperature.
         known: about these K shadows and n audited examples.
         temperatures: to choose from.
-        tenths: the values of `a` to choose from.
+        guesses: the values of `a` to choose from, of the shadows' log-odds.
 
     Returns:
         None where no shadow can be attacked by others.
@@ -49,8 +49,9 @@ def best_options(
     best, chosen = -1.0, None
     for temperature in temperatures:
         shadows = odds(temperature)
-        ratios = known.ratios(shadows[: len(kept)], shadows, kept, tenths)
-        for a, ratio in zip(tenths, ratios, strict=True):
+        tried = guesses(shadows)
+        ratios = known.ratios(shadows[: len(kept)], shadows, kept, tried)
+        for a, ratio in zip(tried, ratios, strict=True):
             auc = quality(ratio, known)
             if auc is not None and auc > best:
                 best, chosen = auc, (temperature, a)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -26,6 +27,7 @@ from privaudit_plugins.attacks._rmia_tuning import (
 )
 from privaudit_plugins.attacks._rows import RowShadows, need_some, row_scores, row_shadows
 
+_UNFITTED = 0.33  # `a` as the paper has it for the softmax, where nothing tells it
 _ENOUGH = 50  # examples of the population; with fewer a share has very few values
 _LACKS = {
     "auto": "a shadow that was not trained on them",
@@ -78,10 +80,11 @@ class RMIA(privaudit.Attack):
         description="ratio: of examples that exceed equally many, the larger ratio comes first; "
         "keep: the paper's share, which has one value more than the population has examples",
     )
-    a: Annotated[float, Field(ge=0, le=1)] | Literal["tune"] = Field(
-        0.33,
-        description="offline, P is ((1 + a)·P_out + 1 - a) / 2; tune: the tenth with the best AUC "
-        "on shadows that are attacked by the others",
+    a: Annotated[float, Field(ge=0, le=1)] | Literal["auto", "tune"] = Field(
+        "auto",
+        description="where P is guessed, it is ((1 + a)·P_out + 1 - a) / 2; auto: fitted to "
+        "examples with shadows on both sides, 0.33 where none has them; tune: the tenth with the "
+        "best AUC on shadows that are attacked by the others",
     )
 
     @field_validator("taylor_order")
@@ -166,30 +169,37 @@ class RMIA(privaudit.Attack):
     def _options(
         self, signals: privaudit.Signals, by_row: RowShadows, known: Known
     ) -> tuple[float, float]:
-        """The temperature and the `a`, tuned on the shadows where that is asked for."""
-        if self.temperature != "auto" and self.a != "tune":
-            return self.temperature, self.a
+        """The temperature and the `a`, chosen by the shadows where that is asked for."""
         chosen = some_rows(len(by_row.rows))
         few = few_shadows(known, chosen)
         logits, rows = signals.shadows.logits[: len(few.inside), 0], by_row.rows[chosen]
+
+        def odds(temperature: float) -> Tensor:
+            return self._odds(logits, signals, rows, temperature)
+
+        def guesses(shadows: Tensor) -> Sequence[float]:
+            if self.a == "tune":
+                return TENTHS
+            if self.a != "auto":
+                return [self.a]
+            fitted = few.fitted(shadows)
+            return [_UNFITTED if fitted is None else fitted]
+
         temperatures = [self.temperature] if self.temperature != "auto" else []
         if not temperatures:
             unit = temperature_unit(softmax_odds(logits, signals.y, rows, 1.0))
             temperatures = [t * unit for t in TEMPERATURES]
-        best = best_options(
-            lambda temperature: self._odds(logits, signals, rows, temperature),
-            few,
-            temperatures,
-            TENTHS if self.a == "tune" else [self.a],
-        )
-        if best is not None:
-            return best
+        if self.temperature == "auto" or self.a == "tune":
+            best = best_options(odds, few, temperatures, guesses)
+            if best is not None:
+                return best
         if self.a == "tune":
             raise privaudit.ShortageError(
                 "rmia tunes a on shadows with members and non-members among the audited examples, "
                 "attacked by other shadows, and there are too few: set a to a number such as 0.33"
             )
-        return UNTUNED * unit, self.a
+        temperature = UNTUNED * unit if self.temperature == "auto" else self.temperature
+        return temperature, guesses(odds(temperature))[0]
 
     def _population(self, signals: privaudit.Signals) -> Tensor:
         """Where (Z,) int64 the examples stand that audited ones are compared with."""
