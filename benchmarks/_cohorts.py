@@ -43,8 +43,8 @@ class Work:
 
     def available(self, data: Data) -> bool:
         """Whether the data set is at hand."""
-        needed = {_location30: data.location30, _cifar10: data.cifar10}
-        return needed.get(self.examples, data.cache) is not None
+        lacking = [(_location30, data.location30), (_cifar10, data.cifar10)]
+        return all(path is not None for load, path in lacking if load is self.examples)
 
 
 def _digits(data: Data) -> Examples:

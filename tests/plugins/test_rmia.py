@@ -137,7 +137,11 @@ def test_ties_are_broken_by_the_ratio_and_nothing_else() -> None:
 
 
 def test_ratios_rise_strictly_up_to_margins_of_ten_thousand() -> None:
-    odds = torch.cat([torch.arange(-1e4, 1e4, 7.0), torch.linspace(-5, 5, 101) + 0.05]).double().sort()[0]
+    odds = (
+        torch.cat([torch.arange(-1e4, 1e4, 7.0), torch.linspace(-5, 5, 101) + 0.05])
+        .double()
+        .sort()[0]
+    )
     for shadows in ([9990.0, 9994.0], [700.0, 760.0], [35.0, 40.0], [-3.0, 3.0], [-9e3, -8e3]):
         known = torch.tensor(shadows).double()[:, None].expand(2, len(odds))
         everyone = torch.ones_like(known, dtype=torch.bool)
@@ -276,7 +280,7 @@ def test_rmia_names_what_it_lacks() -> None:
         RMIA().score(full)
     assert error.value.lacking == "population"
     members = signals.shadow_role.masked_fill(signals.audited, Role.MEMBER)
-    with pytest.raises(ShortageError, match=r"^rmia can score no row: all 100 lack a shadow that w"):
+    with pytest.raises(ShortageError, match=r"^rmia can score no row: all 100 lack a shadow"):
         RMIA().score(replace(signals, shadow_role=members))
     with pytest.raises(ShortageError, match=r"no row: all 100 lack a shadow that was trained on t"):
         RMIA(mode="online").score(replace(signals, shadow_role=members))

@@ -11,7 +11,7 @@ _SURE = 10.0  # log-odds: networks on real data, trained to 100 %, have medians 
 
 
 def softmax_odds(logits: Tensor, y: Tensor, rows: Tensor, temperature: float) -> Tensor:
-    """log p_y - log(1 - p_y) of the softmax of logits / temperature.
+    """Log p_y - log(1 - p_y) of the softmax of logits / temperature.
 
     Args:
         logits: (..., N, C), C ≥ 2.
@@ -34,7 +34,7 @@ def softmax_odds(logits: Tensor, y: Tensor, rows: Tensor, temperature: float) ->
 def taylor_odds(
     logits: Tensor, y: Tensor, rows: Tensor, temperature: float, *, order: int, margin: float
 ) -> Tensor:
-    """log p_y - log(1 - p_y) of the Taylor softmax with a soft margin.
+    """Log p_y - log(1 - p_y) of the Taylor softmax with a soft margin.
 
     p_y = apx(z_y - m) / (apx(z_y - m) + Σ_{i≠y} apx(z_i)), apx(z) = Σ_{i≤n} zⁱ / i!, of
     z = logits / temperature: the appendix of Zarifzadeh et al. 2024 on confidence functions, after
