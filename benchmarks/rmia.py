@@ -53,8 +53,9 @@ def measured(networks: Trained, attack: Attack, shadows: int, targets: int) -> s
             return "–"
         auc.append(roc_auc(score, member).value)
         share = tpr_at_fpr(score, member, 0.01)
-        tpr.append(float("nan") if share is None else share.value)
-    return f"{sum(auc) / targets:.3f}, {100 * sum(tpr) / targets:.1f}"
+        tpr += [] if share is None else [share.value]
+    found = f"{100 * sum(tpr) / targets:.1f}" if tpr else "–"  # too few non-members
+    return f"{sum(auc) / targets:.3f}, {found}"
 
 
 def main() -> None:

@@ -196,9 +196,7 @@ def test_logits_a_hundred_times_as_large_have_the_same_scores(shadows: int) -> N
     assert torch.allclose(first, second, atol=0.02)
 
 
-def confident(
-    effect: float = 0.1, shadows: int = 8, examples: int = 3000
-) -> tuple[Signals, Tensor]:
+def confident(shadows: int, effect: float = 0.1) -> tuple[Signals, Tensor]:
     """A hundred classes, all answered rightly with confidence .98 to .999, by members surer."""
     examples = 3000
     draw = torch.Generator().manual_seed(5)
