@@ -45,8 +45,8 @@ class RMIA(privaudit.Attack):
     The defaults are not the paper's γ = 2, T = 1, which say nothing where all probabilities are
     near one. Over nine sets of networks (`benchmarks/README.md`) the temperature decides: tuned on
     8 or 32 shadows its AUC is within 0.002 of the best of any option, 0.008 with 60 members; T = 2,
-    taken where the shadows are too few to tune on, within 0.015. γ changes a rank only where it saturates, which
-    γ = 1 never does.
+    taken where the shadows are too few to tune on, within 0.015. γ changes a rank only where it
+    saturates, which γ = 1 never does.
     """
 
     paper: ClassVar[str] = (
