@@ -25,13 +25,15 @@ from scipy.stats import norm
 from torch import Tensor
 
 from privaudit import Outputs, Role, Signals
+from privaudit_plugins.attacks._confidence import softmax_odds
 from privaudit_plugins.attacks._in_turn import others
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
-from privaudit_plugins.attacks._phi import log_odds, log_probability
-from privaudit_plugins.attacks._rmia import log_mean, share_dominated
+from privaudit_plugins.attacks._phi import log_odds
+from privaudit_plugins.attacks._rmia import log_ratio, mean_probability, share_dominated
 from privaudit_plugins.attacks.lira import LiRA
 from privaudit_plugins.attacks.rmia import RMIA
 
+_FIXED = RMIA(gamma=2, temperature=1, ties="keep")  # what the loop does
 _SAMPLE = 500  # examples that the loop is timed on
 
 
@@ -69,9 +71,9 @@ def every_model_in_turn(signals: Signals) -> tuple[Tensor, Tensor]:
     lira = likelihood_ratios(
         phi, Shadows(phi, inside, outside, kept), online=True, per_example=True, center="mean"
     )
-    log_p = log_probability(signals.shadows.logits[:, 0], signals.y, torch.cat([rows, rest]), 1.0)
-    everyone = torch.ones_like(log_p, dtype=torch.bool)
-    ratio = log_p - log_mean(log_p, everyone, kept)
+    odds = softmax_odds(signals.shadows.logits[:, 0], signals.y, torch.cat([rows, rest]), 1.0)
+    everyone = torch.ones_like(odds, dtype=torch.bool)
+    ratio = log_ratio(odds, mean_probability(odds, everyone, kept))
     size = len(rows)
     rmia = torch.stack([share_dominated(r[:size], r[size:], 2.0) for r in ratio])
     return lira, rmia
@@ -136,7 +138,7 @@ def main() -> None:
     signals = made_up(options.shadows, options.examples, options.classes)
     given = signals.shadows.logits.numel() * signals.shadows.logits.element_size()
     before = _peak()
-    lira, rmia = timed(lambda: LiRA().score(signals)), timed(lambda: RMIA().score(signals))
+    lira, rmia = timed(lambda: LiRA().score(signals)), timed(lambda: _FIXED.score(signals))
     one = _peak() - before
     turns = timed(lambda: every_model_in_turn(signals))
     loop = Loop(signals)

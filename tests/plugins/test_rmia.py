@@ -16,10 +16,17 @@ from scipy.special import softmax
 from scipy.stats import binom
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from privaudit import Outputs, PrivauditError, Role, Signals
+from privaudit import Outputs, PrivauditError, Role, ShortageError, Signals
 from privaudit.statistics.metrics import roc_auc
 from privaudit_plugins.attacks._in_turn import others
-from privaudit_plugins.attacks._rmia import log_from_outside, log_mean, share_dominated
+from privaudit_plugins.attacks._rmia import (
+    Probability,
+    guessed_from_outside,
+    log_mean,
+    log_ratio,
+    mean_probability,
+    share_dominated,
+)
 from privaudit_plugins.attacks.rmia import RMIA
 
 CLASSES = 3
@@ -98,7 +105,7 @@ def test_missing_ratios_stay_missing_and_count_for_nobody() -> None:
 @pytest.mark.parametrize(("gamma", "temperature"), [(2.0, 1.0), (1.0, 2.0), (1.3, 0.5)])
 def test_online_scores_equal_the_definition(gamma: float, temperature: float) -> None:
     signals, _ = memory(2.0)
-    score = RMIA(gamma=gamma, temperature=temperature).score(signals).score
+    score = RMIA(gamma=gamma, temperature=temperature, ties="keep").score(signals).score
     target, shadows = (p_true(o, signals.y, temperature) for o in (signals.target, signals.shadows))
     expected = defined(target, shadows.mean(0), signals.audited, gamma)
     assert 0 < np.mean(expected) < 1
@@ -109,7 +116,7 @@ def test_online_scores_equal_the_definition(gamma: float, temperature: float) ->
 @pytest.mark.parametrize("a", [0.0, 0.33, 1.0])
 def test_offline_scores_equal_the_definition(a: float) -> None:
     signals, _ = memory(2.0)
-    score = RMIA(mode="offline", a=a).score(signals).score
+    score = RMIA(mode="offline", a=a, gamma=2.0, temperature=1.0, ties="keep").score(signals).score
     target, shadows = (p_true(o, signals.y) for o in (signals.target, signals.shadows))
     without = (signals.shadow_role != Role.MEMBER).numpy()
     p_out = (shadows * without).sum(0) / without.sum(0)
@@ -117,14 +124,54 @@ def test_offline_scores_equal_the_definition(a: float) -> None:
     assert score[signals.audited].tolist() == pytest.approx(expected, abs=1e-12)
 
 
+def test_ties_are_broken_by_the_ratio_and_nothing_else() -> None:
+    signals, _ = memory(2.0)
+    options: dict[str, Any] = {"gamma": 1.5, "temperature": 2.0}
+    kept = RMIA(ties="keep", **options).score(signals).score[signals.audited].numpy()
+    broken = RMIA(**options).score(signals).score[signals.audited].numpy()
+    target, shadows = (p_true(o, signals.y, 2.0) for o in (signals.target, signals.shadows))
+    ratio = (target / shadows.mean(0))[signals.audited.numpy()]
+    assert len(set(kept)) <= 51 < len(set(broken)) == 100
+    assert (np.floor(broken * 51) / 50).tolist() == pytest.approx(kept.tolist(), abs=1e-12)
+    assert np.argsort(broken).tolist() == np.argsort(ratio).tolist()
+
+
+def test_ratios_rise_strictly_up_to_margins_of_ten_thousand() -> None:
+    odds = (
+        torch.cat([torch.arange(-1e4, 1e4, 7.0), torch.linspace(-5, 5, 101) + 0.05])
+        .double()
+        .sort()[0]
+    )
+    for shadows in ([9990.0, 9994.0], [700.0, 760.0], [35.0, 40.0], [-3.0, 3.0], [-9e3, -8e3]):
+        known = torch.tensor(shadows).double()[:, None].expand(2, len(odds))
+        everyone = torch.ones_like(known, dtype=torch.bool)
+        reference = mean_probability(known, everyone, torch.ones(1, 2, dtype=torch.bool))
+        ratio = log_ratio(odds[None], reference)[0]
+        assert bool((ratio.diff() >= 0).all())
+        resolved = odds < min(shadows) + 30  # beyond, p / P is 1 / P to the last digit
+        assert bool((ratio[resolved].diff() > 0).all())
+        assert bool((ratio[odds < min(shadows)] < 0).all() & (ratio[odds > max(shadows)] > 0).all())
+
+
+def test_ratios_are_those_of_the_probabilities() -> None:
+    p, q = np.meshgrid([1e-12, 0.1, 0.5, 0.9, 1 - 1e-6], [1e-9, 0.3, 0.7, 1 - 1e-5])
+    reference = Probability(torch.from_numpy(np.log(q)), torch.from_numpy(np.log1p(-q)))
+    ratio = log_ratio(torch.from_numpy(np.log(p) - np.log1p(-p)), reference).numpy()
+    assert ratio == pytest.approx(np.log(p / q), rel=1e-9)
+
+
 def test_means_and_their_correction_are_exact_where_probabilities_vanish() -> None:
-    log_p = torch.tensor([[-2000.0], [-2000.0], [0.0]], dtype=torch.float64)
+    odds = torch.tensor([[-2000.0], [-2000.0], [0.0]], dtype=torch.float64)
     which = torch.tensor([[True], [True], [False]])
     kept = torch.ones(1, 3, dtype=torch.bool)
-    mean = log_mean(log_p, which, kept)
-    assert mean.tolist() == [[-2000.0]]
-    assert log_from_outside(mean, 1.0).tolist() == [[-2000.0]]
-    assert float(log_from_outside(mean, 0.5)) == pytest.approx(np.log(0.25))
+    for sign in (1, -1):  # of p, and of 1 - p
+        mean = mean_probability(sign * odds, which, kept)
+        assert (mean.log if sign == 1 else mean.log_rest).tolist() == [[-2000.0]]
+    unlikely = mean_probability(odds, which, kept)
+    assert guessed_from_outside(unlikely, 1.0).log.tolist() == [[-2000.0]]
+    assert float(guessed_from_outside(unlikely, 0.5).log) == pytest.approx(np.log(0.25))
+    sure = guessed_from_outside(mean_probability(-odds, which, kept), 0.5)
+    assert float(sure.log_rest) == pytest.approx(-2000 + np.log(0.75))
 
 
 def test_leaving_shadows_out_equals_doing_without_them() -> None:
@@ -176,21 +223,22 @@ def test_tuned_a_is_the_best_on_shadows_in_turn() -> None:
             without = role[rest] != Role.MEMBER
             with np.errstate(invalid="ignore"):
                 p_out = (p[rest] * without).sum(0) / without.sum(0)
-            score = np.array(defined(p[k], ((1 + a) * p_out + 1 - a) / 2, audited, 2.0))
-            found.append(roc_auc_score(role[k, audited] == Role.MEMBER, score))
+            ratio = (p[k] / ((1 + a) * p_out + 1 - a))[audited]
+            found.append(roc_auc_score(role[k, audited] == Role.MEMBER, ratio))
         quality.append(np.mean(found))
     best = float(np.argmax(quality)) / 10
     assert len(set(quality)) > 5
-    tuned = RMIA(mode="offline", a="tune").score(signals).score[signals.audited]
-    assert torch.equal(tuned, RMIA(mode="offline", a=best).score(signals).score[signals.audited])
-    worst = float(np.argmin(quality)) / 10
-    other = RMIA(mode="offline", a=worst).score(signals).score[signals.audited]
+    tuned, same, other = (
+        RMIA(mode="offline", temperature=1.0, a=a).score(signals).score[signals.audited]
+        for a in ("tune", best, float(np.argmin(quality)) / 10)
+    )
+    assert torch.equal(tuned, same)
     assert not torch.equal(tuned, other)
 
 
 def test_decision_comes_from_shadows_attacked_by_the_others() -> None:
     signals, inside = memory(6.0, examples=900)
-    scores = RMIA(gamma=1.0).score(signals)
+    scores = RMIA().score(signals)
     assert scores.decision is not None
     audited = signals.audited
     accuracy = balanced_accuracy_score(inside[audited], scores.decision[audited])
@@ -208,7 +256,7 @@ def test_interval_of_auc_covers_one_half_on_noise(mode: Any) -> None:
     covered = 0
     for seed in range(200):
         signals, inside = memory(0.0, seed=seed)
-        score = RMIA(mode=mode, gamma=1.0).score(signals).score
+        score = RMIA(mode=mode, temperature=2.0).score(signals).score
         estimate = roc_auc(score[signals.audited], inside[signals.audited])
         covered += estimate.low <= 0.5 <= estimate.high
     assert covered >= binom.ppf(1e-4, 200, 0.95)
@@ -216,10 +264,11 @@ def test_interval_of_auc_covers_one_half_on_noise(mode: Any) -> None:
 
 def test_a_population_too_small_to_compare_with_is_told() -> None:
     with pytest.warns(UserWarning, match=r"population of 49, .*members below 49, so that 50"):
-        RMIA().score(memory(1.0, examples=147)[0])
+        RMIA(ties="keep").score(memory(1.0, examples=147)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        RMIA().score(memory(1.0, examples=150)[0])
+        RMIA(ties="keep").score(memory(1.0, examples=150)[0])
+        RMIA().score(memory(1.0, examples=147)[0])  # its ranks are not the population's
 
 
 def test_rmia_names_what_it_lacks() -> None:
@@ -227,18 +276,17 @@ def test_rmia_names_what_it_lacks() -> None:
     everyone = torch.ones_like(signals.audited)
     inside = torch.where(torch.arange(8)[:, None] % 2 == 0, Role.MEMBER, Role.NON_MEMBER)
     full = replace(signals, audited=everyone, shadow_role=inside.expand(8, 150).byte())
-    with pytest.raises(PrivauditError, match=r"^rmia compares .* none: set split.members below 75"):
+    with pytest.raises(ShortageError, match=r"^rmia compares with a population .* none") as error:
         RMIA().score(full)
-    validating = torch.full_like(signals.shadow_role, Role.VALIDATION)
-    validating[0] = signals.shadow_role[0].masked_fill(signals.audited, Role.VALIDATION)
-    outside = replace(signals, shadow_role=validating)
-    with pytest.raises(PrivauditError, match=r"^rmia needs a shadow .*halves and shadows to 2"):
-        RMIA().score(outside)
-    with pytest.raises(PrivauditError, match=r"^rmia with mode online needs .*split.protocol"):
-        RMIA(mode="online").score(outside)
+    assert error.value.lacking == "population"
+    members = signals.shadow_role.masked_fill(signals.audited, Role.MEMBER)
+    with pytest.raises(ShortageError, match=r"^rmia can score no row: all 100 lack a shadow"):
+        RMIA().score(replace(signals, shadow_role=members))
+    with pytest.raises(ShortageError, match=r"no row: all 100 lack a shadow that was trained on t"):
+        RMIA(mode="online").score(replace(signals, shadow_role=members))
     alone = signals.shadow_role[:1].masked_fill(signals.audited, Role.NON_MEMBER)
     alone = replace(signals, shadows=Outputs(signals.shadows.logits[:1]), shadow_role=alone)
-    with pytest.raises(PrivauditError, match=r"rmia tunes a on shadows .* set a to a number"):
+    with pytest.raises(ShortageError, match=r"rmia tunes a on shadows .* set a to a number"):
         RMIA(a="tune").score(alone)
     broken = signals.shadows.logits.clone()
     broken[5, 0, 149] = torch.nan

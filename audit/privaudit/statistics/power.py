@@ -231,9 +231,9 @@ def _private(
     delta, called = 1 / (10 * members), scores >= 0.5
     case = Case(roc_curve(scores, flags), flags, called, confidence, delta, False, scores)
     record: dict[str, Any] = {"members": members, "non_members": non_members}
-    for metric in METRICS:
-        if metric is gated or metric.path == gated.judged:
-            metric.write(record, case)
+    for entry in METRICS:
+        if entry is gated or entry.path == gated.judged:
+            entry.write(record, case)
     reached = gated.reached(record)
     return _value(gated, record), reached and reached.limit
 

@@ -38,7 +38,7 @@ def log_odds(logits: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         endless = (true == torch.inf) | (others == torch.inf)
         return (true - others).masked_fill(endless, torch.nan)
 
-    return _by_block(logits, y, rows, odds)
+    return by_block(logits, y, rows, odds)
 
 
 def finite_ends(*values: Tensor) -> tuple[Tensor, ...]:
@@ -59,23 +59,13 @@ def finite_ends(*values: Tensor) -> tuple[Tensor, ...]:
     return tuple(some.nan_to_num(torch.nan, high + step, low - step) for some in values)
 
 
-def log_probability(logits: Tensor, y: Tensor, rows: Tensor, temperature: float) -> Tensor:
-    """Log p_y of the softmax of logits / temperature; arguments and answer as for `log_odds`."""
-
-    def log_p(z: Tensor, own: Tensor) -> Tensor:
-        z /= temperature
-        return z.gather(-1, own)[..., 0] - z.logsumexp(-1)
-
-    return _by_block(logits, y, rows, log_p)
-
-
 def blocks(count: int, numbers: int) -> Iterator[slice]:
     """Slices of `count` examples with `numbers` numbers each that fit the cache better."""
     step = max(1, _NUMBERS // max(1, numbers))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
-def _by_block(
+def by_block(
     logits: Tensor, y: Tensor, rows: Tensor, measure: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """A measure of logits (..., n, C), as float64 copies, and labels (..., n, 1)."""

@@ -1,47 +1,99 @@
-"""Ratios to a reference, and how many of a population's they exceed, for many targets at once."""
+"""Ratios to a reference, and how many of a population's they exceed, for many targets at once.
+
+Networks that are sure of everything differ in what a probability lacks to one. So a probability
+is kept by the logarithms of both, and the log of a ratio loses no digits at either end.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from privaudit_plugins.attacks._phi import blocks
 
+_TINY = -460.0  # log of 1e-200: below it a log-ratio is told by its own logarithm
+_NEAR_ONE = -40.0  # log of 1 - p below which log p is -(1 - p) to the last digit
 
-def log_mean(log_p: Tensor, which: Tensor, kept: Tensor) -> Tensor:
-    """Log of the mean probability that each target's shadows give each example.
+
+@dataclass(frozen=True)
+class Probability:
+    """Probabilities by two logarithms.
+
+    Attributes:
+        log: of p, (T, n) float64.
+        log_rest: of 1 - p, (T, n) float64.
+    """
+
+    log: Tensor
+    log_rest: Tensor
+
+
+def mean_probability(odds: Tensor, which: Tensor, kept: Tensor) -> Probability:
+    """The mean probability that each target's shadows give each example.
 
     Args:
-        log_p: (K, n) float64.
+        odds: (K, n) float64: log p - log(1 - p) of each shadow.
         which: (K, n) bool: the shadows that count for each example.
         kept: (T, K) bool: whom each target's attacker has.
 
     Returns:
-        (T, n) float64; NaN where nobody counts.
+        (T, n), NaN where nobody counts.
     """
+    return Probability(
+        log_mean(logsigmoid(odds), which, kept), log_mean(logsigmoid(-odds), which, kept)
+    )
+
+
+def log_mean(values: Tensor, which: Tensor, kept: Tensor) -> Tensor:
+    """Log of the mean of exp(values) (K, n) as for `mean_probability`, (T, n)."""
     weight = kept.double()
-    found = torch.empty((len(kept), log_p.shape[1]), dtype=torch.float64)
-    for block in blocks(log_p.shape[1], len(log_p) + len(kept)):
+    mean = torch.empty((len(kept), values.shape[1]), dtype=torch.float64)
+    for block in blocks(values.shape[1], len(values) + len(kept)):
         counts = which[:, block].double()
-        some = log_p[:, block]
+        some = values[:, block]
         top = some.where(which[:, block], -torch.inf).amax(0)
         p = (some - top).exp().where(which[:, block], 0.0)
-        found[:, block] = top + (weight @ p).log() - (weight @ counts).log()
-    return found
+        mean[:, block] = top + (weight @ p).log() - (weight @ counts).log()
+    return mean
 
 
-def log_from_outside(log_p_out: Tensor, a: float) -> Tensor:
-    """Log of ½((1 + a)·P_out + 1 - a): what P would be with in-models, guessed without.
+def guessed_from_outside(out: Probability, a: float) -> Probability:
+    """½((1 + a)·P_out + 1 - a): what P would be with in-models, guessed without.
 
     Zarifzadeh et al. 2024, "Low-cost high-power membership inference attacks", offline attack:
     P_in is taken as a·P_out + 1 - a.
     """
-    rest = math.log((1 - a) / 2) if a < 1 else -math.inf
-    return torch.logaddexp(
-        log_p_out + math.log((1 + a) / 2), torch.tensor(rest, dtype=torch.float64)
+    share = math.log((1 + a) / 2)
+    rest = torch.tensor(math.log((1 - a) / 2) if a < 1 else -math.inf, dtype=torch.float64)
+    return Probability(torch.logaddexp(out.log + share, rest), out.log_rest + share)
+
+
+def log_ratio(odds: Tensor, reference: Probability) -> Tensor:
+    """Log of p / P, ordered and exact wherever the log-odds are; of the same sign as p - P.
+
+    Where |p - P| is below 1e-200, p and P being nearly one, the value is between the others and
+    zero, in the right order, instead of a zero: margins of 10,000 are told apart.
+
+    Args:
+        odds: (T, n) float64: log p - log(1 - p).
+        reference: P, (T, n).
+
+    Returns:
+        (T, n) float64.
+    """
+    log_rest = logsigmoid(-odds)
+    log_p = torch.where(
+        reference.log_rest < -1, torch.log1p(-reference.log_rest.exp()), reference.log
     )
+    ratio = logsigmoid(odds) - log_p
+    high, low = (f(log_rest, reference.log_rest) for f in (torch.maximum, torch.minimum))
+    size = high + torch.log(-torch.expm1(low - high))  # log |p - P|, which is |log p / P| there
+    small = math.exp(_TINY) / (1 + _TINY - size) * torch.sign(reference.log_rest - log_rest)
+    return torch.where((size < _TINY) & (high < _NEAR_ONE), small, ratio)
 
 
 def share_dominated(ratio: Tensor, population: Tensor, gamma: float) -> Tensor:
@@ -58,3 +110,28 @@ def share_dominated(ratio: Tensor, population: Tensor, gamma: float) -> Tensor:
     known = population[~population.isnan()].sort().values
     below = torch.searchsorted(known, ratio - math.log(gamma), right=True)
     return (below.double() / len(known)).where(~ratio.isnan(), torch.nan)
+
+
+def ties_broken(share: Tensor, ratio: Tensor, population: int) -> Tensor:
+    """Shares of Z examples, equal ones put in the order of their ratios.
+
+    Z examples have Z + 1 shares. Of an infinitely large population the share would rise with the
+    ratio, and equal shares would not be equal: the order within each is what such a population
+    would say.
+
+    Args:
+        share: (n,) float64; NaN stays NaN.
+        ratio: (n,) float64: log ratio_x.
+        population: Z.
+
+    Returns:
+        (n,) float64, from 0 to 1.
+    """
+    return (share * population + mid_ranks(ratio)) / (population + 1)
+
+
+def mid_ranks(values: Tensor) -> Tensor:
+    """The share (n,) of values that lie below each, an equal one counting half; NaN stays NaN."""
+    known = values[~values.isnan()].sort().values
+    both = [torch.searchsorted(known, values, right=right).double() for right in (False, True)]
+    return ((both[0] + both[1]) / 2 / max(1, len(known))).where(~values.isnan(), torch.nan)
