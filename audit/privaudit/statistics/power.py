@@ -88,23 +88,6 @@ def chance_kept(
     return max(2 * chance - 1, 0.0) if both_sides else chance
 
 
-def simultaneous_confidence(attacks: int, confidence: float = 0.95) -> float:
-    """The two-sided confidence of each interval, so that one limit of all k attacks holds at once.
-
-    Bonferroni on the side that is judged: (1 - confidence) / 2 / k for each. It is for claims that
-    *some* attack finds a leak (the lower limit of any is above guessing). A gate that every attack
-    has to keep does not need it to be safe: a network that leaks to one attack passes only if that
-    attack's own limit errs, whatever the others do (Berger 1982, "Multiparameter hypothesis testing
-    and acceptance sampling", an intersection-union test). With it the limits that a gate prints
-    hold together; each is wider, so that more networks that tell nothing break the gate.
-
-    >>> simultaneous_confidence(1), round(simultaneous_confidence(20), 4)
-    (0.95, 0.9975)
-    """
-    check_confidence(confidence)
-    return 1 - (1 - confidence) / max(attacks, 1)
-
-
 def smallest_resolvable(
     metric: str,
     limit: float,
@@ -171,16 +154,15 @@ def sample_sentence(
     Too small means that a network that tells nothing breaks it in more than one audit of ten, its
     attacks taken not to depend on each other.
 
-    >>> sample_sentence("auc", 0.6, 100, 100, 20).startswith("too few examples for auc<0.6: ")
-    True
+    >>> sample_sentence("auc", 0.6, 100, 100, 20)
+    'too few examples: with 100 members and 100 non-members a network that tells nothing breaks it,
+    too, in 31 to 100 % of audits; about 680 audited examples would do'
     >>> sample_sentence("auc", 0.6, 2000, 2000, 20)
     ''
     """
-    gated = named([metric])[0]
     one = chance_kept(metric, limit, members, non_members, confidence, both_sides=both_sides)
     if one ** max(attacks, 1) >= _SURE:
         return ""
-    gate = f"{metric}{gated.gate or '<'}{limit:g}"
     needed = smallest_resolvable(
         metric,
         limit,
@@ -190,27 +172,18 @@ def sample_sentence(
         both_sides=both_sides,
     )
     if needed is None:
-        return f"{gate} cannot be kept: a network that tells nothing breaks it, whatever its sample"
-    width = half_width(metric, members, non_members, confidence)
-    sides = f"{members} members and {non_members} non-members"
-    why = (
-        f"the {gated.side} limit of a network that tells nothing lies {width:.2g} from guessing "
-        f"and breaks the gate in {_often(one, attacks)}"
-        if np.isfinite(width)
-        else f"{metric} cannot be told"
-    )
+        return "a network that tells nothing breaks it, too, however many examples are audited"
     return (
-        f"too few examples for {gate}: with {sides} {why}; "
-        f"about {_rounded(needed)} audited examples would do"
+        f"too few examples: with {members:,} members and {non_members:,} non-members a network "
+        f"that tells nothing breaks it, too, in {_often(one, attacks)}; about "
+        f"{_rounded(needed):,} audited examples would do"
     )
 
 
 def _often(one: float, attacks: int) -> str:
-    first = f"{100 * (1 - one):.0f} %"
-    if attacks < 2:
-        return f"{first} of audits"
-    every = f"{100 * (1 - one**attacks):.0f} %"
-    return f"{first} (were the {attacks} attacks to agree) to {every} (did they not) of audits"
+    """From attacks that all agree to attacks that do not depend on each other."""
+    least, most = (f"{100 * (1 - chance):.0f}" for chance in (one, one ** max(attacks, 1)))
+    return f"{least} % of audits" if least == most else f"{least} to {most} % of audits"
 
 
 def _rounded(count: int) -> int:
