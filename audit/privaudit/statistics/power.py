@@ -154,9 +154,8 @@ def sample_sentence(
     Too small means that a network that tells nothing breaks it in more than one audit of ten, its
     attacks taken not to depend on each other.
 
-    >>> sample_sentence("auc", 0.6, 100, 100, 20)
-    'too few examples: with 100 members and 100 non-members a network that tells nothing breaks it,
-    too, in 31 to 100 % of audits; about 680 audited examples would do'
+    >>> sample_sentence("auc", 0.6, 100, 100, 20)[-61:]
+    'in 31 to 100 % of audits; about 680 audited examples would do'
     >>> sample_sentence("auc", 0.6, 2000, 2000, 20)
     ''
     """
