@@ -77,7 +77,7 @@ def trained(
 def audit(attack: Attack, trained: tuple[Examples, Split, Level], split: Split) -> dict[str, Any]:
     examples, _, level = trained
     signals = signals_of(attack, examples, split, level.outputs, level.outputs, 0, 1)
-    return measured(scored(attack, signals), split.role[0], signals.audited)
+    return measured(scored(attack, signals), split, 0, None)
 
 
 @by_name

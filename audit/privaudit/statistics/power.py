@@ -207,7 +207,7 @@ def _private(
         if entry is gated or entry.path == gated.judged:
             entry.write(record, case)
     reached = gated.reached(record)
-    return _value(gated, record), reached and reached.limit
+    return _value(gated, record), None if reached is None else reached.limit
 
 
 def _value(metric: Metric, record: dict[str, Any]) -> float | None:
