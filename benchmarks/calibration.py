@@ -1,12 +1,12 @@
 """How often intervals and tests keep their promise, on simulated audits whose truth is known.
 
-    python -m benchmarks.calibration                     (NumPy alone, one thread)
+    python -m benchmarks.calibration                     (one thread, about ten minutes)
     python -m benchmarks.calibration --quick             (a miniature: does it run?)
     python -m benchmarks.calibration --only "five values|given" --replications 300
 
 Every cell is the share of simulated audits whose 95 % interval holds the truth; below 93 % it is
-marked. Of the last table, the columns of one comparison and of ten say how often a test that has
-nothing to find finds something: at most 5 % is promised.
+marked. The last table says how often something is found where there is nothing to find: Holm
+promises at most 5 % for all rows together.
 
 The world: example i has a difficulty, of deviation `rho`, that all networks share; a score is
 mu for members + difficulty + the network's own noise of deviation 1. A seed's networks may all be
@@ -349,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> float:
     """Print the tables as Markdown; the lowest coverage of all cells."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--replications", type=int, default=1000, help="of a cell; half from ten seeds on"
+        "--replications", type=int, default=500, help="of a cell; half from ten seeds on"
     )
     parser.add_argument("--only", default="", metavar="REGEX", help="in 'title: line'")
     parser.add_argument("--quick", action="store_true", help="ten replications, few seeds")
