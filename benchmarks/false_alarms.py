@@ -3,9 +3,10 @@
     python -m benchmarks.false_alarms
     python -m benchmarks.false_alarms --location ~/data/location30.csv.xz --words
 
-Every audit is drawn anew (`benchmarks.honest_audits`). `below_half` is counted apart: it is said
-of every attack whose 95 % interval lies wholly below one half, which of attacks on a network that
-tells nothing 2.5 % do, by what 95 % means.
+Every audit is drawn anew (`benchmarks.honest_audits`). Two doubts are about one attack, not about
+the audit, and are counted apart. `below_half` is said of every attack whose 95 % interval lies
+wholly below one half, which of attacks on a network that tells nothing 2.5 % do, by what 95 %
+means. `says_nothing` is said of `correctness` wherever a network is right on every example.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from privaudit.errors import PrivauditError
 from privaudit.outputs import audit_outputs
 from privaudit.statistics.intervals import clopper_pearson
 
-APART = ("below_half",)
+APART = ("below_half", "says_nothing")
 
 
 def main() -> None:

@@ -70,6 +70,15 @@ def _twice(a: Arrays) -> Arrays:
     }  # fmt: skip
 
 
+def _within_classes(labels: Any) -> Any:
+    """Audited rows in another order that leaves every label where it is."""
+    rows = np.arange(ROWS)
+    for label in range(10):
+        same = np.flatnonzero((labels == label) & (rows < AUDITED))
+        rows[same] = np.roll(same, 3)
+    return rows
+
+
 SHADOWS = {named(k) for k in range(1, 9)}
 EVERY = {"target", *SHADOWS}
 CASES: dict[str, tuple[Callable[[Arrays], Arrays], str, set[str]]] = {
@@ -109,14 +118,27 @@ CASES: dict[str, tuple[Callable[[Arrays], Arrays], str, set[str]]] = {
     "every row shuffled": (_all(lambda z: z[..., SHUFFLED, :]), "labels", EVERY),
     "target's rows": (lambda a: {"logits": a["logits"][SHUFFLED]}, "order", {"target"}),
     "shadows' rows reversed": (
-        lambda a: {"shadow_logits": a["shadow_logits"][:, ::-1]}, "order", SHADOWS,
+        lambda a: {"shadow_logits": a["shadow_logits"][:, ::-1]}, "order", EVERY,
     ),
     "shadows' rows and members": (
         lambda a: {"shadow_logits": a["shadow_logits"][:, SHUFFLED],
-                   "shadow_members": a["shadow_members"][:, SHUFFLED]}, "order", SHADOWS,
+                   "shadow_members": a["shadow_members"][:, SHUFFLED]}, "order", EVERY,
     ),
     "one shadow's rows": (
         _one("shadow_logits", 5, lambda z: z[SHUFFLED]), "order", {"shadow 5"},
+    ),
+    "shadows' rows within classes": (
+        lambda a: {
+            "shadow_logits": a["shadow_logits"][:, _within_classes(a["labels"])],
+            "shadow_members": a["shadow_members"][:, _within_classes(a["labels"])],
+        },
+        "order",
+        {"target"},  # the odd one out
+    ),
+    "one shadow's rows within classes": (
+        lambda a: _one("shadow_logits", 5, lambda z: z[_within_classes(a["labels"])])(a),
+        "order",
+        {"shadow 5"},
     ),
     "shadows' members": (
         lambda a: {"shadow_members": a["shadow_members"][:, SHUFFLED]}, "order", SHADOWS,

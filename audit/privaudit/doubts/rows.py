@@ -11,6 +11,7 @@ from torch import Tensor
 from privaudit.doubts.doubt import Doubt
 
 _SHARE = 0.01  # of the non-members: so many blur even the lowest false positive rates reported
+_NETWORKS = 3
 _FINE = 1024  # distinct numbers up to which equal answers prove nothing: votes, rounded numbers
 
 
@@ -24,8 +25,9 @@ def duplicate_rows(
     """Non-members that are members under another row number, and so no non-members.
 
     Rows are the same where the examples are, or where every network gives them the same answers
-    to the last digit. Two different examples never do that; but where answers are coarse, as
-    votes are, or saturate at 0 and 1, equal answers prove nothing and are not looked at.
+    to the last digit. Two different examples never get that from three networks or more; from
+    fewer they do, as shallow trees give all examples of one leaf the same. Where answers are
+    coarse, as votes are, or saturate at 0 and 1, equal answers prove nothing and are not looked at.
 
     Args:
         answers: of each network (N, C), with the target's first.
@@ -38,6 +40,8 @@ def duplicate_rows(
     keys = labels[rows].astype(np.int64)
     if examples is not None and examples.numel():
         keys = _joined(keys, examples.flatten(1).numpy()[rows])
+    elif len(answers) < _NETWORKS:
+        return []
     else:
         telling = np.ones(len(rows), dtype=bool)
         for network in answers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from privaudit.doubts.agreement import agreement_doubts
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.membership import membership_doubts
 from privaudit.doubts.networks import (
@@ -27,6 +28,7 @@ def doubts_about(answers: Answers) -> list[Doubt]:
     doubts = _kinds(answers)
     doubts += _rounded(answers, networks)
     doubts += label_doubts(networks)
+    doubts += agreement_doubts(networks)
     doubts += unlike_doubts(networks)
     doubts += membership_doubts(networks)
     doubts += duplicate_doubts(networks)
