@@ -51,12 +51,13 @@ def summarise(
     values: Sequence[float | Mapping[str, float] | None],
     seeds: Sequence[int] | None = None,
     *,
-    shared: bool = False,
+    shared: bool = True,
 ) -> Summary | None:
     """Mean and spread of one metric over audits of which no examples are known.
 
-    The interval is that of `inference.mean_of_audits`. Targets of one seed are taken to share all
-    their examples; seeds to share none, unless told.
+    The interval is that of `inference.mean_of_audits`. What is not known to differ is taken to be
+    shared: targets of one seed, and all seeds unless told otherwise, audit the same examples, so
+    that no number of them makes the interval narrower than that of one audit.
 
     Args:
         values: of the audits, plain numbers or intervals.
