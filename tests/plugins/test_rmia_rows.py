@@ -14,6 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor
 
 from privaudit import Outputs, Role, Signals
+from privaudit_plugins.attacks._rmia_rows import Known
 from privaudit_plugins.attacks._rmia_tuning import TEMPERATURES
 from privaudit_plugins.attacks.loss import Loss
 from privaudit_plugins.attacks.rmia import RMIA
@@ -103,6 +104,20 @@ def test_every_row_is_scored_by_the_shadows_it_has(mode: Any) -> None:
         assert any(offline)
     else:
         assert scores.offline is None
+
+
+def test_shadows_in_turn_are_scored_by_the_other_shadows_alone() -> None:
+    role = drawn_by_coin(shadows=4)[0].shadow_role[:, :300]
+    inside, tested = role == Role.MEMBER, role == Role.NON_MEMBER
+    known = Known(inside, tested, tested, "auto")
+    kept = known.turns(4)
+    scored, guessed = known.rows(kept)
+    assert kept.tolist() == (~torch.eye(4).bool()).tolist()  # no two are complements
+    for k in range(4):
+        rest = [j for j in range(4) if j != k]
+        for x in range(300):
+            assert scored[k, x] == any(bool(tested[j, x]) for j in rest)
+            assert guessed[k, x] == (not any(bool(inside[j, x]) for j in rest))
 
 
 def test_one_row_without_shadows_changes_no_other() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 import privaudit
 from privaudit_plugins.attacks._confidence import softmax_odds, taylor_odds, temperature_unit
 from privaudit_plugins.attacks._in_turn import threshold_in_turn, turns
+from privaudit_plugins.attacks._phi import finite_ends
 from privaudit_plugins.attacks._pool import finite
 from privaudit_plugins.attacks._refusals import without_members, without_population
 from privaudit_plugins.attacks._rmia import share_dominated, ties_broken
@@ -111,7 +112,7 @@ class RMIA(privaudit.Attack):
 
         Raises:
             PrivauditError: there is no population, the shadows are too few, or a model answers
-                NaN or infinity.
+                NaN.
         """
         by_row = row_shadows(signals)
         population = self._population(signals)
@@ -125,8 +126,9 @@ class RMIA(privaudit.Attack):
         need_some("rmia", scored, _LACKS[self.mode])
         temperature, a = self._options(signals, by_row, known)
         target = self._odds(signals.target.logits[0], signals, used, temperature)
-        finite(target, "the target")
         shadows = self._odds(signals.shadows.logits[:, 0], signals, used, temperature)
+        target, shadows = finite_ends(target, shadows)
+        finite(target, "the target")
         for k, answers in enumerate(shadows):
             finite(answers, f"shadow {k}")
         (answer,) = self._shares(known.ratios(target[None], shadows, everyone, [a])[0], known)
@@ -176,7 +178,7 @@ class RMIA(privaudit.Attack):
         logits, rows = signals.shadows.logits[: len(few.inside), 0], by_row.rows[chosen]
 
         def odds(temperature: float) -> Tensor:
-            return self._odds(logits, signals, rows, temperature)
+            return finite_ends(self._odds(logits, signals, rows, temperature))[0]
 
         def guesses(shadows: Tensor) -> Sequence[float]:
             if self.a == "tune":
