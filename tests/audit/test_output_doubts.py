@@ -207,6 +207,8 @@ def test_members_that_every_network_answers_worse_are_told() -> None:
         }
     )  # fmt: skip
     assert found == {"inverted": {named(k) for k in range(7)}}
+    lone = _doubted({"logits": logits[0], "labels": labels, "members": members[0]})
+    assert lone == {"inverted": {"target"}}
 
 
 def test_the_examples_themselves_show_duplicates(arrays: Arrays) -> None:

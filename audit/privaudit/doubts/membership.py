@@ -20,10 +20,11 @@ _OF_TARGET = 1e-3  # error where the target alone lies below its shadows
 class _Area:
     """AUC of a network's answers against its membership, its deviation, and how far from 1/2.
 
+    All are NaN where members or non-members are lacking.
+
     Attributes:
         value: from 0 to 1.
         deviation: DeLong's.
-            NaN, as the others, where members or non-members are lacking.
         z: in standard deviations of the Mann-Whitney test with ties, which does not fail where
             all members lie on one side.
     """
