@@ -47,6 +47,9 @@ class DataError(PrivauditError):
     exit_code = 2
 
 
+Lacking = Literal["shadows", "population", "untold"]
+
+
 class ShortageError(DataError):
     """An attack has too few examples or networks to compare with.
 
@@ -54,11 +57,11 @@ class ShortageError(DataError):
     whoever knows from which adds what to do.
 
     Attributes:
-        lacking: "shadows", with or without the examples; or a "population": examples that are
-            not audited.
+        lacking: "shadows", with or without the examples; a "population": examples that are not
+            audited; or something that is "untold".
     """
 
-    def __init__(self, message: str, lacking: Literal["shadows", "population"] = "shadows") -> None:
+    def __init__(self, message: str, lacking: Lacking = "shadows") -> None:
         super().__init__(message)
         self.lacking = lacking
 

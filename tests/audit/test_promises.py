@@ -163,7 +163,12 @@ def test_an_attack_that_proves_more_than_is_promised_raises_an_alarm(
     doubts = promise_doubts("attack 'loss'", metrics, PROMISE)
     assert [doubt.name for doubt in doubts] == ["promise"] * alarm
     if alarm:
-        assert "the attack proves epsilon >= 2.5 at 95 %" in doubts[0].sentence
-        assert "promises at most 2.4 (delta = 6.7e-05)" in doubts[0].sentence
+        delta = f"{metrics['delta']:.2g}"
+        assert doubts[0].seen == f"epsilon >= 2.5 at delta = {delta} against 2.4"
     assert promise_doubts("attack 'loss'", metrics, None) == []
-    assert promise_doubts("attack 'loss'", metrics, Promise(2.4)) == []  # at which δ?
+
+
+def test_a_promise_without_its_delta_is_doubted_on_a_condition() -> None:
+    (doubt,) = promise_doubts("attack 'loss'", _metrics(3.2, None, 6.7e-5), Promise(2.4))
+    assert doubt.seen == "epsilon >= 3.2 at delta = 6.7e-05 against 2.4, if its delta is no larger"
+    assert promise_doubts("attack 'loss'", _metrics(2.3, None, 6.7e-5), Promise(2.4)) == []

@@ -39,6 +39,14 @@ def mute(metrics: Mapping[str, Any]) -> bool:
     return bool(tie > (_MOST_OF_TWO if distinct == 2 else _MOST))
 
 
+def one_verdict(metrics: Mapping[str, Any]) -> bool:
+    """Whether an attack calls more than 99 in 100 examples members, or non-members.
+
+    Its accuracy is then that of guessing, however much its scores tell; older results do not say.
+    """
+    return bool((metrics.get("largest_verdict") or 0.0) > _MOST_OF_TWO)
+
+
 def attack_doubts(label: str, metrics: Mapping[str, Any]) -> list[Doubt]:
     """What speaks against taking an attack's numbers for a verdict.
 

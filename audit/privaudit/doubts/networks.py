@@ -13,11 +13,11 @@ from math import log, sqrt
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
 from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.renamed import other_names
 
 ERROR = 1e-4
 """The chance that a test speaks up against an audit that is as it should be, all networks of the
@@ -215,22 +215,11 @@ def _fit(networks: Networks, k: int) -> float:
 
 
 def _swapped(networks: Networks, k: int) -> bool:
-    """Whether renaming some classes would make far more of a network's members right.
-
-    Of the classes that move, most members are called by the new name, twice as many as by their
-    own, and by a sign test with a chance below 1e-6.
-    """
+    """Whether renaming some classes would make far more of a network's members right."""
     rows = networks.members[k]
-    y, classes = networks.labels[rows], networks.logits[k].shape[1]
     predicted = networks.logits[k][torch.from_numpy(rows)].argmax(-1).numpy()
-    table = np.bincount(y * classes + predicted, minlength=classes**2).reshape(classes, classes)
-    name = linear_sum_assignment(-table)[1]
-    moved = name != np.arange(classes)
-    here, there = table.diagonal()[moved], table[np.arange(classes), name][moved]
-    better = there >= 2 * here
-    size = table.sum(1)[moved][better].sum()
-    here, there = int(here[better].sum()), int(there[better].sum())
-    return bool(there > size / 2 and (there - here) / np.sqrt(there + here) > norm.isf(1e-6))
+    classes = networks.logits[k].shape[1]
+    return other_names(networks.labels[rows], predicted, classes) is not None
 
 
 def _outlies(values: NDArray[np.float64], k: int, least: float) -> bool:

@@ -55,9 +55,9 @@ def duplicate_rows(
         rows, keys = rows[telling], keys[telling]
     inside = members[rows]
     twins = np.isin(keys, keys[inside]) & ~inside
-    share = twins.sum() / max(1, (~members & audited).sum())
-    if twins.sum() < 2 or share <= _SHARE:
+    if not many(int(twins.sum()), int((~members & audited).sum())):
         return []
+    share = twins.sum() / max(1, (~members & audited).sum())
     first = int(rows[twins][0])
     other = int(rows[inside & (keys == keys[twins][0])][0])
     words = (
@@ -66,6 +66,11 @@ def duplicate_rows(
         "duplicates out of the audit"
     )
     return [Doubt("duplicate_rows", "members", words)]
+
+
+def many(count: int, of: int) -> bool:
+    """Whether so many of the non-members are no non-members that it blurs what is reported."""
+    return count >= 2 and count > _SHARE * of
 
 
 def _joined(keys: NDArray[np.int64], numbers: NDArray[np.generic]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from privaudit.statistics.scored import evaluate_scored
 from privaudit.values import AttackScores, Examples, Outputs, Role, Signals, Split
 
 _REMEDIES = {
+    "untold": "only the attack knows why it leaves them out",
     "shadows": "raise `shadows` (with split.protocol halves, each example is a member of one half "
     "of them and a non-member of the other)",
     "population": "leave some examples out of the audit, by a smaller split.members (and "

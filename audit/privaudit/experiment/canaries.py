@@ -9,6 +9,7 @@ training run"; mislabelled examples are their black-box canaries).
 from __future__ import annotations
 
 from dataclasses import replace
+from math import comb
 
 import torch
 from torch import Tensor
@@ -43,7 +44,8 @@ def inserted(examples: Examples, options: SplitOptions) -> Examples:
     """The examples, with canaries in the place of some of them.
 
     A mislabelled one has any of the other classes. A blank one is as dark as the darkest number
-    there is, but for some lit numbers that tell it from the others, under any class.
+    there is, but for some lit numbers that tell it from the others, under any class; of features,
+    which have scales of their own, the darkest and the brightest of each.
 
     Raises:
         RecipeError: there are fewer examples than canaries.
@@ -64,9 +66,11 @@ def inserted(examples: Examples, options: SplitOptions) -> Examples:
         )
     numbers = x[0].numel()
     order = torch.rand(len(rows), numbers, generator=generator).argsort(1)
-    lit = order < max(1, numbers // _LIT)
+    lit = (order < _lit(numbers, len(rows))).view(len(rows), *examples.shape)
+    images = len(examples.shape) == 3
+    dark, bright = (x.min(), x.max()) if images else (x.amin(0), x.amax(0))
     x = x.clone()
-    x[rows] = torch.where(lit, x.max(), x.min()).view(len(rows), *examples.shape)
+    x[rows] = torch.where(lit, bright, dark)
     y[rows] = torch.randint(classes, (len(rows),), generator=generator)
     return replace(examples, x=x, y=y)
 
@@ -91,6 +95,14 @@ def with_canaries(split: Split, options: SplitOptions, rows: Tensor, seed: int) 
         inside = torch.rand(len(rows), generator=generator) < 0.5
         role[m, rows] = torch.where(inside, Role.MEMBER, Role.NON_MEMBER).to(torch.uint8)
     return replace(split, role=role, canary=canary, coins=True)
+
+
+def _lit(numbers: int, canaries: int) -> int:
+    """How many numbers of a blank canary are lit, so that hardly any two are the same."""
+    lit = max(1, numbers // _LIT)
+    while lit < numbers // 2 and comb(numbers, lit) < canaries**2:
+        lit += 1
+    return lit
 
 
 def _key(options: SplitOptions) -> int:

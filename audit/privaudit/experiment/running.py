@@ -24,6 +24,7 @@ from privaudit.experiment.ensemble import make_ensemble
 from privaudit.experiment.environment import cache_folder, choose_device, describe, used_plugins
 from privaudit.experiment.level import DENSE, Level
 from privaudit.experiment.levels import control_of, controls, levels
+from privaudit.experiment.repeated import repeated
 from privaudit.experiment.target import given_target, joined
 from privaudit.experiment.tokens import check_tokens
 from privaudit.jobs.local import Workers
@@ -101,6 +102,7 @@ def _audited(context: RunContext, folder: Path) -> tuple[Auditor, dict[str, int]
     """Every audit of a recipe, and how many models of each subject shared a training step."""
     private_folder(folder)
     auditor = Auditor(context)
+    auditor.doubts += repeated(context)
     stacks: dict[str, int] = {}
     subjects = context.recipe.subjects()
     for number, subject in enumerate(subjects, 1):

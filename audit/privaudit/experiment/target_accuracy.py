@@ -11,6 +11,7 @@ from torch import Tensor
 
 from privaudit.cohort import Cohort
 from privaudit.doubts.guessing import Agreement, agreement
+from privaudit.doubts.renamed import other_names
 from privaudit.errors import DataError
 from privaudit.experiment.normalisation import described, is_images, normalised
 from privaudit.networks.answer import Answers
@@ -58,9 +59,10 @@ def check_accuracy(
     That is, if its accuracy is further than 2 points from what the recipe expects (99.99 %
     Clopper-Pearson interval); or, where the recipe expects nothing, if it is no better than
     guessing (see `doubts.guessing`), if it is 5 points or more below that on non-members (as
-    certainly), or if another usual normalisation, or order of channels, has it classify 5 points
-    more rightly (sign test, 1 in 100) and leaves 60 % of its errors or less: a target that is
-    half-trained may gain some points by any change of scale.
+    certainly), or if it would be far more right with its classes in another order (see
+    `doubts.renamed`), or asked with another usual normalisation or order of channels: 5 points
+    more (sign test, 1 in 100), and 60 % of its errors or less. A target that is half-trained may
+    gain some points by any change of scale.
 
     Args:
         options: the recipe's `target`.
@@ -95,11 +97,11 @@ def check_accuracy(
             )
     better = []
     if problem or expected.members is None:
-        better = sorted(_better(asked, members[:_FEW]), reverse=True)
+        ways = *_better(asked, members[:_FEW]), *_order(pool, predicted, members)
+        better = sorted(ways, reverse=True)
     if better and not problem:
         problem = f"classifies {_share(inside)} of target.members rightly"
     if problem:
-        better = sorted([*better, *_order(pool, predicted, members)], reverse=True)
         raise DataError(
             f"target.checkpoint: {options.checkpoint} {problem}: it is not asked as it was "
             f"trained, or is another network. {_best(better) or _causes(examples)}. If it is right "
@@ -128,9 +130,7 @@ def _below(inside: Agreement, outside: Agreement) -> bool:
 
 
 def _better(asked: _Asked, rows: Tensor) -> Iterator[tuple[float, str]]:
-    """Other ways to ask about images, and the clearly larger shares that are then right."""
-    if not is_images(asked.examples):
-        return
+    """Other ways to ask, and the clearly larger shares that are then right."""
     before = asked.right(asked.examples, rows)
     for way, examples in _other_ways(asked):
         try:
@@ -160,7 +160,7 @@ def _other_ways(asked: _Asked) -> Iterator[tuple[str, Examples]]:
             continue
         if not (_equal(examples.mean, here.mean) and _equal(examples.std, here.std)):
             yield f"target.normalise: {how}", examples
-    if here.shape[0] == 3:
+    if is_images(here) and here.shape[0] == 3:
         flipped = replace(here, x=here.x.flip(1))
         yield "channels in the order BGR", flipped
 
@@ -170,16 +170,18 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 def _order(pool: Examples, predicted: Tensor, members: Tensor) -> Iterator[tuple[float, str]]:
-    """Another order of the target's classes, and the large share that is then right."""
-    classes = len(pool.classes)
-    pairs = torch.bincount(predicted * classes + pool.y[members], minlength=classes**2)
-    table = pairs.view(classes, classes)  # of each prediction, the labels
-    label = table.argmax(1)
-    share = float(table.max(1).values.sum()) / len(members)
-    large = share > 0.5 and classes > 2 and len(members) >= 10 * classes
-    if large and len(set(label.tolist())) == classes:
-        names = ", ".join(pool.classes[i] for i in label[:8].tolist())
-        yield share, f"its classes in the order {names}{', ...' if classes > 8 else ''}"
+    """Another order of the target's classes, and the far larger share that is then right."""
+    labels = pool.y[members]
+    name = other_names(labels.numpy(), predicted.numpy(), len(pool.classes))
+    if name is None:
+        return
+    called = torch.from_numpy(name)
+    errors, left = int((labels != predicted).sum()), int((called[labels] != predicted).sum())
+    if left > _LEFT * errors:
+        return  # a network that is hardly trained may mistake one class for another
+    share = 1 - left / len(labels)
+    names = ", ".join(pool.classes[i] for i in called.argsort()[:8].tolist())
+    yield share, f"its classes in the order {names}{', ...' if len(name) > 8 else ''}"
 
 
 def _causes(examples: Examples) -> str:

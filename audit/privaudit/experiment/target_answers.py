@@ -9,6 +9,7 @@ from torch import Tensor
 
 from privaudit.cohort import Cohort
 from privaudit.cohort.answers import exact
+from privaudit.doubts.numbers import looks_like
 from privaudit.errors import DataError
 from privaudit.experiment.checkpoint import Program, first_line
 from privaudit.networks.answer import Answers
@@ -18,6 +19,8 @@ _TRIED = 1000  # examples asked: as many as are asked at once later
 _DRAWS = 2000  # answers compared with themselves
 _FEW = 8  # examples that keep each other company, when whoever looks at company must show it
 _ALONE = 16
+_CALLS = 64  # answers to one example, for what is drawn once for a whole batch
+_SMALL = 0.5  # a network may end in a ReLU, and hardly have learnt anything
 # Differences over the median row's largest logit. The same batch asked again comes out the same
 # to the last bit, or nearly; another batch may take other kernels, which round otherwise, and a
 # program of half precision rounds at every step.
@@ -32,9 +35,11 @@ def check_answers(cohort: Cohort, examples: Examples, path: str) -> None:
 
     A program may have been saved in training. One that draws, as dropout does, is seen by asking
     for 2,000 answers or more twice: where an example's answer changes with a chance of at least
-    1 in 100, the chance to see no change is below 10^-8. One that looks at the other examples of a
-    batch, as batch normalisation in training does, is seen by asking in full batches, in batches
-    of eight, and one by one.
+    1 in 100, the chance to see no change is below 10^-8. One that draws once for a whole batch, as
+    stochastic depth may, is asked 64 times more about one example: where it skips something once
+    in ten times, the chance to see no change is about 1 in 1,000. One that looks at the other
+    examples of a batch, as batch normalisation in training does, is seen by asking in full
+    batches, in batches of eight, and one by one.
 
     Args:
         cohort: the target.
@@ -80,13 +85,16 @@ def _problem(whole: Tensor, wanted: tuple[int, int]) -> str:
         return f"answers {wanted[0]} examples with shape {tuple(whole.shape)} instead of {wanted}"
     if not bool(torch.isfinite(whole).all()):
         return "answers NaN or infinity: it is damaged, or its training diverged"
-    if bool((whole >= 0).all()) and torch.allclose(whole.sum(1), whole.new_ones(()), atol=1e-3):
+    meaning = looks_like(whole)
+    if meaning == "probabilities":
         return "answers with probabilities: save it without the softmax at its end"
-    if bool((whole >= 0).all()) and 0.5 < float(whole.max()) <= 1:
+    if meaning == "sigmoids" and float(whole.max()) > _SMALL:
         return (
             "answers with numbers from 0 to 1 alone, as a sigmoid gives them: save it without the "
             "sigmoid at its end"
         )
+    if meaning not in (None, "sigmoids"):
+        return f"answers with numbers that look like {meaning}: save it so that it gives logits"
     return ""
 
 
@@ -98,12 +106,16 @@ def _drawn(ask: Ask, rows: Tensor, whole: Tensor, half: bool) -> str:
     def differ(one: Tensor, other: Tensor, tolerance: float) -> bool:
         return bool((one - other).abs().max() > tolerance * scale)
 
+    drawn = (
+        "answers otherwise each time it is asked, as dropout does in training: save it after "
+        ".eval()"
+    )
     for _ in range(max(1, -(-_DRAWS // len(rows)))):
         if differ(whole, ask(rows), again):
-            return (
-                "answers otherwise each time it is asked, as dropout does in training: save it "
-                "after .eval()"
-            )
+            return drawn
+    single = ask(rows[:1])
+    if any(differ(single, ask(rows[:1]), again) for _ in range(_CALLS)):
+        return drawn
     few = torch.split(rows, _FEW)[: _ALONE // 2]
     for part in [*few, *torch.split(rows[:_ALONE], 1)]:
         if differ(whole[part], ask(part), company):

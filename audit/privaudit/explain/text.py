@@ -137,12 +137,12 @@ def _levels(disentangled: Disentangled, several: bool, style: Style) -> list[Col
 
 def _exposure(exposure: Exposure, several: bool, style: Style, width: int) -> list[Text]:
     run = f"{style.escape(exposure.run)}: " if several else ""
-    subject, level = style.escape(exposure.subject), style.escape(exposure.level)
+    level = style.escape(" / ".join(filter(None, [exposure.subject, exposure.level])))
     networks = f"{exposure.audits} network{'' if exposure.audits == 1 else 's'}"
     return [
         *_bold(
-            f"Who is exposed: {run}{style.escape(exposure.attack)} on {subject} / {level}, the "
-            f"level it tells most about ({networks})",
+            f"Who is exposed: {run}{style.escape(exposure.attack)} on {level}, the level "
+            f"it tells most about ({networks})",
             width,
         ),
         Text(),

@@ -31,6 +31,7 @@ __all__ = ["OutputAudit", "OutputAudits", "audit_outputs"]
 logger = logging.getLogger(__name__)
 
 _REMEDIES = {
+    "untold": "only the attack knows why it leaves them out",
     "shadows": "give more networks in shadow_logits and shadow_members, so that each row was in "
     "the training data of some of them and not of others",
     "population": "give rows that nobody was trained on as well, and an array audited that is "

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from statistics import fmean
+from typing import Any
 
-from privaudit.doubts.attacks import mute
+from privaudit.doubts.attacks import mute, one_verdict
 from privaudit.report.choose import ordered, pick_attacks, pick_baselines
 from privaudit.report.differences import adjusted, compared
 from privaudit.report.evidence import Attacked, Evidence
@@ -149,9 +150,15 @@ def _attack(attacked: Attacked) -> AttackSummary:
         audits=len(attacked.numbers),
         by_example=attacked.examples is not None,
         mute=all(mute(audit.metrics) for audit in attacked.results),
+        one_verdict=sum(one_verdict(audit.metrics) for audit in attacked.results),
         left_out=_most(attacked, "left_out"),
+        lacks=next((words for a in attacked.results if (words := _lack(a.metrics))), ""),
         offline=_most(attacked, "scored_offline"),
     )
+
+
+def _lack(metrics: Mapping[str, Any]) -> str:
+    return str(metrics.get("left_out", {}).get("lack", ""))
 
 
 def _most(attacked: Attacked, rows: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from privaudit.api.kinds.promise import Promise, terms
 from privaudit.report.columns import MEANINGLESS, Style
-from privaudit.report.rows import Comparison, Row
+from privaudit.report.rows import AttackSummary, Comparison, Row
 from privaudit.statistics import table
 from privaudit.statistics.inference.difference import Over
 from privaudit.statistics.metric import Metric
@@ -35,6 +35,8 @@ def legend(
     if bracketed and _any(rows, "low"):
         lines += _brackets(rows, percent)
     lines += [style.escape(sentence) for sentence in _absences(rows, shown)]
+    if any(metric.name in _OF_VERDICTS for metric in shown):
+        lines += [style.escape(sentence) for sentence in _verdicts(rows)]
     lines += [style.escape(sentence) for sentence in _rows_apart(rows)]
     if cost:
         lines.append(
@@ -208,24 +210,42 @@ def _absences(rows: Sequence[Row], shown: Sequence[Metric]) -> list[str]:
     return sentences
 
 
-def _rows_apart(rows: Sequence[Row]) -> list[str]:
-    """Which attacks leave rows out, or score them with less than others; not yet escaped."""
-    left_out: dict[str, int] = {}
-    offline: dict[str, int] = {}
+_OF_VERDICTS = ("defense", "balanced_accuracy")
+
+
+def _verdicts(rows: Sequence[Row]) -> list[str]:
+    """Which attacks' verdicts are those of guessing by construction; not yet escaped."""
+    counts: dict[str, list[int]] = {}
     for row in rows:
         for label, attack in row.attacks.items():
-            left_out[label] = max(attack.left_out, left_out.get(label, 0))
-            offline[label] = max(attack.offline, offline.get(label, 0))
-    sentences = [
-        (left_out, "are left out, as they lack shadows for it"),
-        (offline, "are scored with too few shadows that were trained on them"),
-    ]
+            if not attack.mute:
+                counts.setdefault(label, []).append(attack.one_verdict)
     return [
-        f"{label}: up to {count} audited examples of a network {what} (result.json names them)."
-        for counts, what in sentences
-        for label, count in counts.items()
-        if count
+        f"{label}: in {sum(found)} audits its threshold calls all examples members, or none: a "
+        "defense near 100 % is then a threshold that does not fit, and no protection; look at AUC."
+        for label, found in counts.items()
+        if any(found)
     ]
+
+
+def _rows_apart(rows: Sequence[Row]) -> list[str]:
+    """Which attacks leave rows out, or score them with less than others; not yet escaped."""
+    kinds = {
+        "left_out": "are left out, as they lack {lacks}",
+        "offline": "are scored with too few shadows that were trained on them",
+    }
+    sentences = []
+    for kind, what in kinds.items():
+        most: dict[str, AttackSummary] = {}
+        for label, attack in ((label, a) for row in rows for label, a in row.attacks.items()):
+            if getattr(attack, kind) > (getattr(most[label], kind) if label in most else 0):
+                most[label] = attack
+        sentences += [
+            f"{label}: up to {getattr(attack, kind)} audited examples of a network "
+            f"{what.format(lacks=attack.lacks or 'what it needs')} (result.json names them)."
+            for label, attack in most.items()
+        ]
+    return sentences
 
 
 def _range(counts: Sequence[int], noun: str) -> str:

@@ -84,7 +84,9 @@ class AttackSummary:
         comparison: of the same metric, tested; None for the baseline itself, and where there is
             nothing to test.
         mute: whether it says nothing in every audit, as `doubts.attacks.mute` has it.
+        one_verdict: in how many audits its verdict on all examples is the same, or nearly all.
         left_out: the audited rows that it could not score, of the audit with the most of them.
+        lacks: what those rows lack; empty where the attack does not say.
         offline: likewise those it scored without shadows that were trained on them.
     """
 
@@ -94,7 +96,9 @@ class AttackSummary:
     comparison: Comparison | None = None
     by_example: bool = False
     mute: bool = False
+    one_verdict: int = 0
     left_out: int = 0
+    lacks: str = ""
     offline: int = 0
 
 

@@ -182,7 +182,8 @@ def evaluate(
         Each metric of `table.METRICS` at its path, None where it cannot be told, and the counts
         `members` and `non_members`; `delta`; `provable`, what a perfect attack on as many examples
         would prove, by the names of the bounds on ε; `distinct_scores`, and `largest_tie`, the
-        share of examples that have the commonest of them. `defense` and `balanced_accuracy` take a
+        share of examples that have the commonest of them; `largest_verdict`, likewise of the
+        decision, None without one. `defense` and `balanced_accuracy` take a
         decision: the best threshold in hindsight is no substitute, as it has seen the answers.
 
     >>> metrics = evaluate([0.9, 0.8, 0.4, 0.3], [1, 1, 0, 0], decision=[1, 0, 0, 0])
@@ -213,7 +214,14 @@ def evaluate(
         },
         "distinct_scores": len(called),
         "largest_tie": float(called.max() / called.sum()),
+        "largest_verdict": None if decision is None else _commonest(decision),
     }
+
+
+def _commonest(decision: ArrayLike) -> float:
+    """The share of examples about which the commoner verdict is given."""
+    yes = float(np.asarray(decision, dtype=bool).mean())
+    return max(yes, 1 - yes)
 
 
 @lru_cache(maxsize=64)

@@ -95,7 +95,8 @@ def _refuse(left_out: Mapping[str, Any]) -> None:
     count, total = left_out["count"], left_out["of"]
     raise ShortageError(
         f"only {total - count} of {total} audited rows can be scored, and {LEAST_SCORED:.0%} must "
-        f"be: {count} lack {left_out.get('lack', 'what it needs')} ({_named(left_out)})"
+        f"be: {count} lack {left_out.get('lack', 'what it needs')} ({_named(left_out)})",
+        "shadows" if "lack" in left_out else "untold",
     )
 
 
