@@ -221,8 +221,9 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
             if not attack.mute:
                 counts.setdefault(label, []).append(attack.one_verdict)
     return [
-        f"{label}: in {_range([sum(found)], 'audit')} its threshold calls all examples members, or none: a "
-        "defense near 100 % is then a threshold that does not fit, and no protection; look at AUC."
+        f"{label}: in {_range([sum(found)], 'audit')} its threshold calls all examples members, or "
+        "none: a defense near 100 % is then a threshold that does not fit, and no protection; look "
+        "at AUC."
         for label, found in counts.items()
         if any(found)
     ]
