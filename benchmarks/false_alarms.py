@@ -3,10 +3,9 @@
     python -m benchmarks.false_alarms
     python -m benchmarks.false_alarms --location ~/data/location30.csv.xz --words
 
-Every audit is drawn anew (`benchmarks.honest_audits`). Two doubts are about one attack, not about
-the audit, and are counted apart. `below_half` is said of every attack whose 95 % interval lies
-wholly below one half, which of attacks on a network that tells nothing 2.5 % do, by what 95 %
-means. `says_nothing` is said of `correctness` wherever a network is right on every example.
+Every audit is drawn anew (`benchmarks.honest_audits`). `below_half` is said of every attack whose
+95 % interval lies wholly below one half, which of attacks on a network that tells nothing 2.5 % do,
+by what 95 % means.
 """
 
 from __future__ import annotations
@@ -25,8 +24,6 @@ from privaudit.api.host import load_plugins
 from privaudit.errors import PrivauditError
 from privaudit.outputs import audit_outputs
 from privaudit.statistics.intervals import clopper_pearson
-
-APART = ("below_half", "says_nothing")
 
 
 def main() -> None:
@@ -65,7 +62,7 @@ def main() -> None:
             if group is audit.attacks:
                 break
         counts.update(names)
-        stopped += bool(names - set(APART))
+        stopped += bool(names)
     share = clopper_pearson(stopped, options.audits, 0.95)
     print(f"{options.audits} audits with {attacks} attacks, {time.perf_counter() - start:.0f} s")
     print(
@@ -73,7 +70,7 @@ def main() -> None:
         f"95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %)"
     )
     for name, count in counts.most_common():
-        print(f"  {name}: {count}{' (counted apart)' if name in APART else ''}")
+        print(f"  {name}: {count}")
     print(f"attacks refused: {sum(refused.values())} {dict(refused)}")
 
 

@@ -205,7 +205,7 @@ def test_built_in_plugins_are_of_privaudit() -> None:
     assert origin(Loss) == f"privaudit {privaudit.__version__}"
     signals = tiny_signals(Loss())
     broken = SimpleNamespace(**{**vars(signals), "target": None})
-    with pytest.raises(PluginError, match=r"^attack 'loss' of privaudit .*loss\.py:\d+\): "):
+    with pytest.raises(PluginError, match=r"^attack 'loss' of privaudit .*attacks/\w+\.py:\d+\): "):
         scored(Loss(), broken)  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privaudit.doubts.attacks import attack_doubts, mute
+from privaudit.doubts.attacks import attack_doubts, attacks_doubts, mute
 from privaudit.doubts.doubt import Doubt, check_accepted, still_open
 from privaudit.errors import RecipeError
 from privaudit.gate import judge, parse_gate
@@ -89,6 +89,20 @@ def test_an_attack_whose_scores_are_alike_says_nothing() -> None:
         assert ("says_nothing" in names) == silent
     old = {key: metrics[key] for key in metrics if key not in ("largest_tie", "distinct_scores")}
     assert not mute(old)
+
+
+def test_an_attack_that_gives_verdicts_is_doubted_only_where_no_other_speaks() -> None:
+    members = np.arange(400) < 200
+    alike = evaluate(np.ones(400), members)
+    loud = evaluate(np.arange(400.0)[::-1], members)
+    for records, verdicts, doubted in (
+        ({"right": alike, "loss": loud}, ["right"], []),
+        ({"right": alike}, ["right"], ["right"]),
+        ({"right": alike, "rmia": alike}, ["right"], ["right", "rmia"]),
+        ({"right": alike, "rmia": alike, "loss": loud}, ["right"], ["rmia"]),
+    ):
+        doubts = attacks_doubts(records, verdicts)
+        assert [doubt.about for doubt in doubts] == [f"attack {label!r}" for label in doubted]
 
 
 @pytest.mark.parametrize(("high", "doubted"), [(0.49, True), (0.51, False)])

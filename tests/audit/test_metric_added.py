@@ -137,7 +137,10 @@ def test_it_is_gated_by_its_lower_limit() -> None:
     kept, broken = parse_gate("sharpness@3.0>0.12"), parse_gate("sharpness@3>0.13")
     assert judge(kept, {"a": _record()}).passed
     verdict = judge(broken, {"a": _record()})
-    assert verdict.sentence() == "gate sharpness@3>0.13: BROKEN, lower confidence limit 0.125 (a)"
+    assert verdict.sentence() == (
+        "gate sharpness@3>0.13: BROKEN, lower confidence limit 0.125 (a); a network that tells "
+        "nothing breaks it, too, however many examples are audited"
+    )
     unknown = judge(kept, {"a": _record(), "b": _record(decides=False)})
     assert unknown.sentence() == "gate sharpness@3.0>0.12: BROKEN, too dull: 2 members (b)"
     with pytest.raises(RecipeError, match=r"more is safer, so write sharpness@3>0\.5"):
@@ -179,6 +182,6 @@ for command in ("report", "audit"):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     _, report, audit = done.stdout.split("@@")
-    assert "precision@1000, sharpness@3, bluntness; repeatable." in report
-    assert "defense>NUMBER, sharpness@3>NUMBER, by its lower limit; and unless" in audit
+    assert "gaussian_epsilon, sharpness@3, bluntness; repeatable." in report
+    assert "defense>NUMBER, sharpness@3>NUMBER, by its lower limit; or" in audit
     assert "bluntness" not in audit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from privaudit.doubts.doubt import Doubt
@@ -47,8 +47,31 @@ def one_verdict(metrics: Mapping[str, Any]) -> bool:
     return bool((metrics.get("largest_verdict") or 0.0) > _MOST_OF_TWO)
 
 
+def attacks_doubts(
+    metrics: Mapping[str, Mapping[str, Any]], verdicts: Collection[str] = ()
+) -> list[Doubt]:
+    """What speaks against taking the numbers of all attacks on one network for a verdict.
+
+    An attack whose scores are verdicts, 1 or 0, is alike for all examples where it is right, or
+    wrong, about all. It says nothing then, and that it does is what its exact interval says; so it
+    is a doubt only where no other attack speaks.
+
+    Args:
+        metrics: by the attack's label, as `privaudit.statistics.metrics.evaluate` makes them.
+        verdicts: labels of the attacks whose scores are verdicts by design.
+    """
+    silent = {label for label, record in metrics.items() if mute(record)}
+    spared = silent & set(verdicts) if silent != metrics.keys() else set()
+    return [
+        doubt
+        for label, record in metrics.items()
+        for doubt in attack_doubts(label, record)
+        if doubt.name != "says_nothing" or label not in spared
+    ]
+
+
 def attack_doubts(label: str, metrics: Mapping[str, Any]) -> list[Doubt]:
-    """What speaks against taking an attack's numbers for a verdict.
+    """What speaks against taking one attack's numbers for a verdict.
 
     Args:
         label: of the attack.

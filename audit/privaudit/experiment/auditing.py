@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from math import isfinite
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.api.plugin import Attack, Promise
-from privaudit.doubts.attacks import attack_doubts
+from privaudit.doubts.attacks import attacks_doubts
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.promises import promise_doubts
 from privaudit.errors import ShortageError
@@ -82,6 +82,7 @@ class Auditor:
             for target in targets
         ]
         believed = [shadow_level for shadow_level in shadows for _ in targets]
+        before = len(self.audits)
         for number, scores in enumerate(scores_of(self.context, level, believed, jobs)):
             job, entry = jobs[number], entries[number // len(targets)]
             if number < len(targets):
@@ -91,6 +92,8 @@ class Auditor:
                 entry_audits = self.audits[-len(targets) :]
                 auc = float(np.mean([audit.metrics["auc"]["value"] for audit in entry_audits]))
                 self.context.on_event(AttackDone(entry.title, level.label, auc))
+        for place in range(len(targets)):
+            self._doubt(self.audits[before + place :: len(targets)])
 
     def _facts(self, subject: Subject, level: Level, matched: str) -> list[list[dict[str, Any]]]:
         """For each seed and target, what an `AuditResult` says whatever the attack."""
@@ -151,11 +154,16 @@ class Auditor:
         if scores.decision is not None:
             self.scores[f"decision_{number}"] = scores.decision[rows].numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
-        for doubt in (
-            *attack_doubts(title, metrics),
-            *promise_doubts(f"attack {title!r}", metrics, promise),
-        ):
-            self.doubts.append(replace(doubt, about=f"{doubt.about}, {self._named(facts)}"))
+
+    def _doubt(self, audits: Sequence[AuditResult]) -> None:
+        """Keep what speaks against the numbers of all attacks on one target."""
+        entries = self.context.recipe.attacks
+        verdicts = [entry.title for entry in entries if entry.plugin.verdicts]
+        doubts = attacks_doubts({audit.attack: audit.metrics for audit in audits}, verdicts)
+        for audit in audits:
+            doubts += promise_doubts(f"attack {audit.attack!r}", audit.metrics, audit.promise)
+        name = self._named(vars(audits[0]))
+        self.doubts += [replace(doubt, about=f"{doubt.about}, {name}") for doubt in doubts]
 
     def _named(self, facts: Mapping[str, Any]) -> str:
         """What doubts call a target."""

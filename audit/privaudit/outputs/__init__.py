@@ -15,7 +15,7 @@ from torch import Tensor
 from privaudit.api.calls import scored
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.plugin import Attack
-from privaudit.doubts.attacks import attack_doubts
+from privaudit.doubts.attacks import attacks_doubts
 from privaudit.doubts.doubt import Doubt, lines
 from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError, ShortageError
 from privaudit.keys import derive
@@ -146,7 +146,8 @@ def audit_outputs(
         audits[label] = _audited(
             label, attack, signals, answers.members, confidence=confidence, delta=delta, coins=coins
         )
-        doubts += attack_doubts(label, audits[label].metrics)
+    verdicts = [label for label, attack in entries if attack.verdicts]
+    doubts += attacks_doubts({label: audit.metrics for label, audit in audits.items()}, verdicts)
     for line in [] if quiet else lines(doubts):
         logger.warning("%s", line)
     return OutputAudits(audits, doubts)

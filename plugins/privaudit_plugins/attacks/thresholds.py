@@ -135,6 +135,7 @@ class Correctness(privaudit.Attack):
     """Who is classified right is called a member: the gap attack, which needs no shadows."""
 
     paper: ClassVar[str] = "Yeom et al. 2018; Yuan & Zhang 2022, pruning and privacy, section 4"
+    verdicts: ClassVar[bool] = True
     name: Literal["correctness"] = "correctness"
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:

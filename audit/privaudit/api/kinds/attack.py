@@ -21,6 +21,8 @@ class Attack(Plugin):
         signals: what else is needed: "gradient_norm"; "x", the examples themselves; or
             "augmentation", data whose augmented queries differ from the example.
         shadows: how many shadow models it needs at least.
+        verdicts: whether its scores are verdicts, 1 or 0, by design, so that equal scores of all
+            examples are no sign of a failure.
     """
 
     kind: ClassVar[str] = "attack"
@@ -28,6 +30,7 @@ class Attack(Plugin):
     noise: ClassVar[int] = 0
     signals: ClassVar[frozenset[str]] = frozenset()
     shadows: ClassVar[int] = 0
+    verdicts: ClassVar[bool] = False
 
     def refusal(self, split: SplitOptions, shadows: int) -> str | None:
         """Why a recipe's split cannot serve this attack, and which setting would; None if it can.
