@@ -86,6 +86,19 @@ def test_blank_examples_are_dark_but_for_lit_numbers_of_their_own(digits: Exampl
     assert torch.equal(made.y[others], digits.y[others])
 
 
+def test_blank_rows_of_features_are_within_each_feature_and_hardly_ever_the_same() -> None:
+    """Of 30 features one is lit in 16, which makes 30 different rows and not the 100 of a coin."""
+    recipe = load_recipe(
+        {"name": "a", "dataset": "breast_cancer", "model": "mlp", "attacks": ["loss"]}
+    )
+    examples = recipe.dataset.load(Path())
+    split = options(canaries={"count": 100, "kind": "blank"})
+    blank = inserted(examples, split).x[canary_rows(split, len(examples))]
+    low, high = examples.x.amin(0), examples.x.amax(0)
+    assert bool(((blank == low) | (blank == high)).all())
+    assert len(blank.unique(dim=0)) >= 97
+
+
 def test_every_canary_is_in_every_training_by_a_coin_of_its_own() -> None:
     changes = {"split": {"canaries": 60, "protocol": "halves", "targets": "all"}}
     recipe = load_recipe(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -177,6 +179,9 @@ def test_an_attack_that_says_nothing_has_no_numbers_in_the_table(tmp_path: Path)
     assert "0.500" not in row
     rows = json.loads(render([result], format="json"))["rows"]
     assert [a["says_nothing"] for a in rows[0]["attacks"].values()] == [False, True]
+    lines = list(csv.DictReader(io.StringIO(render([result], format="csv"))))
+    said = [(line["attack"], line["says_nothing"], line["run_doubts"]) for line in lines]
+    assert said == [("loss", "False", "says_nothing"), ("alike", "True", "says_nothing")]
 
 
 def test_many_doubts_of_a_kind_take_one_sentence() -> None:

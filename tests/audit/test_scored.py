@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from privaudit import (
     Attack,
@@ -26,6 +28,7 @@ from privaudit.experiment.attacking import advised
 from privaudit.explain.scores import level_scores
 from privaudit.report import render
 from privaudit.statistics.scored import evaluate_scored, row_sentences
+from privaudit.store.result import AuditResult
 
 N = 100
 
@@ -40,6 +43,24 @@ def answered(left_out: list[int], offline: list[int]) -> tuple[AttackScores, Any
     score[gone] = torch.nan
     audited = torch.arange(N) < N - 1
     return AttackScores(score, score > 0, {}, gone, "a shadow", apart), members, audited
+
+
+def test_a_report_says_what_rows_lack_and_which_verdicts_are_all_alike() -> None:
+    def reported(lacks: str, decision: Tensor) -> str:
+        scores, members, audited = answered([3, 8], [])
+        scores = replace(scores, lacks=lacks, decision=decision)
+        metrics = evaluate_scored(scores, members, audited)
+        audit = AuditResult("dense", "", 0, 0, 1.0, 9, 1.0, 0.9, "odd", metrics)
+        return " ".join(render([RunResult("a", {}, {}, (audit,))], width=200).split())
+
+    some = torch.arange(100) % 3 == 0
+    assert "odd: up to 2 audited examples of a network are left out, as they lack a friend" in (
+        text := reported("a friend", some)
+    )
+    assert "its threshold calls all" not in text
+    text = reported("", torch.ones(100, dtype=torch.bool))
+    assert "are left out, as they lack what it needs" in text
+    assert "odd: in 1 audit its threshold calls all examples members, or none" in text
 
 
 def test_rows_left_out_are_counted_named_and_kept_from_every_metric() -> None:

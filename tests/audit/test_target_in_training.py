@@ -61,6 +61,7 @@ IN_TRAINING: dict[str, Callable[[], nn.Module]] = {
     "batch norm": normed,
     "batch norm of images": lambda: images(nn.BatchNorm2d(4)),
     "drop path": lambda: DropPath(0.3),
+    "drop path, seldom": lambda: DropPath(0.15),
 }
 IN_EVALUATION: dict[str, Callable[[], nn.Module]] = {
     **IN_TRAINING,

@@ -30,6 +30,8 @@ def agreement_doubts(networks: Networks) -> list[Doubt]:
         return []
     place = _within(ranks(networks.odds), networks.labels)
     shared, signs = np.transpose([_shared(networks, place, k) for k in range(len(place))])
+    if not np.isfinite(signs[1:]).any():
+        return []
     usual, sign = float(np.nanmedian(shared[1:])), float(np.nanmedian(signs[1:]))
     if not sign >= _STRONG:
         return []

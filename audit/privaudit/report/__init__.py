@@ -73,7 +73,7 @@ def render(
     if format in ("csv", "json"):
         chosen = pick_metrics(metrics, table.names())
         if format == "csv":
-            return as_csv(rows, chosen)
+            return as_csv(rows, chosen, doubt_records(results))
         return as_json(rows, chosen, explanation, doubt_records(results))
     rows = means_only(rows) if means else rows
     if format == "table":

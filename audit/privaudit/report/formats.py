@@ -78,8 +78,13 @@ def as_latex(
     return "\n".join([*lines, ""])
 
 
-def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
-    """One line for each row and attack; shares 0-1, empty where a number is not known."""
+def as_csv(
+    rows: Sequence[Row], metrics: Sequence[str], doubts: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """One line for each row and attack; shares 0-1, empty where a number is not known.
+
+    The last columns say whether an attack says nothing, and what is doubted about its run.
+    """
     buffer = io.StringIO()
     heads = ["run", "subject", "level", "density", "seeds", "networks"]
     heads += [*_heads("train_accuracy"), *_heads("test_accuracy"), *_COSTS]
@@ -88,6 +93,7 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     heads += ["attack", "baseline", "change", *_DIFFERENCE]
     for metric in metrics:
         heads += _heads(metric, interval=True)
+    heads += ["says_nothing", "run_doubts"]
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(heads)
     for row in rows:
@@ -100,6 +106,8 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
             line += _difference(attack.comparison).values()
             for metric in metrics:
                 line += _numbers(attack.metrics[metric], interval=True)
+            names_of_doubts = dict.fromkeys(d["name"] for d in doubts if d["run"] == row.run)
+            line += [attack.mute, " ".join(names_of_doubts)]
             writer.writerow(line)
     return buffer.getvalue()
 

@@ -29,6 +29,9 @@ def legend(
     if any(metric.marked for metric in shown):
         lines.append(_changes(rows, style))
         lines += _tests(rows, style)
+    if not any(_measured(rows, metric) for metric in shown):
+        names = ", ".join(metric.name for metric in shown)
+        lines.append(style.escape(f"No number: none of these runs measured {names}."))
     sentences = dict.fromkeys(m.legend for m in shown if m.legend and _measured(rows, m))
     lines += map(style.escape, sentences)
     bracketed = intervals or any(metric.cell == "interval" for metric in shown)
