@@ -26,9 +26,11 @@ audit together."""
 _NO_FIT = 3.0  # standard deviations below which labels fit no better than shuffled ones
 _FEW = 10  # members below which neither accuracy nor fit says anything
 _SPREAD = log(10)  # networks trained alike differ far less in the spread of their log-odds
+_SPREAD_OF_MANY = log(2.5)  # the same where four others and 200 examples show how far they do
 _APART = 0.25  # in accuracy on the members
 _ALIKE = 0.01  # of the usual distance between two networks; half precision changes less
 _ROWS = 2000  # on which networks are compared with each other
+_FEW_ROWS = 200  # the same where all classes are
 _ALIKE_TWO = 1e-4  # of the spread, where there are only two
 
 
@@ -130,6 +132,8 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
         return []
     spread = np.log(np.maximum(_quartile_range(networks), 1e-12))
     usual = float(np.median(spread[1:]))
+    many = len(networks) > 4 and len(networks.labels) >= 200
+    least = _SPREAD_OF_MANY if many else _SPREAD
     scale = (
         "this is far from how widely the log-odds of other networks spread: the numbers seem to be "
         "of another kind or scale; give all networks' in the same way"
@@ -137,7 +141,7 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
     doubts = [
         Doubt("unlike", named(k), scale, f"{np.exp(spread[k] - usual):.2g} times the shadows'")
         for k in range(len(networks))
-        if _outlies(spread, k, _SPREAD)
+        if _outlies(spread, k, least)
     ]
     counts = networks.members.sum(1)
     shares = np.where(counts >= _FEW, networks.accuracy(), np.nan)
@@ -153,7 +157,7 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
 
 
 def duplicate_doubts(networks: Networks) -> list[Doubt]:
-    """Networks that answer alike to almost the last digit: one network given twice."""
+    """Networks that answer alike to almost the last digit, or do at another temperature."""
     count = len(networks)
     if count < 2:
         return []
@@ -169,11 +173,34 @@ def duplicate_doubts(networks: Networks) -> list[Doubt]:
         "two networks answer alike to the last digits, so that one seems to be given twice: leave "
         "it out; a target among its own shadows hides what it tells"
     )
-    return [
-        Doubt("duplicate_network", named(k), words, f"as {named(int(distance[k].argmin()))}")
-        for k in range(count)
-        if distance[k].min() <= least
-    ]
+    for away, near in ((distance, least), _apart_in_shape(networks)):
+        twins = [k for k in range(count) if away[k].min() <= near]
+        if twins:
+            return [
+                Doubt("duplicate_network", named(k), words, f"as {named(int(away[k].argmin()))}")
+                for k in twins
+            ]
+    return []
+
+
+def _apart_in_shape(networks: Networks) -> tuple[NDArray[np.float64], float]:
+    """(M, M): how far networks are apart whatever their temperature, and what is next to nothing.
+
+    The distance of their logits as vectors of length 1, less each example's mean, of 200 examples.
+    """
+    count = len(networks)
+    step = max(1, len(networks.labels) // _FEW_ROWS)
+    away = np.full((count, count), np.inf)
+    logits = np.stack([z[::step].double().numpy() for z in networks.logits])
+    logits = logits[:, np.isfinite(logits).all((0, 2))]
+    flat = (logits - logits.mean(-1, keepdims=True)).reshape(count, -1)
+    length = np.linalg.norm(flat, axis=1)
+    if count < 3 or flat.shape[1] == 0 or not (np.isfinite(length) & (length > 0)).all():
+        return away, 0.0
+    unit = flat / length[:, None]
+    for k in range(count - 1):
+        away[k, k + 1 :] = away[k + 1 :, k] = np.linalg.norm(unit[k + 1 :] - unit[k], axis=1)
+    return away, _ALIKE * float(np.median(away[np.isfinite(away)]))
 
 
 def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
@@ -218,11 +245,14 @@ def _swapped(networks: Networks, k: int) -> bool:
     """Whether renaming some classes would make far more of a network's members right.
 
     Of the classes that move, most members are called by the new name, twice as many as by their
-    own, and by a sign test with a chance below 1e-6.
+    own, and by a sign test with a chance below 1e-6. A network that predicts one class for all has
+    no other names to offer.
     """
     rows = networks.members[k]
     y, classes = networks.labels[rows], networks.logits[k].shape[1]
     predicted = networks.logits[k][torch.from_numpy(rows)].argmax(-1).numpy()
+    if len(np.unique(predicted)) < 2:
+        return False
     table = np.bincount(y * classes + predicted, minlength=classes**2).reshape(classes, classes)
     name = linear_sum_assignment(-table)[1]
     moved = name != np.arange(classes)

@@ -72,6 +72,7 @@ def _rounded(answers: Answers, networks: Networks) -> list[Doubt]:
             continue
         odds = networks.odds[k][networks.known[k]]
         tie = float(np.unique(odds, return_counts=True)[1].max() / len(odds))
+        tie = max(tie, _at_an_end(networks, k) if "cut off" in words else 0.0)
         if tie > _TIE:
             sentence = (
                 f"the numbers {words}, and many examples come to one log-odds, which hides what "
@@ -79,6 +80,15 @@ def _rounded(answers: Answers, networks: Networks) -> list[Doubt]:
             )
             doubts.append(Doubt("rounded", named(k), sentence, f"{100 * tie:.0f} % of examples"))
     return doubts
+
+
+def _at_an_end(networks: Networks, k: int) -> float:
+    """The share of examples whose true class has the lowest or the highest of all numbers."""
+    rows = networks.known[k]
+    numbers = networks.logits[k].numpy()
+    own = numbers[np.arange(len(numbers)), networks.labels][rows]
+    finite = numbers[np.isfinite(numbers)]
+    return float(np.isin(own, (finite.min(), finite.max())).mean())
 
 
 def _shadow_counts(answers: Answers) -> list[Doubt]:
