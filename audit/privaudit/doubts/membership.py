@@ -122,7 +122,7 @@ def _exchanged(networks: Networks, score: NDArray[np.float64], mute: list[int]) 
     doubts = []
     for k in mute:
         others = [networks.members[k][order] for order in orders.values()]
-        signs = _signs(score[k], np.concatenate([networks.members, others]))
+        signs = mann_whitney(score[k], np.concatenate([networks.members, others]))
         signs[[0, k]] = 0  # of the target's members the shadows know nothing
         best = int(signs.argmax())
         if signs[best] <= strict:
@@ -195,10 +195,10 @@ def _area(score: NDArray[np.float64], members: NDArray[np.bool_]) -> _Area:
     above = (rank[inside] - rankdata(value[inside])) / outs
     below = (rank[~inside] - rankdata(value[~inside])) / ins
     deviation = sqrt(above.var(ddof=1) / ins + below.var(ddof=1) / outs)
-    return _Area(float(area), deviation, float(_signs(score, members[None])[0]))
+    return _Area(float(area), deviation, float(mann_whitney(score, members[None])[0]))
 
 
-def _signs(score: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:
+def mann_whitney(score: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(J,): z of the Mann-Whitney test of one score (N,) against memberships (J, N); 0 if none."""
     some = ~np.isnan(score)
     inside = members[:, some].astype(np.float64)

@@ -64,7 +64,7 @@ class Networks:
         known: NDArray[np.bool_],
     ) -> Networks:
         """Networks of their logits, without NaN; the rest as in the attributes."""
-        odds = np.stack([_log_odds(z, labels).numpy() for z in logits])
+        odds = np.stack([log_odds(z, labels).numpy() for z in logits])
         right = np.stack([(z.argmax(-1) == labels).numpy() for z in logits])
         return cls(logits, labels.numpy(), members & known, known, _ends(odds), right)
 
@@ -130,7 +130,7 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
     """Networks far from all others in how sure they are, or in accuracy on their own members."""
     if len(networks) < 2:
         return []
-    spread = np.log(np.maximum(_quartile_range(networks), 1e-12))
+    spread, wide = (np.log(np.maximum(_range(networks, tail), 1e-12)) for tail in (0.25, 0.1))
     usual = float(np.median(spread[1:]))
     many = len(networks) > 4 and len(networks.labels) >= 200
     least = _SPREAD_OF_MANY if many else _SPREAD
@@ -141,7 +141,7 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
     doubts = [
         Doubt("unlike", named(k), scale, f"{np.exp(spread[k] - usual):.2g} times the shadows'")
         for k in range(len(networks))
-        if _outlies(spread, k, least)
+        if _outlies(spread, k, least) and (least == _SPREAD or _outlies(wide, k, least))
     ]
     counts = networks.members.sum(1)
     shares = np.where(counts >= _FEW, networks.accuracy(), np.nan)
@@ -166,7 +166,7 @@ def duplicate_doubts(networks: Networks) -> list[Doubt]:
     for k in range(count - 1):
         away = np.quantile(np.abs(odds[k + 1 :] - odds[k]), 0.9, axis=1)
         distance[k, k + 1 :] = distance[k + 1 :, k] = away
-    scale = max(float(_quartile_range(networks).max()), 1e-12)
+    scale = max(float(_range(networks, 0.25).max()), 1e-12)
     usual = float(np.median(distance[np.isfinite(distance)]))
     least = _ALIKE * usual if count > 2 else _ALIKE_TWO * scale
     words = (
@@ -203,7 +203,7 @@ def _apart_in_shape(networks: Networks) -> tuple[NDArray[np.float64], float]:
     return away, _ALIKE * float(np.median(away[np.isfinite(away)]))
 
 
-def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
     """Log p_y - log Σ_{i≠y} p_i, (N,) float64, ±inf where a probability is 0.
 
     Carlini et al. 2022, "Membership inference attacks from first principles", logit scaling.
@@ -276,8 +276,9 @@ def _outlies(values: NDArray[np.float64], k: int, least: float) -> bool:
     return bool(abs(values[k] - middle) > max(least, 6 * usual))
 
 
-def _quartile_range(networks: Networks) -> NDArray[np.float64]:
-    low, high = np.quantile(networks.odds, [0.25, 0.75], axis=1)
+def _range(networks: Networks, tail: float) -> NDArray[np.float64]:
+    """(M,): of the log-odds, without so large a share at either end."""
+    low, high = np.quantile(networks.odds, [tail, 1 - tail], axis=1)
     return np.asarray(high - low)
 
 

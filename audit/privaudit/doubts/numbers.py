@@ -56,7 +56,7 @@ def looks_like(values: Tensor) -> str | None:
         return None
     if low >= -1e-6:
         return _not_negative(rows, high)
-    if -1 - 1e-6 <= low and high <= 1 + 1e-6 and float((rows.abs() > _END).double().mean()) > _ENDS:
+    if low >= -1 - 1e-6 and high <= 1 + 1e-6 and float((rows.abs() > _END).double().mean()) > _ENDS:
         return "tangents"
     if high > 1e-6 and rows.shape[-1] > 2 and _same_length(rows):
         return "unit lengths"

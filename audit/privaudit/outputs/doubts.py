@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from privaudit.doubts.agreement import agreement_doubts
+from privaudit.doubts.agreement import agreement_doubts, query_doubts
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.membership import membership_doubts
 from privaudit.doubts.networks import (
@@ -16,6 +16,7 @@ from privaudit.doubts.networks import (
 )
 from privaudit.doubts.numbers import MEANINGS
 from privaudit.doubts.rows import duplicate_rows
+from privaudit.doubts.shift import shift_doubts
 from privaudit.outputs.arrays import Answers
 from privaudit.statistics.metrics import roc_auc
 
@@ -29,9 +30,13 @@ def doubts_about(answers: Answers) -> list[Doubt]:
     doubts += _rounded(answers, networks)
     doubts += label_doubts(networks)
     doubts += agreement_doubts(networks)
+    doubts += query_doubts(
+        [answers.logits, *answers.shadow_logits], answers.labels, answers.audited.numpy()
+    )
     doubts += unlike_doubts(networks)
     doubts += membership_doubts(networks)
     doubts += duplicate_doubts(networks)
+    doubts += shift_doubts(networks)
     doubts += duplicate_rows(
         networks.logits,
         answers.x,
@@ -65,7 +70,7 @@ def _kinds(answers: Answers) -> list[Doubt]:
 
 
 def _rounded(answers: Answers, networks: Networks) -> list[Doubt]:
-    """Numbers with so few digits that many examples come to the same."""
+    """Numbers made so coarse that many examples come to the same."""
     doubts = []
     for k, words in enumerate(answers.coarse):
         if not words:
