@@ -215,6 +215,10 @@ CASES: dict[str, tuple[Callable[[Arrays], Arrays], str, set[str]]] = {
         "duplicate_network", {"shadow 0", "shadow 7"},
     ),
     "rows twice": (_twice, "duplicate_rows", {"members"}),
+    "rows twice, in other batches": (
+        lambda a: (a := _twice(a)) | _all(lambda z: z * (1 + 1e-7 * RNG.normal(size=z.shape)))(a),
+        "duplicate_rows", {"members"},
+    ),
 }  # fmt: skip
 
 

@@ -53,7 +53,10 @@ def coarseness(values: Tensor, kind: str) -> str:
     """
     rows = values.flatten(0, -2)
     if one_for_each_class(rows):
-        return "are one row for each class, as of a prediction alone"
+        return (
+            "are one row for each class, as of a prediction alone (accept this of a network that "
+            "answers no more, such as a tree)"
+        )
     if kind == "probabilities":
         return _of_probabilities(rows)
     count = decimals(values)

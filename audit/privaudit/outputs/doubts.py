@@ -39,6 +39,7 @@ def doubts_about(answers: Answers) -> list[Doubt]:
     doubts += shift_doubts(networks)
     doubts += duplicate_rows(
         networks.logits,
+        networks.odds,
         answers.x,
         networks.labels,
         answers.members.numpy(),
