@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf, log
 
+import numpy as np
 import torch
 from torch import Tensor
 
