@@ -74,9 +74,13 @@ def one_for_each_class(rows: Tensor) -> bool:
     Of a network with one output (n, 1) they are two numbers.
     """
     most = max(2, rows.shape[-1])
-    if len(rows) < 10 * most or len(rows[: most + 100].unique(dim=0)) > most:
+    if len(rows) < 10 * most or _different(rows[: most + 100]) > most:
         return False
-    return len(rows.unique(dim=0)) <= most
+    return _different(rows) <= most
+
+
+def _different(rows: Tensor) -> int:
+    return len(rows.unique(dim=0))  # type: ignore[no-untyped-call]
 
 
 def _of_probabilities(p: Tensor) -> str:
