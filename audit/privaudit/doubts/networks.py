@@ -26,7 +26,7 @@ audit together."""
 _NO_FIT = 3.0  # standard deviations below which labels fit no better than shuffled ones
 _FEW = 10  # members below which neither accuracy nor fit says anything
 _SPREAD = log(10)  # networks trained alike differ far less in the spread of their log-odds
-_SPREAD_OF_MANY = log(2.5)  # the same where four others and 200 examples show how far they do
+_SPREAD_OF_MANY = log(2.5)  # the same for the target, beside 4 others or more on 200 examples
 _APART = 0.25  # in accuracy on the members
 _ALIKE = 0.01  # of the usual distance between two networks; half precision changes less
 _ROWS = 2000  # on which networks are compared with each other
@@ -133,7 +133,6 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
     spread, wide = (np.log(np.maximum(_range(networks, tail), 1e-12)) for tail in (0.25, 0.1))
     usual = float(np.median(spread[1:]))
     many = len(networks) > 4 and len(networks.labels) >= 200
-    least = _SPREAD_OF_MANY if many else _SPREAD
     scale = (
         "this is far from how widely the log-odds of other networks spread: the numbers seem to be "
         "of another kind or scale; give all networks' in the same way"
@@ -141,7 +140,8 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
     doubts = [
         Doubt("unlike", named(k), scale, f"{np.exp(spread[k] - usual):.2g} times the shadows'")
         for k in range(len(networks))
-        if _outlies(spread, k, least) and (least == _SPREAD or _outlies(wide, k, least))
+        if _outlies(spread, k, _SPREAD)
+        or (k == 0 and many and all(_outlies(some, k, _SPREAD_OF_MANY) for some in (spread, wide)))
     ]
     counts = networks.members.sum(1)
     shares = np.where(counts >= _FEW, networks.accuracy(), np.nan)

@@ -58,7 +58,7 @@ def looks_like(values: Tensor) -> str | None:
         return _not_negative(rows, high)
     if low >= -1 - 1e-6 and high <= 1 + 1e-6 and float((rows.abs() > _END).double().mean()) > _ENDS:
         return "tangents"
-    if high > 1e-6 and rows.shape[-1] > 2 and _same_length(rows):
+    if high > 1e-6 and _same_length(rows):
         return "unit lengths"
     # Where a network is sure everywhere, the base of its logarithms does not show, nor matter.
     if high <= 1e-6 and not log_probabilities(rows):
