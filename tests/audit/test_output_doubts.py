@@ -79,6 +79,18 @@ def _within_classes(labels: Any) -> Any:
     return rows
 
 
+def _scaled(z: Any) -> Any:
+    low = z.min(-1, keepdims=True)
+    return (z - low) / (z.max(-1, keepdims=True) - low)
+
+
+def _easy(a: Arrays) -> Any:
+    """Rows of which the shadows are surer than of most."""
+    z, y = a["shadow_logits"].mean(0), a["labels"]
+    margin = z[np.arange(ROWS), y] - np.where(np.arange(10) == y[:, None], -np.inf, z).max(-1)
+    return margin > np.median(margin)
+
+
 SHADOWS = {named(k) for k in range(1, 9)}
 EVERY = {"target", *SHADOWS}
 CASES: dict[str, tuple[Callable[[Arrays], Arrays], str, set[str]]] = {
@@ -89,6 +101,38 @@ CASES: dict[str, tuple[Callable[[Arrays], Arrays], str, set[str]]] = {
     "votes": (_all(lambda z: (50 * softmax(z, -1)).round()), "kind", EVERY),
     "minus log p": (_all(lambda z: -np.log(softmax(z, -1))), "kind", EVERY),
     "base 10": (_all(lambda z: np.log10(softmax(z, -1))), "kind", EVERY),
+    "tanh": (_all(np.tanh), "kind", EVERY),
+    "scaled to -1 and 1": (_all(lambda z: 2 * _scaled(z) - 1), "kind", EVERY),
+    "unit vectors": (
+        _all(lambda z: z / np.linalg.norm(z, axis=-1, keepdims=True)), "kind", EVERY,
+    ),
+    "labels instead of answers": (
+        lambda a: _all(lambda z: np.where(z == z.max(-1, keepdims=True), 0.91, 0.01))(a)
+        | {"kind": "probabilities"}, "rounded", EVERY,
+    ),
+    "predicted logits": (_all(lambda z: z.argmax(-1)[..., None] * np.ones(10)), "rounded", EVERY),
+    "logits cut off": (_all(lambda z: z.clip(-3, 3)), "rounded", EVERY),
+    "rows filled in": (
+        lambda a: {"logits": np.where(np.arange(ROWS)[:, None] % 10 == 5, 0, a["logits"])},
+        "rounded", {"target"},
+    ),
+    "temperature of the target": (lambda a: {"logits": a["logits"] / 4}, "unlike", {"target"}),
+    "some of the target's members": (
+        lambda a: {"members": np.where(RNG.random(ROWS) < 0.75, a["members"][SHUFFLED],
+                                       a["members"])}, "order", {"target"},
+    ),
+    "queries in another order": (
+        lambda a: {"logits": np.stack([a["logits"], a["logits"][SHUFFLED]]),
+                   "shadow_logits": np.stack([a["shadow_logits"]] * 2, axis=1)},
+        "order", {"target"},
+    ),
+    "easy non-members": (
+        lambda a: {"audited": a["audited"] & (a["members"] | _easy(a))}, "shift", {"members"},
+    ),
+    "target among its shadows at another temperature": (
+        lambda a: _one("shadow_logits", 0, lambda z: a["logits"] / 1.5)(a), "duplicate_network",
+        {"target", "shadow 0"},
+    ),
     "softmax of the target": (lambda a: {"logits": softmax(a["logits"], -1)}, "kind", {"target"}),
     "softmax of the shadows": (
         lambda a: {"shadow_logits": softmax(a["shadow_logits"], -1)}, "kind", SHADOWS,
@@ -171,6 +215,10 @@ CASES: dict[str, tuple[Callable[[Arrays], Arrays], str, set[str]]] = {
         "duplicate_network", {"shadow 0", "shadow 7"},
     ),
     "rows twice": (_twice, "duplicate_rows", {"members"}),
+    "rows twice, in other batches": (
+        lambda a: (a := _twice(a)) | _all(lambda z: z * (1 + 1e-7 * RNG.normal(size=z.shape)))(a),
+        "duplicate_rows", {"members"},
+    ),
 }  # fmt: skip
 
 

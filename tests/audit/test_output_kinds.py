@@ -100,6 +100,32 @@ def test_a_probability_of_zero_is_an_infinite_loss_and_ranked(plugins: Plugins, 
     assert found.doubts == ()
 
 
+def test_labels_given_as_probabilities_are_ranked_and_doubted(plugins: Plugins) -> None:
+    """Each attack can tell right from wrong, and no more; no training diverged."""
+    rng = np.random.default_rng(0)
+    labels, members = rng.integers(0, 3, 400), rng.random((5, 400)) < 0.5
+    audited = np.arange(400) < 300
+    members &= audited
+    right = rng.random((5, 400)) < np.where(members, 0.9, 0.6)
+    answers = np.eye(3)[np.where(right, labels, (labels + 1) % 3)]
+    found = audit_outputs(
+        answers[0], labels, members[0], ["loss", "rmia"], kind="probabilities", plugins=plugins,
+        shadow_logits=answers[1:], shadow_members=members[1:], audited=audited, quiet=True,
+    )  # fmt: skip
+    shares = [right[0][audited & side].mean() for side in (members[0], ~members[0])]
+    expected = (1 + shares[0] - shares[1]) / 2
+    assert found["loss"].metrics["auc"]["value"] == pytest.approx(expected, abs=1e-6)
+    assert 0.5 < found["rmia"].metrics["auc"]["value"] < 0.9
+    assert {doubt.about for doubt in found.doubts if doubt.name == "rounded"} >= {"target"}
+
+
+def test_numbers_too_large_to_be_squared_are_refused(plugins: Plugins) -> None:
+    logits = np.random.default_rng(0).normal(size=(20, 3))
+    logits[7, 2] = -1e200
+    with pytest.raises(DataError, match=r"logits hold -1e\+200 in row 7: no more than 1e\+150"):
+        audit_outputs(logits, np.arange(20) % 3, np.arange(20) < 9, ["loss"], plugins=plugins)
+
+
 def test_naive_bayes_log_probabilities_are_audited(plugins: Plugins) -> None:
     x, y = load_breast_cancer(return_X_y=True)
     members = np.random.default_rng(0).random(len(y)) < 0.5

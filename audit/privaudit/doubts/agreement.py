@@ -1,16 +1,21 @@
-"""Whether networks find the same examples hard: rows in another order within their classes."""
+"""Whether networks, and queries of one, find the same examples hard: rows in another order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from privaudit.doubts.doubt import Doubt
-from privaudit.doubts.networks import Networks, named, ranks
+from privaudit.doubts.networks import Networks, log_odds, named, ranks
 
 _ABSENT = 2.3  # standard deviations of a correlation that is not there
 _STRONG = 8.0  # the same of one that is
 _SHARE = 0.25  # of the others' correlation
+_ENOUGH = 50  # examples from which a correlation that is there shows
+_ROWS = 500  # on which queries are compared
 
 _WORDS = (
     "the other networks find the same examples hard, and this one others: its rows seem to stand "
@@ -40,6 +45,37 @@ def agreement_doubts(networks: Networks) -> list[Doubt]:
         for k in range(len(networks))
         if shared[k] < _SHARE * usual and signs[k] < _ABSENT
     ]
+
+
+def query_doubts(
+    answers: Sequence[Tensor], labels: Tensor, audited: NDArray[np.bool_]
+) -> list[Doubt]:
+    """Networks whose answers to a query do not go with those to the examples themselves.
+
+    Args:
+        answers: of each network (Q, N, C), query 0 the examples.
+        labels: (N,) int64.
+        audited: (N,).
+    """
+    rows = np.flatnonzero(audited)
+    rows = rows[:: max(1, len(rows) // _ROWS)]
+    y = labels[rows]
+    words = (
+        "the answers to another query have nothing to do with those to the examples themselves: "
+        "its rows seem to stand in another order, or the axes of queries and rows to be exchanged"
+    )
+    doubts = []
+    for k, queries in enumerate(answers):
+        place = ranks(np.stack([log_odds(z[rows], y).numpy() for z in queries]))
+        place = _within(np.nan_to_num(place), y.numpy())
+        for q in range(1, len(place)):
+            if min(place[0].std(), place[q].std()) == 0:
+                continue
+            correlation = float(np.corrcoef(place[0], place[q])[0, 1])
+            if correlation * np.sqrt(len(rows)) < _ABSENT and len(rows) >= _ENOUGH:
+                seen = f"query {q}, correlation {correlation:.2f}"
+                doubts.append(Doubt("order", named(k), words, seen))
+    return doubts
 
 
 def _shared(networks: Networks, place: NDArray[np.float64], k: int) -> tuple[float, float]:

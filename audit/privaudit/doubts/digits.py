@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf, log
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ _DECIMALS = 6
 _GLANCE = 256  # numbers that mostly tell already
 _CLIPPED = 0.05  # share of numbers that equal the lowest or the highest of them
 _FLOOR = 1e-4  # probability up to which clipping is looked for: shares of votes are larger
+_FILLED = 0.05  # share of rows that say nothing of the classes, as no trained network's do
 _SMALLEST = 1e-30  # positive probability below which 0 stands for one too small for its type
 
 
@@ -50,13 +52,32 @@ def coarseness(values: Tensor, kind: str) -> str:
         values: (..., C) as given, float32 or float64; NaN and +inf are not among them.
         kind: what they are, a key of `privaudit.outputs.kinds.KINDS`.
     """
+    rows = values.flatten(0, -2)
+    if one_for_each_class(rows):
+        return (
+            "are one row for each class, as of a prediction alone (accept this of a network that "
+            "answers no more, such as a tree)"
+        )
     if kind == "probabilities":
-        return _of_probabilities(values.flatten(0, -2))
+        return _of_probabilities(rows)
     count = decimals(values)
     if count is not None:
         return f"have {count} decimals"
+    if kind == "logits" and float((rows == rows[:, :1]).all(-1).double().mean()) > _FILLED:
+        return "are the same for all classes in many rows, as if these were filled in"
     ends = {"most": log(_FLOOR)} if kind == "log_probabilities" else {}
     return _half(values) or _clipped(values, **ends)
+
+
+def one_for_each_class(rows: Tensor) -> bool:
+    """Whether rows (n, C) are no more different ones than there are classes: labels, not answers.
+
+    Of a network with one output (n, 1) they are two numbers.
+    """
+    most, numbers = max(2, rows.shape[-1]), rows.numpy()
+    if len(rows) < 10 * most or len(np.unique(numbers[: most + 100], axis=0)) > most:
+        return False
+    return len(np.unique(numbers, axis=0)) <= most
 
 
 def _of_probabilities(p: Tensor) -> str:

@@ -19,9 +19,10 @@ DOUBTS = {
     "labels": "a network does not fit the labels of its own members",
     "order": "rows or membership of a network seem to be in another order than the others'",
     "promise": "an attack proves a larger epsilon than the defense promises",
-    "rounded": "numbers have so few digits that many examples come to the same",
+    "rounded": "numbers were made so coarse that many examples come to the same",
     "says_nothing": "an attack gives all or most examples the same score",
     "shadow_counts": "how many shadows hold an example tells whether the target does",
+    "shift": "members are easier or harder than non-members to networks that saw neither",
     "shadows_at_chance": "shadows are no better than guessing on their members, and the target is",
     "unlike": "a network differs too much from the others to be compared with them",
 }

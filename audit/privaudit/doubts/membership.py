@@ -65,9 +65,34 @@ def membership_doubts(networks: Networks) -> list[Doubt]:
         for k in wrong
     ]
     mute = [k for k in range(count) if k not in wrong and max(plain[k].z, areas[k].z) < _ABSENT]
-    return doubts + (
-        _exchanged(networks, scores[-1], mute) or _absent(plain, areas, mute, not wrong)
+    rest = [k for k in range(count) if k not in wrong and k not in mute]
+    return [
+        *doubts,
+        *(_exchanged(networks, scores[-1], mute) or _absent(plain, areas, mute, not wrong)),
+        *_weak(areas, rest),
+    ]
+
+
+def _weak(areas: list[_Area], some: list[int]) -> list[Doubt]:
+    """Networks whose membership shows less than half as clearly as the others' does."""
+    if len(areas) < 3:
+        return []
+    words = (
+        "far less shows of who the members are than in the other networks: the membership of some "
+        "examples seems to be wrong or in another order, or this was trained in another way than "
+        "the others"
     )
+    return [
+        Doubt("order", named(k), words, f"AUC {areas[k].value:.2f}, usually {usual:.2f}")
+        for k in some
+        if (usual := _usual(areas, k)) - 0.5 > 2 * (areas[k].value - 0.5) and _below(areas, k)
+    ]
+
+
+def _usual(areas: list[_Area], k: int) -> float:
+    """The median AUC of the shadows, but for one network."""
+    others = [area.value for i, area in enumerate(areas) if i not in (0, k) and area.z == area.z]
+    return float(np.median(others)) if others else np.nan
 
 
 def _absent(plain: list[_Area], areas: list[_Area], mute: list[int], upright: bool) -> list[Doubt]:
@@ -97,7 +122,7 @@ def _exchanged(networks: Networks, score: NDArray[np.float64], mute: list[int]) 
     doubts = []
     for k in mute:
         others = [networks.members[k][order] for order in orders.values()]
-        signs = _signs(score[k], np.concatenate([networks.members, others]))
+        signs = mann_whitney(score[k], np.concatenate([networks.members, others]))
         signs[[0, k]] = 0  # of the target's members the shadows know nothing
         best = int(signs.argmax())
         if signs[best] <= strict:
@@ -170,10 +195,10 @@ def _area(score: NDArray[np.float64], members: NDArray[np.bool_]) -> _Area:
     above = (rank[inside] - rankdata(value[inside])) / outs
     below = (rank[~inside] - rankdata(value[~inside])) / ins
     deviation = sqrt(above.var(ddof=1) / ins + below.var(ddof=1) / outs)
-    return _Area(float(area), deviation, float(_signs(score, members[None])[0]))
+    return _Area(float(area), deviation, float(mann_whitney(score, members[None])[0]))
 
 
-def _signs(score: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:
+def mann_whitney(score: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(J,): z of the Mann-Whitney test of one score (N,) against memberships (J, N); 0 if none."""
     some = ~np.isnan(score)
     inside = members[:, some].astype(np.float64)

@@ -26,9 +26,11 @@ audit together."""
 _NO_FIT = 3.0  # standard deviations below which labels fit no better than shuffled ones
 _FEW = 10  # members below which neither accuracy nor fit says anything
 _SPREAD = log(10)  # networks trained alike differ far less in the spread of their log-odds
+_SPREAD_OF_MANY = log(2.5)  # the same where four others and 200 examples show how far they do
 _APART = 0.25  # in accuracy on the members
 _ALIKE = 0.01  # of the usual distance between two networks; half precision changes less
 _ROWS = 2000  # on which networks are compared with each other
+_FEW_ROWS = 200  # the same where all classes are
 _ALIKE_TWO = 1e-4  # of the spread, where there are only two
 
 
@@ -62,7 +64,7 @@ class Networks:
         known: NDArray[np.bool_],
     ) -> Networks:
         """Networks of their logits, without NaN; the rest as in the attributes."""
-        odds = np.stack([_log_odds(z, labels).numpy() for z in logits])
+        odds = np.stack([log_odds(z, labels).numpy() for z in logits])
         right = np.stack([(z.argmax(-1) == labels).numpy() for z in logits])
         return cls(logits, labels.numpy(), members & known, known, _ends(odds), right)
 
@@ -128,8 +130,10 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
     """Networks far from all others in how sure they are, or in accuracy on their own members."""
     if len(networks) < 2:
         return []
-    spread = np.log(np.maximum(_quartile_range(networks), 1e-12))
+    spread, wide = (np.log(np.maximum(_range(networks, tail), 1e-12)) for tail in (0.25, 0.1))
     usual = float(np.median(spread[1:]))
+    many = len(networks) > 4 and len(networks.labels) >= 200
+    least = _SPREAD_OF_MANY if many else _SPREAD
     scale = (
         "this is far from how widely the log-odds of other networks spread: the numbers seem to be "
         "of another kind or scale; give all networks' in the same way"
@@ -137,7 +141,7 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
     doubts = [
         Doubt("unlike", named(k), scale, f"{np.exp(spread[k] - usual):.2g} times the shadows'")
         for k in range(len(networks))
-        if _outlies(spread, k, _SPREAD)
+        if _outlies(spread, k, least) and (least == _SPREAD or _outlies(wide, k, least))
     ]
     counts = networks.members.sum(1)
     shares = np.where(counts >= _FEW, networks.accuracy(), np.nan)
@@ -153,7 +157,7 @@ def unlike_doubts(networks: Networks) -> list[Doubt]:
 
 
 def duplicate_doubts(networks: Networks) -> list[Doubt]:
-    """Networks that answer alike to almost the last digit: one network given twice."""
+    """Networks that answer alike to almost the last digit, or do at another temperature."""
     count = len(networks)
     if count < 2:
         return []
@@ -162,21 +166,44 @@ def duplicate_doubts(networks: Networks) -> list[Doubt]:
     for k in range(count - 1):
         away = np.quantile(np.abs(odds[k + 1 :] - odds[k]), 0.9, axis=1)
         distance[k, k + 1 :] = distance[k + 1 :, k] = away
-    scale = max(float(_quartile_range(networks).max()), 1e-12)
+    scale = max(float(_range(networks, 0.25).max()), 1e-12)
     usual = float(np.median(distance[np.isfinite(distance)]))
     least = _ALIKE * usual if count > 2 else _ALIKE_TWO * scale
     words = (
         "two networks answer alike to the last digits, so that one seems to be given twice: leave "
         "it out; a target among its own shadows hides what it tells"
     )
-    return [
-        Doubt("duplicate_network", named(k), words, f"as {named(int(distance[k].argmin()))}")
-        for k in range(count)
-        if distance[k].min() <= least
-    ]
+    for away, near in ((distance, least), _apart_in_shape(networks)):
+        twins = [k for k in range(count) if away[k].min() <= near]
+        if twins:
+            return [
+                Doubt("duplicate_network", named(k), words, f"as {named(int(away[k].argmin()))}")
+                for k in twins
+            ]
+    return []
 
 
-def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+def _apart_in_shape(networks: Networks) -> tuple[NDArray[np.float64], float]:
+    """(M, M): how far networks are apart whatever their temperature, and what is next to nothing.
+
+    The distance of their logits as vectors of length 1, less each example's mean, of 200 examples.
+    """
+    count = len(networks)
+    step = max(1, len(networks.labels) // _FEW_ROWS)
+    away = np.full((count, count), np.inf)
+    logits = np.stack([z[::step].double().numpy() for z in networks.logits])
+    logits = logits[:, np.isfinite(logits).all((0, 2))]
+    flat = (logits - logits.mean(-1, keepdims=True)).reshape(count, -1)
+    length = np.linalg.norm(flat, axis=1)
+    if count < 3 or flat.shape[1] == 0 or not (np.isfinite(length) & (length > 0)).all():
+        return away, 0.0
+    unit = flat / length[:, None]
+    for k in range(count - 1):
+        away[k, k + 1 :] = away[k + 1 :, k] = np.linalg.norm(unit[k + 1 :] - unit[k], axis=1)
+    return away, _ALIKE * float(np.median(away[np.isfinite(away)]))
+
+
+def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
     """Log p_y - log Σ_{i≠y} p_i, (N,) float64, ±inf where a probability is 0.
 
     Carlini et al. 2022, "Membership inference attacks from first principles", logit scaling.
@@ -215,9 +242,14 @@ def _fit(networks: Networks, k: int) -> float:
 
 
 def _swapped(networks: Networks, k: int) -> bool:
-    """Whether renaming some classes would make far more of a network's members right."""
+    """Whether renaming some classes would make far more of a network's members right.
+
+    A network that predicts one class for all has no other names to offer.
+    """
     rows = networks.members[k]
     predicted = networks.logits[k][torch.from_numpy(rows)].argmax(-1).numpy()
+    if len(np.unique(predicted)) < 2:
+        return False
     classes = networks.logits[k].shape[1]
     return other_names(networks.labels[rows], predicted, classes) is not None
 
@@ -235,8 +267,9 @@ def _outlies(values: NDArray[np.float64], k: int, least: float) -> bool:
     return bool(abs(values[k] - middle) > max(least, 6 * usual))
 
 
-def _quartile_range(networks: Networks) -> NDArray[np.float64]:
-    low, high = np.quantile(networks.odds, [0.25, 0.75], axis=1)
+def _range(networks: Networks, tail: float) -> NDArray[np.float64]:
+    """(M,): of the log-odds, without so large a share at either end."""
+    low, high = np.quantile(networks.odds, [tail, 1 - tail], axis=1)
     return np.asarray(high - low)
 
 

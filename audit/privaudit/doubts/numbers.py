@@ -17,6 +17,10 @@ MEANINGS = {
     "kind=probabilities (--kind probabilities)",
     "sigmoids": "all lie between 0 and 1, and rows do not sum to 1, as after a sigmoid or a "
     "scaling: give what the network answers before that",
+    "tangents": "all lie between -1 and 1, many of them at the ends, as after a tanh or a scaling: "
+    "give what the network answers before that",
+    "unit lengths": "have the same length in each row, as after a normalisation: give what the "
+    "network answers before that",
     "shares": "are not negative and each row has the same sum, as counts of votes have: divide "
     "them by the sum and say kind=probabilities (--kind probabilities)",
     "negative log-probabilities": "look like negative logarithms of probabilities: give them with "
@@ -30,6 +34,7 @@ MEANINGS = {
 them: their softmax, and so every attack, is that of the logits."""
 
 SUM_ERROR = 0.01  # a row of half-precision probabilities, or of 1,000 float32 ones, sums closer
+_END, _ENDS = 0.99, 0.05  # share of numbers that a tanh has brought so near to -1 or 1
 _MOST = 0.9  # share of rows that must agree: a few may be filled in or damaged
 
 
@@ -51,6 +56,10 @@ def looks_like(values: Tensor) -> str | None:
         return None
     if low >= -1e-6:
         return _not_negative(rows, high)
+    if low >= -1 - 1e-6 and high <= 1 + 1e-6 and float((rows.abs() > _END).double().mean()) > _ENDS:
+        return "tangents"
+    if high > 1e-6 and rows.shape[-1] > 2 and _same_length(rows):
+        return "unit lengths"
     # Where a network is sure everywhere, the base of its logarithms does not show, nor matter.
     if high <= 1e-6 and not log_probabilities(rows):
         for name, base in (("decimal logarithms", 10.0), ("binary logarithms", 2.0)):
@@ -80,6 +89,12 @@ def _not_negative(rows: Tensor, high: float) -> str | None:
     if _most((-rows).logsumexp(-1).abs() <= SUM_ERROR):
         return "negative log-probabilities"
     return None
+
+
+def _same_length(rows: Tensor) -> bool:
+    length = (rows / rows.abs().amax()).norm(dim=-1)
+    usual = float(length.median())
+    return _most((length - usual).abs() <= 1e-3 * usual)
 
 
 def _most(rows: Tensor) -> bool:

@@ -12,11 +12,14 @@ from privaudit.doubts.doubt import Doubt
 
 _SHARE = 0.01  # of the non-members: so many blur even the lowest false positive rates reported
 _NETWORKS = 3
+_COMPARED = 8  # networks; of more, a number next to a rounding's edge parts twins
+_SAME = 1e-4  # of the interquartile range: the sums of another batch differ by far less
 _FINE = 1024  # distinct numbers up to which equal answers prove nothing: votes, rounded numbers
 
 
 def duplicate_rows(
     answers: Sequence[Tensor],
+    odds: NDArray[np.float64],
     examples: Tensor | None,
     labels: NDArray[np.int64],
     members: NDArray[np.bool_],
@@ -24,13 +27,15 @@ def duplicate_rows(
 ) -> list[Doubt]:
     """Non-members that are members under another row number, and so no non-members.
 
-    Rows are the same where the examples are, or where every network gives them the same answers
-    to the last digit. Two different examples never get that from three networks or more; from
-    fewer they do, as shallow trees give all examples of one leaf the same. Where answers are
-    coarse, as votes are, or saturate at 0 and 1, equal answers prove nothing and are not looked at.
+    Rows are the same where the examples are, or where eight networks give their true class the
+    same log-odds but for what another batch changes. Two different examples never get that from
+    three networks or more; from fewer they do, as shallow trees give all examples of one leaf the
+    same. Where answers are coarse, as votes are, or saturate at 0 and 1, equal answers prove
+    nothing and are not looked at.
 
     Args:
         answers: of each network (N, C), with the target's first.
+        odds: (M, N): the log-odds of the true class from each.
         examples: (N, ...), or None where they are not given.
         labels: (N,).
         members: (N,): the target's.
@@ -51,8 +56,7 @@ def duplicate_rows(
             if len(np.unique(some)) <= min(_FINE, len(some) / 4):
                 return []
             telling &= finite.all(1) & ~np.isin(numbers, (0.0, 1.0)).any(1)
-            keys = _joined(keys, numbers)
-        rows, keys = rows[telling], keys[telling]
+        rows, keys = rows[telling], _joined(keys, _rounded(odds[:_COMPARED, rows]))[telling]
     inside = members[rows]
     twins = np.isin(keys, keys[inside]) & ~inside
     if not many(int(twins.sum()), int((~members & audited).sum())):
@@ -71,6 +75,13 @@ def duplicate_rows(
 def many(count: int, of: int) -> bool:
     """Whether so many of the non-members are no non-members that it blurs what is reported."""
     return count >= 2 and count > _SHARE * of
+
+
+def _rounded(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, M): log-odds (M, n) in steps of a small part of how widely each network's spread."""
+    low, high = np.quantile(odds, [0.25, 0.75], axis=1, keepdims=True)
+    step = np.where(high > low, _SAME * (high - low), 1.0)
+    return np.rint(odds / step).T
 
 
 def _joined(keys: NDArray[np.int64], numbers: NDArray[np.generic]) -> NDArray[np.int64]:

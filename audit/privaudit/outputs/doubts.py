@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from privaudit.doubts.agreement import agreement_doubts
+from privaudit.doubts.agreement import agreement_doubts, query_doubts
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.membership import membership_doubts
 from privaudit.doubts.networks import (
@@ -16,6 +16,7 @@ from privaudit.doubts.networks import (
 )
 from privaudit.doubts.numbers import MEANINGS
 from privaudit.doubts.rows import duplicate_rows
+from privaudit.doubts.shift import shift_doubts
 from privaudit.outputs.arrays import Answers
 from privaudit.statistics.metrics import roc_auc
 
@@ -29,11 +30,16 @@ def doubts_about(answers: Answers) -> list[Doubt]:
     doubts += _rounded(answers, networks)
     doubts += label_doubts(networks)
     doubts += agreement_doubts(networks)
+    doubts += query_doubts(
+        [answers.logits, *answers.shadow_logits], answers.labels, answers.audited.numpy()
+    )
     doubts += unlike_doubts(networks)
     doubts += membership_doubts(networks)
     doubts += duplicate_doubts(networks)
+    doubts += shift_doubts(networks)
     doubts += duplicate_rows(
         networks.logits,
+        networks.odds,
         answers.x,
         networks.labels,
         answers.members.numpy(),
@@ -65,13 +71,14 @@ def _kinds(answers: Answers) -> list[Doubt]:
 
 
 def _rounded(answers: Answers, networks: Networks) -> list[Doubt]:
-    """Numbers with so few digits that many examples come to the same."""
+    """Numbers made so coarse that many examples come to the same."""
     doubts = []
     for k, words in enumerate(answers.coarse):
         if not words:
             continue
         odds = networks.odds[k][networks.known[k]]
         tie = float(np.unique(odds, return_counts=True)[1].max() / len(odds))
+        tie = max(tie, _at_an_end(networks, k) if "cut off" in words else 0.0)
         if tie > _TIE:
             sentence = (
                 f"the numbers {words}, and many examples come to one log-odds, which hides what "
@@ -79,6 +86,15 @@ def _rounded(answers: Answers, networks: Networks) -> list[Doubt]:
             )
             doubts.append(Doubt("rounded", named(k), sentence, f"{100 * tie:.0f} % of examples"))
     return doubts
+
+
+def _at_an_end(networks: Networks, k: int) -> float:
+    """The share of examples whose true class has the lowest or the highest of all numbers."""
+    rows = networks.known[k]
+    numbers = networks.logits[k].numpy()
+    own = numbers[np.arange(len(numbers)), networks.labels][rows]
+    finite = numbers[np.isfinite(numbers)]
+    return float(np.isin(own, (finite.min(), finite.max())).mean())
 
 
 def _shadow_counts(answers: Answers) -> list[Doubt]:

@@ -13,6 +13,8 @@ from privaudit.doubts.numbers import SUM_ERROR, log_probabilities
 from privaudit.errors import DataError
 from privaudit.messages import unknown
 
+_LARGEST = 1e150
+
 Kind = Literal["logits", "log_probabilities", "probabilities", "margins"]
 """What a network's answers are given as."""
 
@@ -87,6 +89,7 @@ def _check_numbers(values: Tensor, kind: Kind, name: str) -> None:
     models = values if values.ndim == 4 else values[None]
     for model, queries in enumerate(models):  # one by one: a mask of all would be a copy of all
         if bool(torch.isfinite(queries).all()):
+            _check_size(queries, model, values.ndim, name)
             continue
         endless = kind == "log_probabilities" or (kind == "logits" and _sure(queries))
         wrong = queries.isnan() | (queries == torch.inf)
@@ -101,6 +104,18 @@ def _check_numbers(values: Tensor, kind: Kind, name: str) -> None:
             hint = "; logarithms of probabilities may be -inf: say kind=log_probabilities"
         where = _where((model, query, row), values.ndim, len(queries))
         raise DataError(f"{name} hold {value} in {where}{hint}")
+
+
+def _check_size(queries: Tensor, model: int, axes: int, name: str) -> None:
+    """Refuse numbers whose squares are infinite: attacks compare their variances."""
+    if max(map(abs, map(float, queries.aminmax()))) <= _LARGEST:
+        return
+    query, row, column = (queries.abs() > _LARGEST).nonzero()[0].tolist()
+    where = _where((model, query, row), axes, len(queries))
+    raise DataError(
+        f"{name} hold {float(queries[query, row, column]):.3g} in {where}: no more than "
+        f"{_LARGEST:g} can be calculated with"
+    )
 
 
 def _sure(queries: Tensor) -> bool:

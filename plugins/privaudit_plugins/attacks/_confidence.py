@@ -74,6 +74,8 @@ def temperature_unit(odds: Tensor) -> float:
     temperature.
 
     Args:
-        odds: (K, n) float64, of the softmax at temperature 1.
+        odds: (K, n) float64, of the softmax at temperature 1; infinite ones, which no temperature
+            changes, do not count.
     """
-    return max(1.0, float(odds.median()) / _SURE) if odds.numel() else 1.0
+    finite = odds[odds.isfinite()]
+    return max(1.0, float(finite.median()) / _SURE) if len(finite) else 1.0
