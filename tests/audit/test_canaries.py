@@ -234,3 +234,18 @@ def test_attacks_that_learn_from_shadows_know_all_of_theirs(tmp_path: Path) -> N
         assert audit.metrics["one_run_epsilon"] is not None
         assert audit.train_accuracy > 0.1
     assert "Attacks are on 100 mislabelled canaries alone" in render([result])
+
+
+def test_a_threshold_is_learned_from_canaries_alone(tmp_path: Path) -> None:
+    """Mislabelled examples are less sure than others: one made for those misses half of them."""
+    changes = [
+        "split.canaries.kind=mislabelled", "split.members=300", "shadows=2", "defenses=[none]",
+        "training.lr=0.1", "training.epochs=30", "training.momentum=0.9", "model.hidden=[128]",
+    ]  # fmt: skip
+    result = privaudit.run(
+        load_recipe(RECIPE, changes), tmp_path / "run", device="cpu", cache=tmp_path / "cache"
+    )
+    (audit,) = result.audits
+    best = audit.metrics["best_balanced_accuracy"]
+    assert best > 0.95
+    assert audit.metrics["balanced_accuracy"]["value"] > best - 0.05

@@ -46,7 +46,8 @@ def _run(*audits: list[AuditResult], name: str = "digits") -> RunResult:
 
 def test_an_interval_over_several_audits_is_students() -> None:
     values = [0.60, 0.62, 0.67]
-    found = summarise([{"value": v, "low": v - 0.001, "high": v + 0.001} for v in values])
+    apart = [{"value": v, "low": v - 0.001, "high": v + 0.001} for v in values]
+    found = summarise(apart, shared=False)
     assert found is not None
     half = 4.302653 * stdev(values) / sqrt(3)  # t of 2 degrees of freedom, from a printed table
     assert found.mean == pytest.approx(mean(values))
@@ -55,10 +56,13 @@ def test_an_interval_over_several_audits_is_students() -> None:
 
 
 def test_an_interval_is_never_narrower_than_its_examples_allow() -> None:
-    found = summarise([{"value": 0.6, "low": 0.57, "high": 0.64}] * 4)
-    assert found is not None
-    assert found.std == 0
-    assert (found.low, found.high) == pytest.approx((0.6 - 0.03 / 2, 0.6 + 0.04 / 2))
+    same = [{"value": 0.6, "low": 0.57, "high": 0.64}] * 4
+    apart, shared = summarise(same, shared=False), summarise(same)
+    assert apart is not None
+    assert shared is not None
+    assert apart.std == shared.std == 0
+    assert (apart.low, apart.high) == pytest.approx((0.6 - 0.03 / 2, 0.6 + 0.04 / 2))
+    assert (shared.low, shared.high) == pytest.approx((0.57, 0.64))
 
 
 def test_one_audit_keeps_its_own_interval() -> None:

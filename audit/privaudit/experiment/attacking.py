@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from privaudit.api.plugin import Attack, Promise, usual_delta
@@ -50,9 +51,23 @@ def signals_of(
         audited=split.audited[target],
         target=_asked(attack, outputs)[target],
         shadows=_asked(attack, believed)[shadows],
-        shadow_role=split.role[shadows],
+        shadow_role=_told(split, shadows),
         seed=derive(seed, "attack", target),
     )
+
+
+def _told(split: Split, shadows: Tensor | slice) -> Tensor:
+    """The roles (K, N) that an attacker learns from: where there are canaries, theirs alone.
+
+    A threshold that is learned from ordinary examples calls all canaries members, or none, and a
+    defense of 100 % is then nobody's merit. Ordinary members remain rows that a shadow knows.
+    """
+    role = split.role[shadows]
+    if split.canary is None:
+        return role
+    ordinary = role.clone()
+    ordinary[role == Role.MEMBER], ordinary[role == Role.NON_MEMBER] = Role.VALIDATION, Role.OUTSIDE
+    return torch.where(split.canary, role, ordinary)
 
 
 def measured(
