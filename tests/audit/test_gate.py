@@ -57,6 +57,21 @@ def test_a_leak_in_the_wrong_direction_breaks_a_gate(metric: str) -> None:
     assert judge(parse_gate(f"{metric}<0.6"), {"a": evaluate(noise, members, noise > 0)}).passed
 
 
+@pytest.mark.parametrize("gate", ["defense>0.5", "balanced_accuracy<0.9"])
+def test_one_verdict_for_all_examples_is_no_protection(gate: str) -> None:
+    rng = np.random.default_rng(0)
+    members = np.arange(1000) < 500
+    scores = rng.normal(size=1000) + 3 * members  # a leak that the threshold is too low to see
+    told = {"loss": evaluate(scores, members, scores > -9)}
+    assert told["loss"]["balanced_accuracy"]["value"] == 0.5
+    verdict = judge(parse_gate(gate), told)
+    assert not verdict.passed
+    assert "gives 100 % of examples one verdict" in verdict.sentence()
+    assert judge(parse_gate("auc<0.999"), told).passed
+    some = {"loss": evaluate(scores, members, scores > np.quantile(scores, 0.02))}
+    assert judge(parse_gate("defense>0.5"), some).passed
+
+
 def test_an_open_doubt_breaks_a_gate_that_the_numbers_keep() -> None:
     gate, doubt = parse_gate("auc<0.9"), Doubt("says_nothing", "attack 'a'", "all alike")
     assert judge(gate, {"a": _metrics()}).passed

@@ -182,6 +182,7 @@ def test_the_record_has_the_documented_form() -> None:
         "provable": ["epsilon"],
         "distinct_scores": [],
         "largest_tie": [],
+        "largest_verdict": [],
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from privaudit.doubts.doubt import Doubt
+from privaudit.statistics.metric import ONE_VERDICT
 
 _MOST = 0.9  # share of examples with one score from which on an attack says nothing
 _MOST_OF_TWO = 0.99  # the same where the attack only says yes or no
@@ -44,7 +45,7 @@ def one_verdict(metrics: Mapping[str, Any]) -> bool:
 
     Its accuracy is then that of guessing, however much its scores tell; older results do not say.
     """
-    return bool((metrics.get("largest_verdict") or 0.0) > _MOST_OF_TWO)
+    return bool((metrics.get("largest_verdict") or 0.0) > ONE_VERDICT)
 
 
 def attacks_doubts(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 """The metrics of one attack on one network, as `metrics.evaluate` makes them."""
 
+ONE_VERDICT = 0.99
+"""The share of examples with one verdict above which an attack has not told any apart."""
+
 _MISSING = object()
 
 
@@ -92,6 +95,7 @@ class Metric:
             interval of its own.
         influence: what each example contributes to it, for the interval of its mean over audits
             that share examples; None: not known, and then the interval is wider.
+        verdict: whether it is made of the attack's own verdict on each example.
         required: whether every result ever written has it; a later one lacks it in older files,
             where it counts as not known.
         bare: whether files of before it had an interval hold the number alone.
@@ -121,6 +125,7 @@ class Metric:
     reversed: Callable[[Mapping[str, float]], float] | None = None
     limits: Callable[[Mapping[str, float]], tuple[float, float]] | None = None
     influence: Influence | None = None
+    verdict: bool = False
     required: bool = False
     bare: bool = False
 
@@ -171,9 +176,16 @@ class Metric:
     def unresolvable(self, record: Record, limit: float) -> str:
         """Why a gate at this limit could not break; empty where it could.
 
-        A lower bound is limited by the number of examples: a gate above what even a perfect attack
-        can prove would be kept by any network.
+        A verdict that is one for all examples is right about half of them whatever the network
+        tells. A lower bound is limited by the number of examples: a gate above what even a perfect
+        attack can prove would be kept by any network.
         """
+        share = record.get("largest_verdict") if self.verdict else None
+        if share is not None and share > ONE_VERDICT:
+            return (
+                f"not resolvable: the attack gives {100 * share:.3g} % of examples one verdict, as "
+                "the threshold that it chose on its shadows does not fit this network: gate on auc"
+            )
         most = record.get("provable", {}).get(self.name) if self.bound else None
         if most is None or limit < most:
             return ""

@@ -139,6 +139,7 @@ METRICS: tuple[Metric, ...] = (
         reversed=lambda accuracy: defense(1 - accuracy["low"]),
         limits=lambda accuracy: (2 * (1 - accuracy["high"]), 2 * (1 - accuracy["low"])),
         influence=_defense_influence,
+        verdict=True,
         required=True,
     ),
     Metric(
@@ -168,6 +169,7 @@ METRICS: tuple[Metric, ...] = (
         in_audit=True,
         gate="<",
         reversed=lambda accuracy: 1 - accuracy["low"],
+        verdict=True,
         required=True,
         bare=True,
     ),
