@@ -133,7 +133,8 @@ def test_show_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     _, out, _ = privaudit_command(monkeypatch, capsys, "plugins", "show", "gadget", "--json")
     model, attack = json.loads(out)
     assert model["options"] == []
-    assert attack["needs"] == {"queries": "1", "noise": "5", "signals": "[]", "shadows": "0"}
+    needs = {"queries": "1", "noise": "5", "signals": "[]", "shadows": "0", "verdicts": "false"}
+    assert attack["needs"] == needs
     assert attack["options"][2] == {
         "name": "sizes",
         "type": "list of int",

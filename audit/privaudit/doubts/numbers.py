@@ -35,6 +35,7 @@ them: their softmax, and so every attack, is that of the logits."""
 
 SUM_ERROR = 0.01  # a row of half-precision probabilities, or of 1,000 float32 ones, sums closer
 _END, _ENDS = 0.99, 0.05  # share of numbers that a tanh has brought so near to -1 or 1
+_TURNED = 0.1  # of their length that rows of unit length differ from their mean, mostly, at least
 _MOST = 0.9  # share of rows that must agree: a few may be filled in or damaged
 
 
@@ -92,8 +93,12 @@ def _not_negative(rows: Tensor, high: float) -> str | None:
 
 
 def _same_length(rows: Tensor) -> bool:
-    length = (rows / rows.abs().amax()).norm(dim=-1)
+    """Whether rows that differ in direction have one length; those of a constant network do not."""
+    scaled = rows / rows.abs().amax()
+    length = scaled.norm(dim=-1)
     usual = float(length.median())
+    if float((scaled - scaled.mean(0)).norm(dim=-1).median()) < _TURNED * usual:
+        return False
     return _most((length - usual).abs() <= 1e-3 * usual)
 
 
