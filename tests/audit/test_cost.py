@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import privaudit
@@ -163,12 +165,20 @@ def test_a_network_trained_elsewhere_costs_what_its_weights_cost(tmp_path: Path)
     weights["hidden1.weight"][:, :4] = 0
     weights |= {"hidden1.bias": torch.randn(16), "output.bias": torch.randn(10)}
     save_file(weights, tmp_path / "own.safetensors")
-    data = {"name": "digits"}
+    x, y = load_digits(return_X_y=True)
+    parts = {"members": slice(800), "non_members": slice(800, 1600), "own": slice(1600, None)}
+    tables = {}
+    for name, rows in parts.items():
+        np.savez(tmp_path / f"{name}.npz", x=x[rows], y=y[rows])
+        tables[name] = {"name": "table", "path": str(tmp_path / f"{name}.npz")}
     given = {
-        "checkpoint": str(tmp_path / "own.safetensors"), "members": data, "non_members": data,
-        "normalise": "dataset", "accuracy": 0.1,
+        "checkpoint": str(tmp_path / "own.safetensors"), "members": tables["members"],
+        "non_members": tables["non_members"], "normalise": "dataset", "accuracy": 0.1,
     }  # fmt: skip
-    recipe = RECIPE | {"target": given, "sparsifiers": ["dense"], "split": {}, "shadows": 0}
+    recipe = RECIPE | {
+        "dataset": tables["own"], "target": given, "sparsifiers": ["dense"], "split": {},
+        "shadows": 0,
+    }  # fmt: skip
     result = privaudit.run(load_recipe(recipe), tmp_path / "run", cache=tmp_path / "c")
     (audit,) = result.audits
     assert audit.multiply_adds == 16 * 60 + 160
