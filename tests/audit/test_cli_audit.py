@@ -166,6 +166,20 @@ def test_an_attack_that_says_nothing_is_no_defense(
     assert "all of the scores are alike" in out
 
 
+def test_rows_that_are_left_out_are_named_below_the_table(
+    tmp_path: Path, audit: Callable[..., Said]
+) -> None:
+    arrays = _arrays()
+    arrays["shadow_members"][0] = ~arrays["shadow_members"][1]
+    arrays["shadow_members"][:, [5, 77]] = True  # every shadow was trained on these two
+    np.savez(tmp_path / "coin.npz", **arrays)
+    code, out, err = audit(tmp_path / "coin.npz", "--attacks", "reference", width=400)
+    assert code == 0
+    assert f"reference leaves out 2 of {N} audited rows" in out
+    assert "rows 5, 77" in out
+    assert "leaves out" not in err
+
+
 def test_an_unknown_doubt_is_refused(archive: Path, audit: Callable[..., Said]) -> None:
     code, out, err = audit(archive, "--attacks", "loss", "--accept-doubt", "below_haf")
     assert (code, out) == (2, "")

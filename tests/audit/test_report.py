@@ -225,3 +225,25 @@ def test_targets_of_one_seed_count_as_one_draw() -> None:
     assert alone.high is not None
     assert once.high is not None
     assert alone.high < once.high  # taken as sixteen draws, the interval would be too narrow
+
+
+@pytest.mark.parametrize(
+    "changes", [{"largest_verdict": 1.0}, {"largest_tie": 1.0, "distinct_scores": 1}]
+)
+def test_a_defense_of_an_attack_that_tells_nobody_apart_is_not_marked(
+    changes: dict[str, Any],
+) -> None:
+    dense, defended = _audits("dense", "", [0.3, 0.31, 0.32]), _audits("hidden", "", [1.0] * 3)
+    told = compare([_run(dense, defended)])[1].attacks["mlp"]
+    assert told.change == "better"
+    assert told.comparison is not None
+    for audit in defended:
+        audit.metrics.update(changes)
+    silent = compare([_run(dense, defended)])[1].attacks["mlp"]
+    assert (silent.change, silent.comparison) == (None, None)
+    # Nor is there a loss against a baseline that told nothing.
+    against = compare([_run(dense, defended)], baseline="hidden")[0].attacks["mlp"]
+    assert (against.change, against.comparison) == (None, None)
+    # One audit of three that does not tell leaves the others to be compared.
+    defended[0].metrics.update(dict.fromkeys(changes))
+    assert compare([_run(dense, defended)])[1].attacks["mlp"].change == "better"

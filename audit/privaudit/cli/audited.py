@@ -9,18 +9,17 @@ from typing import Any
 
 from rich.console import Console
 
-from privaudit.doubts.attacks import mute
+from privaudit.doubts.attacks import ONE_VERDICT_SAYS, mute, one_verdict
 from privaudit.doubts.doubt import Doubt
 from privaudit.errors import RecipeError
 from privaudit.gate import Verdict
 from privaudit.messages import plain, unknown
 from privaudit.recipe.overrides import apply
-from privaudit.report.columns import ASCII, TERMINAL, Column, Style, absent, headed
+from privaudit.report.columns import ASCII, MUTE, TERMINAL, Column, Style, absent, headed
 from privaudit.report.table import table_lines
 from privaudit.statistics import table
 from privaudit.statistics.metric import Metric
-
-_SILENT = "says nothing"  # in place of numbers that would read as protection
+from privaudit.statistics.scored import row_sentences
 
 Metrics = Mapping[str, Mapping[str, Any]]
 
@@ -121,7 +120,7 @@ def _cells(metric: Metric, metrics: Metrics, style: Style) -> list[str]:
     if metric.absence.hides and all(interval is None for interval in intervals):
         return []
     return [
-        _SILENT
+        MUTE
         if mute(record)
         else absent(metric, style)
         if interval is None
@@ -143,6 +142,10 @@ def _legend(metrics: Metrics, confidence: float, style: Style) -> list[str]:
         f"{rows[0]['members']:,} members and {rows[0]['non_members']:,} non-members; "
         f"brackets hold the {100 * confidence:g} % interval."
     ]
+    for label, record in metrics.items():
+        lines += map(style.escape, row_sentences(label, record))
+        if one_verdict(record) and not mute(record):
+            lines.append(style.escape(f"{label}: {ONE_VERDICT_SAYS}"))
     shown = _shown()
     for metric in shown:
         if metric.bound and any(metric.read(record) is not None for record in rows):

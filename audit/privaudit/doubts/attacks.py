@@ -25,6 +25,13 @@ _SILENT = (
 )
 
 
+ONE_VERDICT_SAYS = (
+    "its threshold calls all examples members, or none: a defense near 100 % is then a threshold "
+    "that does not fit, and no protection; look at AUC."
+)
+"""What is said of an attack of which `one_verdict` holds, after its label."""
+
+
 def mute(metrics: Mapping[str, Any]) -> bool:
     """Whether an attack says nothing: all or most examples have one and the same score.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 import torch
 from torch import Tensor
 
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.rows import many
 from privaudit.errors import DataError
+from privaudit.experiment.contents import content_keys
 from privaudit.experiment.context import RunContext
 from privaudit.values import Examples, Role, Split
 
@@ -54,19 +53,9 @@ def repeated(context: RunContext) -> list[Doubt]:
 
 def contents(examples: Examples) -> Tensor:
     """A number (N,) int64 for each example, the same where numbers and label are the same."""
-    rows = examples.x.contiguous().flatten(1).numpy()
     numbers: dict[bytes, int] = {}
-    return torch.tensor(
-        [
-            numbers.setdefault(
-                blake2b(
-                    row.tobytes() + label.to_bytes(8, "little", signed=True), digest_size=16
-                ).digest(),
-                len(numbers),
-            )
-            for row, label in zip(rows, examples.y.tolist(), strict=True)
-        ]
-    )
+    keys = content_keys(examples.x, examples.y)
+    return torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 def _twins(names: Tensor, split: Split, target: int) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.errors import DataError
 from privaudit.experiment.checkpoint import Checkpoint, Program
+from privaudit.experiment.contents import content_keys
 from privaudit.experiment.normalisation import as_the_target_takes_them
 from privaudit.experiment.target_accuracy import check_accuracy
 from privaudit.experiment.target_answers import check_answers
@@ -96,11 +97,7 @@ def content_order(x: Tensor, y: Tensor) -> Tensor:
     Where an example is, then, depends on which others there are and not on where they came from.
     Examples that are alike would keep their order, so they are dealt out by lot.
     """
-    rows = x.contiguous().flatten(1).numpy()
-    keys = [
-        blake2b(row.tobytes() + label.to_bytes(8, "little"), digest_size=16).digest()
-        for row, label in zip(rows, y.tolist(), strict=True)
-    ]
+    keys = content_keys(x, y)
     seed = int.from_bytes(blake2b(b"".join(sorted(keys)), digest_size=7).digest(), "little")
     lot = torch.randperm(len(keys), generator=torch.Generator().manual_seed(seed)).tolist()
     return torch.tensor(sorted(lot, key=keys.__getitem__))

@@ -117,7 +117,7 @@ def audit_outputs(
         coins: a fair coin of its own decided on the membership of each audited row, which
             `one_run_epsilon` needs.
         plugins: those installed, if not given.
-        quiet: log no doubt: the caller shows them.
+        quiet: log no doubt, and no rows that are left out: the caller shows them.
 
     Returns:
         What each attack found, by its label or else its name, in the order of `attacks`; and the
@@ -148,8 +148,10 @@ def audit_outputs(
         )
     verdicts = [label for label, attack in entries if attack.verdicts]
     doubts += attacks_doubts({label: audit.metrics for label, audit in audits.items()}, verdicts)
-    for line in [] if quiet else lines(doubts):
-        logger.warning("%s", line)
+    if not quiet:
+        rows = [s for label, audit in audits.items() for s in row_sentences(label, audit.metrics)]
+        for line in [*rows, *lines(doubts)]:
+            logger.warning("%s", line)
     return OutputAudits(audits, doubts)
 
 
@@ -199,8 +201,6 @@ def _audited(
         raise DataError(f"attack {label!r}: {error}: {_REMEDIES[error.lacking]}") from error
     except PrivauditError as error:
         raise DataError(f"attack {label!r}: {error}") from error
-    for sentence in row_sentences(label, metrics):
-        logger.warning("%s", sentence)
     rows = signals.audited
     score = scores.score.detach().double()
     if scores.left_out is not None:

@@ -182,7 +182,8 @@ def _compared(row: Row, baseline: Row, evidence: Mapping[str, Evidence]) -> Row:
     for name, attack in row.attacks.items():
         other = baseline.attacks.get(name)
         comparison = None
-        if other is not None and (row.run, row.name) != (baseline.run, baseline.name):
+        same = (row.run, row.name) == (baseline.run, baseline.name)
+        if other is not None and not same and not (attack.silent or other.silent):
             here, there = (evidence[r.run].attacked(r, name) for r in (row, baseline))
             comparison = compared(metric, here, there)
         attacks[name] = replace(attack, change=_change(attack, other), comparison=comparison)
@@ -194,12 +195,9 @@ def _change(attack: AttackSummary, baseline: AttackSummary | None) -> Change | N
     metric = table.changing()
     here = attack.metrics[metric.name]
     there = None if baseline is None else baseline.metrics[metric.name]
-    if (
-        attack.mute
-        or here is None
-        or there is None
-        or not disjoint(here.mean, here.std, there.mean, there.std)
-    ):
+    if here is None or there is None or attack.silent or (baseline and baseline.silent):
+        return None
+    if not disjoint(here.mean, here.std, there.mean, there.std):
         return None
     more_is_safer = metric.side == "lower"
     return "better" if (here.mean > there.mean) == more_is_safer else "worse"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from privaudit.api.kinds.promise import Promise, terms
+from privaudit.doubts.attacks import ONE_VERDICT_SAYS
 from privaudit.report.columns import MEANINGLESS, Style
 from privaudit.report.rows import AttackSummary, Comparison, Row
 from privaudit.statistics import table
@@ -224,9 +225,7 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
             if not attack.mute:
                 counts.setdefault(label, []).append(attack.one_verdict)
     return [
-        f"{label}: in {_range([sum(found)], 'audit')} its threshold calls all examples members, or "
-        "none: a defense near 100 % is then a threshold that does not fit, and no protection; look "
-        "at AUC."
+        f"{label}: in {_range([sum(found)], 'audit')} {ONE_VERDICT_SAYS}"
         for label, found in counts.items()
         if any(found)
     ]

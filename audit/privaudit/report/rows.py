@@ -101,6 +101,11 @@ class AttackSummary:
     lacks: str = ""
     offline: int = 0
 
+    @property
+    def silent(self) -> bool:
+        """Whether no audit says by its verdicts who is a member, so that nothing can be marked."""
+        return self.mute or self.one_verdict == self.audits
+
 
 @dataclass(frozen=True)
 class Row:

@@ -11,6 +11,18 @@ from privaudit.statistics.metric import Absence, Metric
 if TYPE_CHECKING:
     from privaudit.statistics.case import Case
 
+
+def usual_delta(members: int) -> float:
+    """The δ that a promise about so many members has unless it says otherwise: a tenth of 1 / n.
+
+    At δ = 1 / n a mechanism that publishes one member in full counts as private.
+
+    >>> usual_delta(1500)
+    6.66...e-05
+    """
+    return 1 / (10 * max(1, members))
+
+
 _CAVEAT = (
     "not disproved is not safe: a stronger attack, or more examples, may prove a larger epsilon"
 )

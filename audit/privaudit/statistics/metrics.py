@@ -23,6 +23,7 @@ from privaudit.statistics.intervals import (
     disjoint,
     mean_std,
 )
+from privaudit.statistics.lower_bounds import usual_delta
 from privaudit.statistics.roc import Roc, as_membership, roc_curve
 from privaudit.statistics.table import CUTS, RATES, defense
 
@@ -195,7 +196,7 @@ def evaluate(
     """
     roc = roc_curve(scores, members)
     inside = as_membership(members, roc.members + roc.non_members)
-    delta = 1 / (10 * roc.members) if delta is None else delta
+    delta = usual_delta(roc.members) if delta is None else delta
     case = Case(roc, inside, decision, confidence, delta, coins, scores)
     record: dict[str, Any] = {}
     for metric in table.METRICS:

@@ -16,6 +16,7 @@ from scipy.special import ndtr, ndtri
 
 from privaudit.statistics.case import Case
 from privaudit.statistics.intervals import check_confidence
+from privaudit.statistics.lower_bounds import usual_delta
 from privaudit.statistics.metric import Metric
 from privaudit.statistics.roc import roc_curve
 from privaudit.statistics.table import METRICS, named
@@ -200,7 +201,7 @@ def _private(
     inside, outside = _evenly(members), _evenly(non_members)
     scores = np.concatenate([inside, outside])
     flags = np.arange(members + non_members) < members
-    delta, called = 1 / (10 * members), scores >= 0.5
+    delta, called = usual_delta(members), scores >= 0.5
     case = Case(roc_curve(scores, flags), flags, called, confidence, delta, False, scores)
     record: dict[str, Any] = {"members": members, "non_members": non_members}
     for entry in METRICS:

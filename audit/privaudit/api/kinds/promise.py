@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
-def usual_delta(members: int) -> float:
-    """The δ that a promise about so many members has unless it says otherwise: a tenth of 1 / n.
-
-    At δ = 1 / n a mechanism that publishes one member in full counts as private.
-
-    >>> usual_delta(1500)
-    6.66...e-05
-    """
-    return 1 / (10 * max(1, members))
+from privaudit.statistics.lower_bounds import usual_delta as usual_delta
 
 
 @dataclass(frozen=True)
