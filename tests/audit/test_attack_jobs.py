@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
@@ -77,12 +78,15 @@ def test_processes_score_as_this_one_does(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Workers, "run", noted)
     recipe = load_recipe(RECIPE)
+    trained = run_context(recipe, device="cpu", cache=tmp_path / "cache-1")
+    list(levels(trained, recipe.subjects()[0]))
+    shutil.copytree(tmp_path / "cache-1", tmp_path / "cache-2")  # one training, and no scores
     events: dict[int, list[Event]] = {1: [], 2: []}
     one, two = (
         privaudit.run(
             recipe,
             tmp_path / str(n),
-            cache=tmp_path / "cache",
+            cache=tmp_path / f"cache-{n}",
             device="cpu",
             processes=n,
             on_event=events[n].append,

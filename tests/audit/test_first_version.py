@@ -8,11 +8,13 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+import torch
 
 from privaudit import load_plugins, load_recipe, load_run, run
 from privaudit.api.host import Plugins
 from privaudit.events import Event, FitDone, FitStarted
 from privaudit.report import render
+from privaudit.store.unit_file import Label, decoded
 
 HERE = Path(__file__).parents[1] / "fixtures" / "first_version"
 
@@ -38,7 +40,15 @@ def test_its_cache_is_found_and_nothing_is_trained_again(tmp_path: Path, plugins
     fits = [event for event in events if isinstance(event, FitStarted)]
     assert [(fit.models, fit.found) for fit in fits] == [(2, 2), (2, 2)]
     assert not any(isinstance(event, FitDone) for event in events)
-    assert {path: path.read_bytes() for path in cache.rglob("*.unit")} == before
+    after = {path: path.read_bytes() for path in cache.rglob("*.unit")}
+    fits = {path: decoded(content) for path, content in after.items() if path in before}
+    assert fits.keys() == before.keys()
+    for path, (tensors, label) in fits.items():
+        assert label == Label(path.stem, "fit", 2)  # written anew, with its key
+        earlier, none = decoded(before[path])
+        assert none is None
+        assert tensors.keys() == earlier.keys()
+        assert all(torch.equal(tensors[name], earlier[name]) for name in earlier)
     for audit, earlier in zip(result.audits, load_run(HERE / "run").audits, strict=True):
         assert (audit.subject, audit.level) == (earlier.subject, earlier.level)
         assert audit.density == earlier.density

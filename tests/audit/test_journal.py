@@ -28,6 +28,7 @@ from privaudit import (
 )
 from privaudit.cohort import Cohort
 from privaudit.store.journal import Journal, _source, digest
+from privaudit.store.unit_file import like
 from privaudit_plugins.sparsifiers.dense import Dense
 from privaudit_plugins.sparsifiers.imp import IterativeMagnitudePruning as Imp
 
@@ -390,8 +391,8 @@ def test_digests_tell_types_shapes_and_bits_apart() -> None:
 
 def test_a_journal_without_a_folder_keeps_nothing() -> None:
     nowhere = Journal(None)
-    nowhere.keep({"key": {"a": torch.zeros(2)}})
-    assert nowhere.find("key") is None
+    nowhere.keep("zeros", {"key": {"a": torch.zeros(2)}})
+    assert nowhere.find("key", like("zeros", {"a": torch.zeros(2)})) is None
 
 
 def test_a_plan_trains_nothing_and_says_what_there_is_to_do(

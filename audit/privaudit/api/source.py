@@ -32,6 +32,12 @@ def source_digest(cls: type) -> str:
     return digest.hexdigest()
 
 
+def has_source(cls: type) -> bool:
+    """Whether a class has source that `source_digest` reads, so that a change is noticed."""
+    module = sys.modules.get(cls.__module__)
+    return getattr(module, SOURCE, None) is not None or _file(cls.__module__) is not None
+
+
 def _closure(start: str) -> dict[str, Path]:
     """Files by module name: `start`, and what it imports from its top-level package."""
     files: dict[str, Path] = {}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from privaudit.api.boundary import guests
 from privaudit.api.plugin import Model, Plugin
+from privaudit.cohort.records import FitRecord as FitRecord
 from privaudit.cohort.unit_keys import unit_keys
 from privaudit.errors import PrivauditError
 from privaudit.events import EpochDone, Event, FitDone, FitStarted
@@ -20,7 +21,17 @@ from privaudit.networks.network import Network
 from privaudit.networks.probe import check_answers
 from privaudit.networks.state import State, Trained
 from privaudit.store.journal import Journal, digest
-from privaudit.store.units import Unit, last_epochs, pack, pack_weights, unpack, unpack_weights
+from privaudit.store.unit_file import Schema
+from privaudit.store.units import (
+    Unit,
+    fit_schema,
+    last_epochs,
+    matched_schema,
+    pack,
+    pack_weights,
+    unpack,
+    unpack_weights,
+)
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.device_rules import models_at_once, step_work
 from privaudit.train.fit import Fit, Match, train_units, train_units_remotely
@@ -31,30 +42,6 @@ logger = logging.getLogger(__name__)
 _CALIBRATION_STEPS = (1, 3)  # the first warms up
 # Below these a fit is over sooner than its parts are sent out; multiply-adds, and steps.
 _WORTH, _MANY_STEPS = 2**35, 2000
-
-
-@dataclass(frozen=True)
-class FitRecord:
-    """What a fit had to do.
-
-    Attributes:
-        models: how many models it was for.
-        found: how many of them were in the journal.
-        epochs: of the schedule.
-        steps: training steps of all models that were not found.
-        stack: models that shared a step.
-        rate: chance of a member to be in a batch of the model with the fewest.
-        defended: steps of that model that its cohort's own defense had a say in, whether they
-            were found or not; 0 where it had none.
-    """
-
-    models: int
-    found: int
-    epochs: int
-    steps: int
-    stack: int
-    rate: float
-    defended: int
 
 
 class Fits:
@@ -102,7 +89,8 @@ class Fits:
             nothing = torch.zeros(1, 0, 3, dtype=torch.float64)
             return pack(Trained(here, here, nothing, torch.zeros(1, dtype=torch.int64)), 0)
 
-        return unpack(self._collect(fit, None, unit_keys(self.source, fit), stay))
+        schema = fit_schema(fit.start, fit.epochs)
+        return unpack(self._collect(fit, None, unit_keys(self.source, fit), schema, stay))
 
     def matched(self, fit: Fit, rows: list[Tensor], wanted: Tensor) -> list[State]:
         """The state of all M models at the epochs where they come nearest to accuracies.
@@ -124,30 +112,38 @@ class Fits:
         def stay(model: int) -> Unit:
             return {n: t for j in levels for n, t in pack_weights(str(j), fit.start, model).items()}
 
-        units = self._collect(fit, Match(rows, wanted), keys, stay)
+        schema = matched_schema(fit.start, len(levels))
+        units = self._collect(fit, Match(rows, wanted), keys, schema, stay)
         return [unpack_weights(str(j), units) for j in levels]
 
     def _collect(
-        self, fit: Fit, match: Match | None, keys: list[str], stay: Callable[[int], Unit]
+        self,
+        fit: Fit,
+        match: Match | None,
+        keys: list[str],
+        schema: Schema,
+        stay: Callable[[int], Unit],
     ) -> list[Unit]:
         """Every model's unit: from the journal, or made, as many at once as the rule says."""
         self._check(fit)
-        units = {m: unit for m, key in enumerate(keys) if (unit := self.journal.find(key))}
+        units = {m: unit for m, k in enumerate(keys) if (unit := self.journal.find(k, schema))}
         missing = [m for m in range(len(keys)) if m not in units]
         if missing:
             fit = replace(fit, way=self._way(fit), plugins=self._plugins(fit))
         helpers = self._helpers(fit, match, missing)
         at_once = self._at_once(fit, len(missing), helpers)
-        self._record(fit, missing, at_once)
+        self._record(fit, missing, at_once, schema.most)
         if self.plan and missing:
             self._waiting = self._waiting or fit
             units |= {m: stay(m) for m in missing}
             missing = []
+        self.journal.prepare(keys[m] for m in missing)
         groups = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
         started = time.monotonic()
         for group, new in self._made(fit, match, groups, helpers):
-            self.journal.keep({keys[m]: unit for m, unit in zip(group, new, strict=True)})
-            units |= dict(zip(group, new, strict=True))
+            made = dict(zip(group, new, strict=True))
+            self.journal.keep(schema.name, {keys[m]: unit for m, unit in made.items()})
+            units |= made
         if missing:
             ends = last_epochs([units[m] for m in missing])
             self._tell(FitDone(len(missing), fit.epochs, time.monotonic() - started, *ends))
@@ -274,13 +270,14 @@ class Fits:
             seconds = (time.perf_counter() - started) / (steps * len(models))
         return seconds
 
-    def _record(self, fit: Fit, missing: list[int], at_once: int) -> None:
+    def _record(self, fit: Fit, missing: list[int], at_once: int, size: int) -> None:
         steps, already = fit.steps, len(fit.rows) - len(missing)
         record = FitRecord(
             models=len(fit.rows),
             found=already,
             epochs=fit.epochs,
             steps=sum(steps[m] for m in missing),
+            disk=size * len(missing),
             stack=at_once,
             rate=fit.epochs / max(1, min(steps)),
             defended=min(steps) if fit.defended else 0,

@@ -13,6 +13,7 @@ from privaudit.cohort.fits import Fits
 from privaudit.keys import derive, seeded
 from privaudit.networks.state import State
 from privaudit.store.journal import digest
+from privaudit.store.unit_file import like
 from privaudit.train.objective import derivatives
 
 _ROWS = 500  # examples differentiated at once
@@ -36,11 +37,12 @@ def mean_gradients(
     for m, chosen in enumerate(rows):
         state = weights[torch.tensor([m])]
         key = common and digest(common, state.flat, state.buffers, chosen)
-        unit = fits.journal.find(key) if key else None
+        schema = like("importance", {"gradient": state.flat[0]})
+        unit = fits.journal.find(key, schema) if key else None
         if unit is None:
             unit = {"gradient": _gradient(fits, state, loss, chosen)}
             if key:
-                fits.journal.keep({key: unit})
+                fits.journal.keep(schema.name, {key: unit})
         result.append(unit["gradient"])
     return torch.stack(result)
 

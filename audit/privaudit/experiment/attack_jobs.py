@@ -11,15 +11,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from privaudit.api.calls import scored
-from privaudit.api.plugin import Attack
-from privaudit.errors import ShortageError
-from privaudit.experiment.attacking import advised, signals_of
+from privaudit.experiment.attack_job import AttackJob
 from privaudit.experiment.context import RunContext
+from privaudit.experiment.kept_scores import KeptScores
 from privaudit.experiment.level import Level
 from privaudit.jobs.local import Call, SharedExamples, Tell
 from privaudit.jobs.shared import SharedTensors, share_tensors
-from privaudit.values import AttackScores, Examples, Outputs, Split
+from privaudit.values import AttackScores, Outputs
 
 logger = logging.getLogger(__name__)
 
@@ -47,57 +45,6 @@ def shared_outputs(outputs: Outputs) -> Iterator[SharedOutputs]:
         yield SharedOutputs(share_tensors(tensors, Path(folder)), outputs.noise_scale)
 
 
-@dataclass(frozen=True)
-class AttackJob:
-    """One attack on one target, and all that does not depend on whose answers are at hand.
-
-    Attributes:
-        attack: the attack.
-        seed_number: the number of the target's split among the recipe's.
-        target_number: the target's number among the split's targets.
-        split: the target's.
-        models: the split's, among those that answer, which follow each other.
-        seed: of the run.
-    """
-
-    attack: Attack
-    seed_number: int
-    target_number: int
-    split: Split
-    models: slice
-    seed: int
-
-    def score(self, examples: Examples, answers: Outputs, believed: Outputs) -> AttackScores:
-        """The attack's scores, from what all models answer and what shadows are believed to.
-
-        Raises:
-            DataError: it has too few shadows, or too small a population.
-        """
-        model_answers = answers[self.models], believed[self.models]
-        signals = signals_of(
-            self.attack, examples, self.split, *model_answers, self.target_number, self.seed
-        )
-        try:
-            return scored(self.attack, signals)
-        except ShortageError as error:
-            raise advised(self.attack.name, error) from error
-
-
-def attack_job(
-    context: RunContext, attack: Attack, seed_number: int, target_number: int
-) -> AttackJob:
-    """The job of one attack on one of a split's targets."""
-    models = context.ensemble.models(seed_number)
-    return AttackJob(
-        attack,
-        seed_number,
-        target_number,
-        context.ensemble.splits[seed_number],
-        slice(int(models[0]), int(models[-1]) + 1),  # a slice copies nothing
-        context.recipe.seeds[seed_number],
-    )
-
-
 def score_remotely(
     tell: Tell,
     examples: SharedExamples,
@@ -114,6 +61,8 @@ def scores_of(
 ) -> Iterator[AttackScores]:
     """What each job comes to, in this order; made in other processes where there are some.
 
+    Scores that an earlier run kept are not made again.
+
     Args:
         context: where and on what.
         level: the models under attack, and what they answer.
@@ -121,25 +70,42 @@ def scores_of(
         jobs: the attacks and their targets.
     """
     with ExitStack() as stack:
-        workers = context.workers
-        outputs = {id(one): one.outputs for one in (level, *believed)}
-        files = _shared(context, outputs, jobs, stack)
-        if workers is None or files is None:
-            for job, shadows in zip(jobs, believed, strict=True):
-                yield job.score(context.examples, level.outputs, shadows.outputs)
-            return
-        examples, answers = workers.share(context.examples), files[id(level)]
-        calls: list[Call] = [
-            (score_remotely, (examples, answers, files[id(shadows)], job))
-            for job, shadows in zip(jobs, believed, strict=True)
-        ]
+        kept = stack.enter_context(KeptScores(context, level, believed, jobs))
+        made, missing = _made(context, level, believed, jobs, kept.missing, stack), {*kept.missing}
         early: dict[int, AttackScores] = {}
-        done = 0
-        for number, scores in workers.run(calls, lambda content: None):
-            early[number] = scores
-            while done in early:
-                yield early.pop(done)
-                done += 1
+        for number, (job, shadows) in enumerate(zip(jobs, believed, strict=True)):
+            while number in missing and number not in early:
+                other, scores = next(made)
+                early[other] = kept.keep(other, scores)
+            found = early.pop(number) if number in missing else kept.find(number)
+            if found is None:  # it was damaged
+                scores = job.score(context.examples, level.outputs, shadows.outputs)
+                found = kept.keep(number, scores)
+            yield found
+
+
+def _made(
+    context: RunContext,
+    level: Level,
+    believed: list[Level],
+    jobs: list[AttackJob],
+    missing: list[int],
+    stack: ExitStack,
+) -> Iterator[tuple[int, AttackScores]]:
+    """The scores of some jobs by their numbers, as soon as they are there."""
+    workers = context.workers
+    outputs = {id(one): one.outputs for one in (level, *(believed[n] for n in missing))}
+    files = _shared(context, outputs, [jobs[n] for n in missing], stack)
+    if workers is None or files is None:
+        for n in missing:
+            yield n, jobs[n].score(context.examples, level.outputs, believed[n].outputs)
+        return
+    examples, answers = workers.share(context.examples), files[id(level)]
+    calls: list[Call] = [
+        (score_remotely, (examples, answers, files[id(believed[n])], jobs[n])) for n in missing
+    ]
+    for number, scores in workers.run(calls, lambda content: None):
+        yield missing[number], scores
 
 
 def _shared(

@@ -19,7 +19,8 @@ from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.promises import promise_doubts
 from privaudit.errors import ShortageError
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
-from privaudit.experiment.attack_jobs import AttackJob, attack_job, scores_of
+from privaudit.experiment.attack_job import AttackJob, attack_job
+from privaudit.experiment.attack_jobs import scores_of
 from privaudit.experiment.attacking import advised, measured
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs

@@ -17,6 +17,7 @@ from privaudit.experiment.target import ExternalTarget
 from privaudit.jobs.local import Workers
 from privaudit.networks.build import build_networks
 from privaudit.recipe import Recipe, Subject
+from privaudit.store.journal import digest
 from privaudit.values import Examples, Outputs
 
 
@@ -62,6 +63,11 @@ class RunContext:
         assert self.given is not None
         audited = self.ensemble.audited[self.ensemble.targets[:1]]
         return asked(self.given.cohort, audited, self.recipe, self.given.noise_unit)
+
+    @cached_property
+    def examples_digest(self) -> str:
+        """Of all that attackers know about the examples."""
+        return digest(self.examples.x, self.examples.y)
 
     def numbers(self, rows: Tensor) -> Tensor:
         """What files of scores call the examples of rows (n,) int64.

@@ -1,32 +1,44 @@
 """Finished units of training on disk, so that nothing is ever trained twice.
 
-A unit is what one `fit` makes of one model, keyed by everything that determines it. A file holds
-a BLAKE2b checksum and a safetensors image, nothing that could run code.
+A unit is what one `fit` makes of one model, or what one attack says about it, keyed by everything
+that determines it. `unit_file` says what its file looks like, and what is believed.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from pydantic import BaseModel
 from torch import Tensor
 
 from privaudit.api.hooks import GROUP
 from privaudit.api.source import source_digest
+from privaudit.errors import StoreError
 from privaudit.store.files import private_folder, write_many
+from privaudit.store.unit_file import (
+    SUFFIX,
+    DamagedError,
+    Schema,
+    encoded,
+    expected,
+    read_regular,
+    set_aside,
+)
 from privaudit.version import __version__
 
 logger = logging.getLogger(__name__)
 
-_CHECKSUM = 32  # bytes
+_DAY = 24 * 3600  # seconds between two marks of a unit in use
 _FORMAT = 1  # raised when the engine would train differently from the same key
 
 
@@ -40,36 +52,80 @@ class Journal:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def find(self, key: str) -> dict[str, Tensor] | None:
-        """The tensors of a unit, or None where it is not there or damaged."""
-        path = self._path(key)
-        if path is None or not path.is_file():
-            return None
-        content = path.read_bytes()
-        body = content[_CHECKSUM:]
-        if blake2b(body, digest_size=_CHECKSUM).digest() != content[:_CHECKSUM]:
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            logger.warning("the cached unit %s is damaged: set aside as %s and redone", key, aside)
-            return None
-        return safetensors.torch.load(body)
+    def find(self, key: str, schema: Schema) -> dict[str, Tensor] | None:
+        """The tensors of a unit, or None where it is not there.
 
-    def keep(self, units: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Write units, each whole or not at all."""
+        What lies there and is not the unit, whole and as expected, is set aside and named in a
+        warning. A unit in use is marked by the time of its file, for `store.cache.evict`.
+
+        Raises:
+            StoreError: what lies there can be neither used nor set aside.
+        """
+        path = self._path(key)
+        # Path.is_dir raises where a folder may not be entered.
+        if path is None or not os.path.isdir(path.parent):  # noqa: PTH112
+            return None
+        try:
+            content, about = read_regular(path, most=schema.most)
+            tensors, label = expected(content, key, schema)
+        except FileNotFoundError:
+            return None
+        except DamagedError as reason:
+            aside = set_aside(path)
+            logger.warning(
+                "the cached unit %s is damaged (%s): set aside as %s and redone", key, reason, aside
+            )
+            return None
+        if label is None:
+            self._label_anew(key, schema, tensors)
+        elif time.time() - about.st_mtime > _DAY:
+            with suppress(OSError):  # somebody else's cache, say
+                os.utime(path)
+        return tensors
+
+    def has(self, key: str) -> bool:
+        """Whether something lies in a unit's place; only `find` says whether it is the unit."""
+        path = self._path(key)
+        return path is not None and os.path.lexists(path)
+
+    def prepare(self, keys: Iterable[str]) -> None:
+        """See that units can be written, before the work of making them is done.
+
+        Raises:
+            StoreError: they cannot.
+        """
+        for folder in sorted({path.parent for key in keys if (path := self._path(key))}):
+            private_folder(folder.parent)
+            if os.path.lexists(folder) and not folder.is_dir():
+                aside = set_aside(folder)
+                logger.warning("%s is no folder of units: set aside as %s", folder, aside)
+            private_folder(folder)
+
+    def keep(self, schema: str, units: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Write units of one schema, each whole or not at all.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
         if self._folder is None:
             return
-        private_folder(self._folder)
+        self.prepare(units)
         files = {}
         for key, tensors in units.items():
-            body = safetensors.torch.save({n: t.contiguous().cpu() for n, t in tensors.items()})
             path = self._path(key)
             assert path is not None
-            private_folder(path.parent)
-            files[path] = blake2b(body, digest_size=_CHECKSUM).digest() + body
+            files[path] = encoded(key, schema, tensors)
         write_many(files.items())
 
+    def _label_anew(self, key: str, schema: Schema, tensors: Mapping[str, Tensor]) -> None:
+        logger.info("the cached unit %s is of the first format: written anew with its key", key)
+        try:
+            self.keep(schema.name, {key: tensors})
+        except StoreError as error:
+            logger.info("the cached unit %s stays as it is: %s", key, error)
+
     def _path(self, key: str) -> Path | None:
-        return None if self._folder is None else self._folder / key[:2] / f"{key}.unit"
+        return None if self._folder is None else self._folder / key[:2] / f"{key}{SUFFIX}"
 
 
 def digest(*parts: object) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from privaudit.networks.state import State, Trained
+from privaudit.store.unit_file import Schema, like
 
 Unit = dict[str, Tensor]  # every tensor has a leading axis of 1; "second" is the companion
 
@@ -64,6 +65,20 @@ def unpack(units: Sequence[Mapping[str, Tensor]]) -> Trained:
         torch.cat(history),
         torch.cat([unit["best_epoch"] for unit in units]),
     )
+
+
+def fit_schema(start: State, epochs: int) -> Schema:
+    """What a unit of a fit holds, for models that start from this state."""
+    history = torch.empty((1, epochs, 3), dtype=torch.float64, device="meta")
+    best_epoch = torch.empty(1, dtype=torch.int64, device="meta")
+    required = {"history": history, "best_epoch": best_epoch} | pack_weights("last", start, 0)
+    return like("fit", required, pack_weights("best", start, 0))
+
+
+def matched_schema(start: State, levels: int) -> Schema:
+    """What a unit of matched states holds, one for each of some levels."""
+    states = [pack_weights(str(level), start, 0) for level in range(levels)]
+    return like("matched", {name: t for state in states for name, t in state.items()})
 
 
 def last_epochs(units: Sequence[Mapping[str, Tensor]]) -> tuple[float, float, float]:

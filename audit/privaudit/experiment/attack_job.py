@@ -1,0 +1,66 @@
+"""One attack on one target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from privaudit.api.calls import scored
+from privaudit.api.plugin import Attack
+from privaudit.errors import ShortageError
+from privaudit.experiment.attacking import advised, signals_of
+from privaudit.experiment.context import RunContext
+from privaudit.values import AttackScores, Examples, Outputs, Signals, Split
+
+
+@dataclass(frozen=True)
+class AttackJob:
+    """One attack on one target, and all that does not depend on whose answers are at hand.
+
+    Attributes:
+        attack: the attack.
+        seed_number: the number of the target's split among the recipe's.
+        target_number: the target's number among the split's targets.
+        split: the target's.
+        models: the split's, among those that answer, which follow each other.
+        seed: of the run.
+    """
+
+    attack: Attack
+    seed_number: int
+    target_number: int
+    split: Split
+    models: slice
+    seed: int
+
+    def score(self, examples: Examples, answers: Outputs, believed: Outputs) -> AttackScores:
+        """The attack's scores, from what all models answer and what shadows are believed to.
+
+        Raises:
+            DataError: it has too few shadows, or too small a population.
+        """
+        try:
+            return scored(self.attack, self.signals(examples, answers, believed))
+        except ShortageError as error:
+            raise advised(self.attack.name, error) from error
+
+    def signals(self, examples: Examples, answers: Outputs, believed: Outputs) -> Signals:
+        """What the attacker has; looking at it costs nothing."""
+        model_answers = answers[self.models], believed[self.models]
+        return signals_of(
+            self.attack, examples, self.split, *model_answers, self.target_number, self.seed
+        )
+
+
+def attack_job(
+    context: RunContext, attack: Attack, seed_number: int, target_number: int
+) -> AttackJob:
+    """The job of one attack on one of a split's targets."""
+    models = context.ensemble.models(seed_number)
+    return AttackJob(
+        attack,
+        seed_number,
+        target_number,
+        context.ensemble.splits[seed_number],
+        slice(int(models[0]), int(models[-1]) + 1),  # a slice copies nothing
+        context.recipe.seeds[seed_number],
+    )

@@ -1,0 +1,134 @@
+"""The scores of a level's attacks in the journal, so that no attack is made twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from pydantic import BaseModel
+from torch import Tensor
+
+from privaudit.api.calls import checked_scores
+from privaudit.api.plugin import Attack
+from privaudit.api.source import has_source
+from privaudit.experiment.attack_job import AttackJob
+from privaudit.experiment.context import RunContext
+from privaudit.experiment.level import Level
+from privaudit.store.journal import digest
+from privaudit.store.score_units import pack_scores, score_schema, unpack_scores
+from privaudit.store.units import Unit
+from privaudit.values import AttackScores, Outputs
+
+_FORMAT = 1  # raised when an attack would score differently from the same key
+_PAUSE = 1.0  # seconds of work that may wait to be written, and that a kill costs
+
+
+class KeptScores:
+    """Scores of a level's jobs; those made in the block are all written at its end.
+
+    Args:
+        context: where and on what.
+        level: the models under attack.
+        believed: for each job, what the shadows answer.
+        jobs: the attacks and their targets.
+
+    Attributes:
+        missing: numbers of the jobs whose scores are not kept.
+    """
+
+    def __init__(
+        self, context: RunContext, level: Level, believed: Sequence[Level], jobs: list[AttackJob]
+    ) -> None:
+        self._journal, self._jobs = context.journal, jobs
+        self._keys = _keys(context, level, believed, jobs)
+        self._waiting: dict[str, Unit] = {}
+        self._written = time.monotonic()
+        self.missing = [n for n, k in enumerate(self._keys) if not (k and self._journal.has(k))]
+        self._journal.prepare(self._keys[n] for n in self.missing if self._keys[n])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._write()
+
+    def find(self, number: int) -> AttackScores | None:
+        """The scores of a job; None where they are damaged."""
+        job = self._jobs[number]
+        audited = job.split.audited[int(job.split.targets[job.target_number])]
+        schema = score_schema(
+            len(audited), lambda scores: checked_scores(job.attack, scores, audited)
+        )
+        unit = self._journal.find(self._keys[number], schema)
+        return None if unit is None else unpack_scores(unit)
+
+    def keep(self, number: int, scores: AttackScores) -> AttackScores:
+        """The same scores, once they are kept or wait for it."""
+        if self._keys[number]:
+            self._waiting[self._keys[number]] = pack_scores(scores)
+        if time.monotonic() - self._written > _PAUSE:
+            self._write()
+        return scores
+
+    def _write(self) -> None:
+        self._journal.keep("scores", self._waiting)
+        self._waiting, self._written = {}, time.monotonic()
+
+
+def _keys(
+    context: RunContext, level: Level, believed: Sequence[Level], jobs: Sequence[AttackJob]
+) -> list[str]:
+    """A key for each job; "" where a change of the attack's code would not be noticed."""
+    outputs = {id(one): one.outputs for one in (level, *believed)}
+    hashed = {place: _OutputDigests(one) for place, one in outputs.items()}
+    told: dict[tuple[int, int], str] = {}
+    keys = []
+    for job, shadows in zip(jobs, believed, strict=True):
+        if not _readable(job.attack):
+            keys.append("")
+            continue
+        split, first = job.split, job.models.start
+        target = int(split.targets[job.target_number])
+        others = split.shadows[job.target_number].nonzero()[:, 0].tolist()
+        place = job.seed_number, job.target_number
+        if place not in told:
+            signals = job.signals(context.examples, level.outputs, shadows.outputs)
+            told[place] = digest(signals.audited, signals.shadow_role, signals.seed)
+        answers = (
+            hashed[id(level)].of(job.attack, [first + target]),
+            hashed[id(shadows)].of(job.attack, [first + other for other in others]),
+        )
+        examples = context.examples_digest
+        keys.append(digest("scores", _FORMAT, job.attack, examples, told[place], *answers))
+    return keys
+
+
+class _OutputDigests:
+    """Digests of what M models answer, so that no attack needs to hash it anew."""
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._scale = outputs.noise_scale
+        self._logits = [_digests(queries) for queries in outputs.logits]
+        self._noisy = [] if outputs.noisy is None else [_digests(n) for n in outputs.noisy]
+        self._norm = [] if outputs.gradient_norm is None else _digests(outputs.gradient_norm)
+
+    def of(self, attack: Attack, models: Sequence[int]) -> str:
+        """Of what an attack is told about some models, by their places."""
+        logits = [self._logits[m][: attack.queries] for m in models]
+        noisy = [self._noisy[m][: attack.noise] for m in models] if self._noisy else []
+        norm = [self._norm[m] for m in models] if "gradient_norm" in attack.signals else []
+        return digest(self._scale, logits, noisy, norm)
+
+
+def _digests(tensors: Iterable[Tensor]) -> list[str]:
+    return [digest(tensor) for tensor in tensors]
+
+
+def _readable(part: object) -> bool:
+    """Whether the code of a plugin, and of the plugins in its options, can be read."""
+    if isinstance(part, BaseModel):
+        return has_source(type(part)) and all(_readable(value) for _, value in part)
+    if isinstance(part, dict):
+        return all(map(_readable, part.values()))
+    return all(map(_readable, part)) if isinstance(part, list | tuple) else True
