@@ -24,6 +24,7 @@ from privaudit.experiment.auditing import Auditor
 from privaudit.experiment.levels import levels
 from privaudit.experiment.running import run_context
 from privaudit.jobs.local import Call, Tell, Workers
+from privaudit.store.cache import contents, schema_of
 
 RECIPE = {
     "name": "elsewhere",
@@ -99,6 +100,14 @@ def test_processes_score_as_this_one_does(tmp_path: Path, monkeypatch: pytest.Mo
     told = [[e for e in events[n] if isinstance(e, AttackDone)] for n in (1, 2)]
     assert told[0] == told[1]
     assert len(told[0]) == 4
+    called.clear()
+    units = contents(tmp_path / "cache-2").units
+    for kept in [unit for unit in units if schema_of(unit) == "scores"][:3]:
+        kept.path.unlink()
+    folder, cache = tmp_path / "3", tmp_path / "cache-2"
+    three = privaudit.run(recipe, folder, cache=cache, device="cpu", processes=2)
+    assert three.audits == one.audits
+    assert sum(function is score_remotely for function, _ in called) == 3  # those that are missing
     scores = [np.load(tmp_path / str(n) / "scores.npz") for n in (1, 2)]
     assert scores[0].keys() == scores[1].keys()
     for name, score in scores[0].items():

@@ -72,6 +72,13 @@ def test_what_is_trained_beside_the_subjects_has_rows_of_its_own(
     assert all(row.steps > 0 and row.seconds > 0 for row in fresh)
     asked, _ = trained(recipe, tmp_path)
     assert asked == sum(row.trainings for row in fresh)
+    units = (tmp_path / "cache" / "units").rglob("*.unit")
+    written, kept = sum(path.stat().st_size for path in units), tmp_path / recipe.name
+    models = sum(path.stat().st_size for path in kept.glob("models/*"))
+    # A network that is best at its end is written once, and headers take something.
+    assert written / 3 < sum(row.cached for row in fresh) < written * 2
+    stored = models + (kept / "scores.npz").stat().st_size
+    assert stored / 3 < sum(row.kept for row in fresh) < stored * 1.5
     done = plan(run_context(recipe, device="cpu", cache=tmp_path / "cache"))
     assert [(row.trainings, row.found, row.steps) for row in done] == [
         (trainings, trainings, 0) for _, _, trainings in rows

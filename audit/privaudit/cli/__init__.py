@@ -11,7 +11,7 @@ from traceback import format_exception
 
 import typer
 
-from privaudit.cli import audit, export, new, plugins, report, run, schema, validate
+from privaudit.cli import audit, cache, export, new, plugins, report, run, schema, validate
 from privaudit.errors import PrivauditError
 from privaudit.messages import plain
 from privaudit.version import __version__
@@ -28,6 +28,7 @@ app.command("report")(report.report)
 app.command("audit")(audit.audit)
 app.command("export")(export.export)
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(cache.app, name="cache")
 app.command("validate")(validate.validate)
 app.command("schema")(schema.schema)
 app.command("new")(new.new)

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from privaudit.cli.sizes import shown
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.plan import SubjectPlan
 from privaudit.recipe import Recipe
@@ -39,8 +40,10 @@ def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], context: RunContext
         f"{len(recipe.attacks)} attacks",
         f"{remaining:,} trainings remain, about {duration(seconds)} on this machine; "
         "a training that two subjects share is counted for both; attacks come on top",
+        f"at most {shown(sum(p.cached for p in plans))} more in the cache, and "
+        f"{shown(sum(p.kept for p in plans))} in the run's folder",
     ]
-    return Group(Text(lines[0]), Text(), table, Text(), Text(lines[1]))
+    return Group(Text(lines[0]), Text(), table, Text(), *map(Text, lines[1:]))
 
 
 def duration(seconds: float) -> str:

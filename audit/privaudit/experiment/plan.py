@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,6 +36,9 @@ class SubjectPlan:
         examples: example-epochs that remain: steps times batch size.
         stack: models that share a step.
         seconds: estimated, for training and asking.
+        cached: bytes that what remains takes in the cache at most: trainings, and scores of
+            attacks, whether those are there or not.
+        kept: bytes that its networks and scores take in the run's folder.
     """
 
     subject: str
@@ -47,6 +50,8 @@ class SubjectPlan:
     examples: int
     stack: int
     seconds: float
+    cached: int = 0
+    kept: int = 0
 
 
 def plan(context: RunContext) -> list[SubjectPlan]:
@@ -60,13 +65,13 @@ def plan(context: RunContext) -> list[SubjectPlan]:
     believed: list[Subject] = []
     for subject in context.recipe.subjects():
         row, sparse = _planned(context, subject)
-        rows.append(row)
+        rows.append(_attacked(context, row))
         for other in _beliefs(context, subject):
             if not any(_made_alike(other, earlier) for earlier in believed):
                 believed.append(other)
-                rows.append(_planned(context, other)[0])
+                rows.append(replace(_planned(context, other)[0], kept=0))
         if context.recipe.matched and sparse:
-            rows.append(_control(context, subject, sparse))
+            rows.append(_attacked(context, _control(context, subject, sparse)))
     return rows
 
 
@@ -83,7 +88,8 @@ def _planned(context: RunContext, subject: Subject) -> tuple[SubjectPlan, list[T
             finished(subject.defense, shown, context.recipe.model)
         if context.recipe.matched and float(shown.density().mean()) < DENSE:
             sparse.append(_accuracy(context, shown))
-    return _row(context, subject, cohort, reached), sparse
+    row = _row(context, subject, cohort, reached)
+    return replace(row, kept=reached * _networks(context, cohort)), sparse
 
 
 def _control(context: RunContext, subject: Subject, sparse: Sequence[Tensor]) -> SubjectPlan:
@@ -128,14 +134,35 @@ def _row(context: RunContext, subject: Subject, cohort: Cohort, levels: int) -> 
         examples=steps * subject.training.batch_size,
         stack=max((r.stack for r in cohort.records), default=1),
         seconds=steps * cohort.seconds_per_step() + levels * _asking(context, cohort),
+        cached=sum(r.disk for r in cohort.records),
     )
+
+
+def _attacked(context: RunContext, row: SubjectPlan) -> SubjectPlan:
+    """A row with what the scores of its levels take: eight bytes for each, and a flag or two."""
+    scores = row.levels * len(context.recipe.attacks) * len(context.ensemble.targets)
+    everyone, audited = len(context.examples), context.ensemble.audited[context.ensemble.targets]
+    rows = int(audited.sum()) // len(audited)
+    return replace(
+        row, cached=row.cached + scores * everyone * 9, kept=row.kept + scores * rows * 9
+    )
+
+
+def _networks(context: RunContext, cohort: Cohort) -> int:
+    """Bytes of all targets' networks at one level; a given target is in the user's file."""
+    if context.given is not None:
+        return 0
+    state = cohort.weights | cohort.buffers
+    of_all = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    return of_all * len(context.ensemble.targets) // len(cohort)
 
 
 def _untrained(context: RunContext, subject: Subject) -> SubjectPlan:
     """The row of a given target without shadows: it is only asked."""
     assert context.given is not None
     seconds = _asking(context, context.given.cohort)
-    return SubjectPlan(subject.label, 1, context.given.parameters, 0, 0, 0, 0, 1, seconds)
+    row = SubjectPlan(subject.label, 1, context.given.parameters, 0, 0, 0, 0, 1, seconds)
+    return _attacked(context, row)
 
 
 def _asking(context: RunContext, cohort: Cohort) -> float:
