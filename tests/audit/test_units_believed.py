@@ -137,10 +137,10 @@ def test_a_read_error_of_the_disk_makes_the_unit_again(
 ) -> None:
     opened = os.open
 
-    def broken(path: object, *rest: int) -> int:
+    def broken(path: Path, *rest: int) -> int:
         if str(path).endswith(f"{KEY}.unit"):
             raise OSError(5, "Input/output error")
-        return opened(path, *rest)  # type: ignore[call-overload, no-any-return]
+        return opened(path, *rest)
 
     monkeypatch.setattr("privaudit.store.unit_file.os.open", broken)
     assert journal.find(KEY, SCHEMA) is None

@@ -49,7 +49,7 @@ def cases(seed: int) -> Iterator[Case]:
 
 
 def _case(kind: str, corrupt: Corruption, seed: str, here: Path) -> str:
-    digits(here, **{"training": _TRAINING} | _KINDS[kind])
+    digits(here, **{"training": _TRAINING, **_KINDS[kind]})  # type: ignore[arg-type]
     command = "run", "recipe.yaml", "--processes", "1", "--output"
     if problem := complaint(privaudit(*command, "whole", cwd=here), 0):
         return problem
@@ -133,6 +133,10 @@ def _changed(change: Callable[[torch.Tensor], torch.Tensor]) -> Corruption:
     return corrupt
 
 
+def _copied(one: Path, other: Path) -> None:
+    other.write_bytes(one.read_bytes())
+
+
 def _renamed(path: Path, other: Path, numbers: random.Random) -> None:
     tensors, label = decoded(path.read_bytes())
     assert label is not None
@@ -198,7 +202,7 @@ _CORRUPTIONS: dict[str, Corruption] = {
         )
     ),
     "8 GiB of nothing": lambda path, other, numbers: os.truncate(path, 2**33),
-    "another unit": lambda path, other, numbers: path.write_bytes(other.read_bytes()),
+    "another unit": lambda path, other, numbers: _copied(other, path),
     "another key, sealed": _other_key,
     "another schema, sealed": _other_schema,
     "other names, sealed": _renamed,
