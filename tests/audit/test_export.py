@@ -22,6 +22,7 @@ import privaudit
 from privaudit.cli import main
 from privaudit.experiment.export import export
 from privaudit.recipe import load_recipe
+from run_folders import without_manifest
 
 RECIPE: dict[str, Any] = {
     "name": "leaving",
@@ -196,6 +197,7 @@ def test_what_is_not_there_is_answered_with_what_is(
 def test_runs_whose_weights_say_nothing_ask_their_dataset(run: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(run, old)
+    without_manifest(old)
     for path in (old / "models").iterdir():
         path.write_bytes(safetensors.torch.save(safetensors.torch.load_file(path)))
     ours, theirs = (export(folder, "thin", level="density 0.5").path for folder in (run, old))
@@ -205,11 +207,11 @@ def test_runs_whose_weights_say_nothing_ask_their_dataset(run: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.unlink(), "no such file; run the recipe again"),
+        (lambda path: path.unlink(), "no such file; run its recipe again"),
         (lambda path: path.write_bytes(b"x" * 50), "is damaged"),
         (
             lambda path: path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)})),
-            "does not fit the network that 'cnn' and 'butterfly' build now",
+            "is damaged",
         ),
     ],
     ids=["missing", "damaged", "another network"],
@@ -230,10 +232,24 @@ def test_weights_that_are_not_right_are_named(
     assert message in err
 
 
+def test_weights_of_an_old_run_that_do_not_fit_are_named(
+    run: Path, call: Callable[..., tuple[Any, str, str]], tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    without_manifest(tmp_path / "run")
+    (path,) = (tmp_path / "run" / "models").glob("butterfly-seed-3-*")
+    path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}))
+    code, out, err = call(tmp_path / "run", "--subject", "butterfly")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith(str(path))
+    assert "does not fit the network that 'cnn' and 'butterfly' build now" in err
+
+
 def test_a_run_with_a_given_target_has_nothing_to_export(
     run: Path, call: Callable[..., tuple[Any, str, str]], tmp_path: Path
 ) -> None:
     shutil.copytree(run, tmp_path / "run")
+    without_manifest(tmp_path / "run")
     given = RECIPE | {
         "target": {"checkpoint": "own.safetensors", "members": "digits", "non_members": "digits"}
     }

@@ -106,7 +106,8 @@ def test_a_result_appears_only_when_the_rest_is_written(
 ) -> None:
     written: list[str] = []
     monkeypatch.setattr(
-        "privaudit.store.result.write_whole", lambda path, data: written.append(path.name)
+        "privaudit.store.result.write_many",
+        lambda items: written.extend(path.name for path, _ in items),
     )
     _save(tmp_path, _result())
     assert written[-1] == "result.json"

@@ -55,6 +55,7 @@ from privaudit.experiment.running import run_context
 from privaudit.recipe import Subject
 from privaudit.store.units import last_epochs
 from privaudit_plugins.attacks.loss import Loss
+from run_folders import without_manifest
 
 RECIPE = """\
 name: tiny
@@ -155,7 +156,7 @@ def test_files_are_private_and_hold_no_pickle(first: tuple[RunResult, list[Event
     assert folder is not None
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     models = {f for f in files if f.startswith("models/") and f.endswith(".safetensors")}
-    assert files - models == {"recipe.yaml", "result.json", "scores.npz"}
+    assert files - models == {"recipe.yaml", "result.json", "scores.npz", "manifest.json"}
     assert len(models) == 6  # three levels of two seeds
     for path in [folder, *folder.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
@@ -312,6 +313,7 @@ def test_results_of_other_code_are_not_taken_for_one_s_own(
     first: tuple[RunResult, list[Event]], home: Path, recipe: Recipe
 ) -> None:
     run(recipe, home / "stale", device="cpu", cache=home / "cache")
+    without_manifest(home / "stale")
     path = home / "stale" / "result.json"
     record = json.loads(path.read_text())
     record["environment"]["plugins"][0]["source"] = "0" * 64

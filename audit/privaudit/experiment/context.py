@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -36,6 +36,7 @@ class RunContext:
         given: the target of every seed, where it was trained elsewhere.
         order: (N,) int64 with a given target: as `target.Candidates` has it.
         workers: processes to train in.
+        digests: hash (hex) of each dataset's examples, as `identity.Data` has them.
     """
 
     recipe: Recipe
@@ -48,6 +49,7 @@ class RunContext:
     given: ExternalTarget | None = None
     order: Tensor | None = None
     workers: Workers | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def trained(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,13 @@ from privaudit.networks.build import build_networks
 from privaudit.recipe import Recipe, Subject, load_recipe
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs, packed
+from privaudit.store.manifest import open_regular, read_manifest
 from privaudit.store.result import RunResult, load_run, model_path
 from privaudit.version import __version__
 
 Format = Literal["safetensors", "onnx"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T", str, int)
 
@@ -99,11 +103,22 @@ def export(
     """
     result = load_run(run)
     assert result.folder is not None
+    manifest = read_manifest(result.folder)
+    if manifest is None:
+        logger.warning(
+            "%s was made by a privaudit that kept no manifest: whether its files are still what it "
+            "wrote is not known",
+            result.folder,
+        )
+    else:
+        manifest.check("recipe.yaml")
     recipe = load_recipe(result.folder / "recipe.yaml")
     chosen = _chosen(result, recipe, subject, level, seed, target)
     source = model_path(
         result.folder, chosen.subject.label, chosen.level, chosen.seed, chosen.target
     )
+    if manifest is not None:
+        manifest.check(source.relative_to(result.folder).as_posix())
     inputs, weights = _read(source)
     if inputs is None:
         inputs = Inputs.of(loaded(recipe.dataset, cache_folder(cache) / "data"))
@@ -180,13 +195,15 @@ def _one(option: str, wanted: T | None, choices: Sequence[T], first: bool = Fals
 
 def _read(path: Path) -> tuple[Inputs | None, dict[str, Tensor]]:
     try:
+        with open_regular(path):
+            pass
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return Inputs.read(file.metadata()), weights
     except FileNotFoundError as error:
-        raise StoreError(f"{path}: no such file; run the recipe again") from error
+        raise StoreError(f"{path}: no such file; run its recipe again") from error
     except (SafetensorError, OSError) as error:
-        raise StoreError(f"{path} is damaged: {error}; run the recipe again") from error
+        raise StoreError(f"{path} is damaged: {error}; run its recipe again") from error
 
 
 def _rebuilt(
@@ -208,7 +225,7 @@ def _rebuilt(
     except (ValueError, RuntimeError) as error:
         raise StoreError(
             f"{source} does not fit the network that {recipe.model.name!r} and "
-            f"{chosen.subject.sparsifier.name!r} build now: run the recipe again"
+            f"{chosen.subject.sparsifier.name!r} build now: run its recipe again"
         ) from error
 
 

@@ -6,22 +6,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 from torch import Tensor
 
-from privaudit.api.calls import loaded
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.cohort import Journal
-from privaudit.errors import RecipeError, StoreError
+from privaudit.errors import RecipeError
 from privaudit.events import Event, SubjectStarted
+from privaudit.experiment import identity
 from privaudit.experiment.auditing import Auditor, test_accuracy
 from privaudit.experiment.canaries import inserted
-from privaudit.experiment.checkpoint import fingerprint
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.ensemble import make_ensemble
-from privaudit.experiment.environment import cache_folder, choose_device, describe, used_plugins
+from privaudit.experiment.environment import cache_folder, choose_device, describe
+from privaudit.experiment.identity import Data
 from privaudit.experiment.level import DENSE, Level
 from privaudit.experiment.levels import control_of, controls, levels
 from privaudit.experiment.repeated import repeated
@@ -30,17 +29,16 @@ from privaudit.experiment.tokens import check_tokens
 from privaudit.jobs.local import Workers
 from privaudit.jobs.memory import free_memory
 from privaudit.recipe import Recipe, Subject
-from privaudit.recipe.model import without_speed_options
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs
-from privaudit.store.result import RunResult, load_run, model_path, save_run
+from privaudit.store.models import UNFINISHED, begin
+from privaudit.store.result import RunResult, model_path, save_run
 from privaudit.values import Examples
-from privaudit.version import __version__
 
 
 def run(
     recipe: Recipe,
-    output: Path | None = None,
+    output: str | Path | None = None,
     *,
     device: str = "auto",
     cache: Path | None = None,
@@ -52,7 +50,8 @@ def run(
     """Do everything a recipe asks for, and keep the results in a folder.
 
     Nothing is done twice: a finished run is read back, and every training that an earlier run
-    finished is taken from the cache.
+    finished is taken from the cache. A finished run whose data or files have changed since is made
+    again, and a warning says what has changed; see `experiment.identity`.
 
     Args:
         recipe: the question.
@@ -73,11 +72,13 @@ def run(
     started = time.monotonic()
     choose_device(device)  # a wrong one is told even where there is nothing left to do
     plugins = (plugins or load_plugins()).with_files(recipe.plugins)
-    made_by = _made_by(recipe, plugins)
-    folder = output or run_folder(recipe)
-    finished = _finished(folder, recipe, made_by)
-    if finished:
-        return finished
+    made_by = identity.made_by(recipe, plugins)
+    folder = run_folder(recipe) if output is None else Path(output)
+    data = None
+    if identity.has_run(folder):
+        data = identity.load_data(recipe, cache_folder(cache) / "data")
+        if done := identity.finished(folder, recipe, data, made_by):
+            return done
     with _workers(device, processes, plugins) as workers:
         context = run_context(
             recipe,
@@ -86,21 +87,32 @@ def run(
             on_event=on_event,
             workers=workers,
             memory=memory,
+            data=data,
         )
         auditor, stacks = _audited(context, folder)
     environment = describe(context.device, made_by["plugins"]) | made_by
     environment |= {"stack": stacks, "processes": 1 if workers is None else processes}
     environment["seconds"] = round(time.monotonic() - started, 1)
-    dumped = recipe.model_dump(mode="json", serialize_as_any=True)
     result = RunResult(
-        recipe.name, dumped, environment, tuple(auditor.audits), tuple(auditor.doubts)
+        recipe.name,
+        identity.asked(recipe),
+        environment,
+        tuple(auditor.audits),
+        tuple(auditor.doubts),
     )
-    return save_run(folder, result, recipe_yaml=recipe.to_yaml(), scores=auditor.scores)
+    return save_run(
+        folder,
+        result,
+        recipe_yaml=recipe.to_yaml(),
+        scores=auditor.scores,
+        about=identity.about(recipe, context.digests, environment),
+    )
 
 
 def _audited(context: RunContext, folder: Path) -> tuple[Auditor, dict[str, int]]:
     """Every audit of a recipe, and how many models of each subject shared a training step."""
     private_folder(folder)
+    begin(folder)
     auditor = Auditor(context)
     auditor.doubts += repeated(context)
     stacks: dict[str, int] = {}
@@ -138,18 +150,20 @@ def run_context(
     on_event: Callable[[Event], None] | None = None,
     workers: Workers | None = None,
     memory: int | None = None,
+    data: Data | None = None,
 ) -> RunContext:
     """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
     chosen = choose_device(device)
-    examples, target, order = loaded(recipe.dataset, folder / "data"), None, None
+    data = data or identity.load_data(recipe, folder / "data")
+    examples, target, order = data.pool, None, None
     _check_augmentation(recipe, examples)
     if recipe.target is None:
         examples = inserted(examples, recipe.split)
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples))
     else:
-        candidates = joined(recipe.target, examples, folder / "data")
+        candidates = joined(data.target, examples)
         examples, order = candidates.examples, candidates.order
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples), candidates)
@@ -168,6 +182,7 @@ def run_context(
         given=target,
         order=order,
         workers=workers,
+        digests=data.digests,
     )
 
 
@@ -198,28 +213,6 @@ def run_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.name}-{recipe.digest()[:8]}"
 
 
-def _made_by(recipe: Recipe, plugins: Plugins) -> dict[str, Any]:
-    """What a run depends on besides its recipe: our version, its plugins, and a given target."""
-    made_by = {"privaudit": __version__, "plugins": used_plugins(recipe, plugins)}
-    if recipe.target is not None:
-        made_by["checkpoint"] = fingerprint(recipe.target.checkpoint)
-    return made_by
-
-
-def _finished(folder: Path, recipe: Recipe, made_by: dict[str, Any]) -> RunResult | None:
-    """The result of an earlier run of the same recipe by the same code on the same target."""
-    if not (folder / "result.json").exists():
-        return None
-    earlier = load_run(folder)
-    asked = recipe.model_dump(mode="json", serialize_as_any=True)
-    if without_speed_options(earlier.recipe) != without_speed_options(asked):
-        raise StoreError(
-            f"{folder} holds the run of another recipe, {earlier.name!r}: name another --output"
-        )
-    same = all(earlier.environment.get(key) == value for key, value in made_by.items())
-    return earlier if same else None
-
-
 def _audit_controls(auditor: Auditor, subject: Subject, sparse: dict[str, Tensor]) -> None:
     """Audit a dense network as accurate as each sparse one, so that sparsity alone is left.
 
@@ -236,7 +229,7 @@ def _keep_models(context: RunContext, folder: Path, subject: Subject, level: Lev
     """The weights of every target of a level; a given one is in the user's file already."""
     if context.given is not None:
         return
-    private_folder(folder / "models")
+    private_folder(folder / UNFINISHED)
     metadata = Inputs.of(context.examples).metadata()
     for s, (seed, split) in enumerate(
         zip(context.recipe.seeds, context.ensemble.splits, strict=True)
@@ -244,5 +237,5 @@ def _keep_models(context: RunContext, folder: Path, subject: Subject, level: Lev
         for target in split.targets.tolist():
             place_in_all = int(context.ensemble.models(s)[target])
             weights = {n: w[place_in_all].contiguous() for n, w in level.weights.items()}
-            path = model_path(folder, subject.label, level.label, seed, target)
-            write_whole(path, safetensors.torch.save(weights, metadata))
+            name = model_path(folder, subject.label, level.label, seed, target).name
+            write_whole(folder / UNFINISHED / name, safetensors.torch.save(weights, metadata))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from privaudit.api.calls import loaded
 from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.errors import DataError
@@ -63,23 +62,18 @@ class Candidates:
     order: Tensor
 
 
-def joined(target: TargetOptions, pool: Examples, root: Path) -> Candidates:
+def joined(parts: Mapping[str, Examples], pool: Examples) -> Candidates:
     """The target's members and non-members, shuffled, and the attacker's own examples.
 
     Members first would be an answer to the question: the place of a row would tell what it is.
 
     Args:
-        target: names the first two.
+        parts: the first two, by name.
         pool: the recipe's `dataset`.
-        root: where datasets keep downloads.
 
     Raises:
         DataError: the three are not of one kind.
     """
-    parts = {
-        "target.members": loaded(target.members, root),
-        "target.non_members": loaded(target.non_members, root),
-    }
     for name, part in parts.items():
         _check_alike(name, part, pool)
     candidates = [*parts.values()]

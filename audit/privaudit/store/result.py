@@ -1,4 +1,4 @@
-"""What a run found, and its folder on disk: recipe.yaml, scores.npz, result.json, models/.
+"""What a run found, and its folder: recipe.yaml, scores.npz, models/, manifest.json, result.json.
 
 Shares are 0-1 in Python and on disk, and null in a file is None here: not known, or not
 resolvable with this many non-members. Nothing is pickled.
@@ -6,26 +6,31 @@ resolvable with this many non-members. Nothing is pickled.
 
 from __future__ import annotations
 
-import io
 import json
-import math
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from privaudit.api.kinds.promise import Promise
 from privaudit.doubts.doubt import Doubt, known
 from privaudit.errors import StoreError
-from privaudit.store.files import private_folder, write_whole
+from privaudit.store import models
+from privaudit.store.files import private_folder, write_many
+from privaudit.store.manifest import (
+    NAME,
+    DamagedError,
+    FileSum,
+    identity_of,
+    sealed,
+)
 from privaudit.store.measured import check_metrics
+from privaudit.store.record import RESULT, npz, read_record, without_nan
 
 FORMAT = 1
 
@@ -108,14 +113,19 @@ def save_run(
     *,
     recipe_yaml: str,
     scores: Mapping[str, NDArray[Any]],
+    about: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Write a run's folder, readable by its owner alone; result.json comes last.
+
+    No file takes its place before all are safe on disk. Whoever is stopped in between leaves no
+    result, or one whose manifest tells that files are not its own.
 
     Args:
         folder: made where it is missing.
         result: what to write.
         recipe_yaml: the complete recipe, as a person would write it.
         scores: per-example arrays by name; no objects.
+        about: what the run was made from and by, for its manifest; None writes none.
 
     Returns:
         The result with its folder.
@@ -124,7 +134,7 @@ def save_run(
         StoreError: the folder cannot be made or written.
     """
     private_folder(folder)
-    record = {
+    record: dict[str, Any] = {
         "format": FORMAT,
         "name": result.name,
         "environment": result.environment,
@@ -132,30 +142,46 @@ def save_run(
         "audits": [asdict(audit) for audit in result.audits],
         "doubts": [asdict(doubt) for doubt in result.doubts],
     }
-    text = json.dumps(_without_nan(record), indent=1, allow_nan=False)
-    write_whole(folder / "recipe.yaml", recipe_yaml.encode())
-    write_whole(folder / "scores.npz", _npz(scores))
-    write_whole(folder / "result.json", text.encode() + b"\n")
+    if about is not None:
+        record["identity"] = identity_of(about)
+    text = json.dumps(without_nan(record), indent=1, allow_nan=False)
+    contents = {"recipe.yaml": recipe_yaml.encode(), "scores.npz": npz(scores)}
+    result_json = text.encode() + b"\n"
+    if about is not None:
+        new = models.unfinished(folder)
+        sums = {
+            f"{models.MODELS}/{name}": FileSum.read(folder / models.UNFINISHED / name)
+            for name in new
+        }
+        sums |= {name: FileSum.of(content) for name, content in contents.items()}
+        contents[NAME] = sealed(about, sums | {RESULT: FileSum.of(result_json)})
+        models.finish(folder)
+    contents[RESULT] = result_json
+    write_many([(folder / name, content) for name, content in contents.items()])
     return replace(result, folder=folder)
 
 
-def load_run(path: str | Path) -> RunResult:
+def load_run(path: str | Path, *, verify: bool = True) -> RunResult:
     """Read a run from its folder, or from its result.json.
+
+    Args:
+        path: of either.
+        verify: whether to hold result.json against the manifest of its folder.
 
     Raises:
         StoreError: it is missing, no run, damaged, or of another format.
     """
-    path, data = _read(Path(path))
+    path, data = read_record(Path(path), verify)
     format_number = data.get("format")
     if not isinstance(format_number, int):
-        raise StoreError(f"{path} is not a result of privaudit: it has no format number")
+        raise DamagedError(f"{path} is not a result of privaudit: it has no format number")
     if format_number > FORMAT:
         raise StoreError(
             f"{path} was made by a newer privaudit (format {format_number}, this one reads "
             f"{FORMAT}): upgrade privaudit"
         )
     if format_number != FORMAT:
-        raise StoreError(f"{path} has the unknown format {format_number}: run its recipe again")
+        raise DamagedError(f"{path} has the unknown format {format_number}: run its recipe again")
     try:
         record = _Record.model_validate(data)
         return RunResult(
@@ -183,7 +209,7 @@ def model_path(folder: Path, subject: str, level: str, seed: int, target: int) -
     words = [re.sub(r"[^A-Za-z0-9]+", "-", label)[:40].strip("-") for label in (subject, level)]
     digest = blake2b(json.dumps([subject, level]).encode(), digest_size=4).hexdigest()
     name = "-".join(filter(None, [*words, f"seed-{seed}-target-{target}", digest]))
-    return folder / "models" / f"{name}.safetensors"
+    return folder / models.MODELS / f"{name}.safetensors"
 
 
 class _Doubt(BaseModel):
@@ -219,61 +245,10 @@ def _audit(number: int, data: dict[str, Any]) -> AuditResult:
         raise _BadAuditError(number, problem) from problem
 
 
-def _read(path: Path) -> tuple[Path, dict[str, Any]]:
-    try:
-        if path.is_dir():
-            path = path / "result.json"
-        data = json.loads(path.read_bytes(), parse_constant=_refuse)
-    except FileNotFoundError as error:
-        if path.parent.is_dir() and path.name == "result.json":
-            raise StoreError(
-                f"{path.parent} has no result.json: it is no run folder, or its run has not "
-                "finished (running its recipe again goes on where it stopped)"
-            ) from error
-        raise StoreError(f"{path}: no such run; `privaudit run RECIPE` makes one") from error
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise StoreError(
-            f"{path} is damaged, or no result of privaudit: not JSON ({error}); "
-            "run its recipe again"
-        ) from error
-    if not isinstance(data, dict):
-        raise StoreError(f"{path} is not a result of privaudit: it holds no JSON object")
-    return path, data
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _damaged(path: Path, location: str, error: ValidationError) -> StoreError:
+def _damaged(path: Path, location: str, error: ValidationError) -> DamagedError:
     first = error.errors()[0]
     for part in first["loc"]:
         # A key may hold anything: spelt as in JSON, no terminal obeys it.
         location += f"[{part}]" if isinstance(part, int) else f".{json.dumps(part)[1:-1]}"
     what = "is missing" if first["type"] == "missing" else f"is wrong: {first['msg']}"
-    return StoreError(f"{path} is damaged: {location.lstrip('.')} {what}; run its recipe again")
-
-
-def _without_nan(value: Any) -> Any:
-    """The value with plain numbers, and None for what JSON has no number for."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    # np.savez would pickle objects and stumble over an array called "file".
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-    return buffer.getvalue()
+    return DamagedError(f"{path} is damaged: {location.lstrip('.')} {what}; run its recipe again")

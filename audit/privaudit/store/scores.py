@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import StoreError
+from privaudit.store.manifest import open_regular, read_manifest
 from privaudit.store.result import RunResult
 
 
@@ -26,9 +27,16 @@ class RunArrays:
         self.path = (result.folder or Path()) / "scores.npz"
         self.names: set[str] = set()
         self._archive: zipfile.ZipFile | None = None
-        if result.folder is None or not self.path.exists():
+        if result.folder is None:
+            return
+        manifest = read_manifest(result.folder)
+        if manifest is not None:
+            manifest.check(self.path.name)
+        elif not self.path.exists():
             return
         try:
+            with open_regular(self.path):
+                pass
             # Kept open, as its list of names takes longer to read than a small array.
             self._archive = zipfile.ZipFile(self.path)
             self.names = {name.removesuffix(".npy") for name in self._archive.namelist()}

@@ -1,0 +1,92 @@
+"""The models of a run: written aside while it goes on, put in place when it is finished.
+
+So no model of a run that was stopped is ever taken for one of the finished run beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from privaudit.errors import StoreError
+from privaudit.store.files import private_folder
+from privaudit.store.record import MODELS
+
+UNFINISHED = "models.unfinished"
+_KIND = ".safetensors"
+
+
+def begin(folder: Path) -> None:
+    """Remove the models that a run, stopped before its end, has left in its folder.
+
+    Raises:
+        StoreError: they cannot be removed.
+    """
+    path = folder / UNFINISHED
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            path.unlink()
+    except OSError as error:
+        raise StoreError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
+def unfinished(folder: Path) -> list[str]:
+    """Names of the models that a run has written so far."""
+    path = folder / UNFINISHED
+    return sorted(file.name for file in path.iterdir()) if path.is_dir() else []
+
+
+def finish(folder: Path) -> None:
+    """Put the models of this run where those of an earlier one may be, which are removed.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    models, new = folder / MODELS, unfinished(folder)
+    try:
+        if os.path.lexists(models) and not models.is_dir():
+            set_aside(folder, MODELS)
+        if new:
+            private_folder(models)
+        for name in new:
+            if (models / name).is_dir():
+                set_aside(folder, f"{MODELS}/{name}")
+            (folder / UNFINISHED / name).replace(models / name)
+        for path in models.iterdir() if models.is_dir() else ():
+            if path.suffix == _KIND and path.name not in new and not path.is_dir():
+                path.unlink()
+        begin(folder)
+    except OSError as error:
+        raise StoreError(f"cannot write {models}: {error.strerror or error}") from error
+
+
+def set_aside(folder: Path, name: str) -> Path | None:
+    """Rename what stands where a file of a run should be; nothing is lost.
+
+    Args:
+        folder: of the run.
+        name: of the file, as its manifest has it.
+
+    Returns:
+        Where it is now; None where there was nothing.
+
+    Raises:
+        StoreError: it cannot be renamed.
+    """
+    path = folder / name
+    if path.parent != folder and not path.parent.is_dir():
+        path = path.parent  # a file or a pipe stands where the folder was
+    if not os.path.lexists(path):
+        return None
+    number, aside = 1, path.with_name(f"{path.name}.damaged")
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise StoreError(f"cannot rename {path}: {error.strerror or error}") from error
+    return aside
