@@ -43,14 +43,14 @@ class Home:
             self._target(recipe)
         elif kind == "image_folder":
             recipe["dataset"] = {"name": kind, "path": "data", "crop": 0}
-            for number in range(90):
+            for number in range(150):
                 self.image(number, number % CLASSES)
         elif kind == "arrays":
             recipe["dataset"] = {"name": kind, "path": "data.npz"}
-            self.arrays(*self.examples(90))
+            self.arrays(*self.examples(150))
         else:
             recipe["dataset"] = {"name": kind, "path": "data.csv"}
-            self.table("data", *self.examples(90))
+            self.table("data", *self.examples(150))
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
 
     def examples(self, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -80,7 +80,7 @@ class Home:
 
     def _target(self, recipe: dict[str, Any]) -> None:
         tables = {"members": self.examples(30), "others": self.examples(36)}
-        tables["own"] = self.examples(90)
+        tables["own"] = self.examples(150)
         for name, table in tables.items():
             self.table(name, *table)
         self.own, (x, y) = tables["own"][0].astype(np.float64), tables["members"]
@@ -145,8 +145,8 @@ Change = tuple[Callable[[Home], object], bool]
 
 CHANGES: dict[str, dict[str, Change]] = {
     "table": {
-        "other rows": (lambda home: home.table("data", *home.examples(90)), True),
-        "more rows": (lambda home: home.table("data", *home.examples(99)), True),
+        "other rows": (lambda home: home.table("data", *home.examples(150)), True),
+        "more rows": (lambda home: home.table("data", *home.examples(160)), True),
         "a row fewer": (lambda home: home.lines("data", lambda rows: rows[:-1]), True),
         "a row twice": (lambda home: home.lines("data", lambda rows: [*rows, rows[0]]), True),
         "another order": (lambda home: home.lines("data", lambda rows: rows[::-1]), True),
@@ -165,13 +165,13 @@ CHANGES: dict[str, dict[str, Change]] = {
         "a column renamed": (_table_renamed, False),
     },
     "arrays": {
-        "other examples": (lambda home: home.arrays(*home.examples(90)), True),
-        "fewer": (lambda home: home.arrays(*home.examples(80)), True),
+        "other examples": (lambda home: home.arrays(*home.examples(150)), True),
+        "fewer": (lambda home: home.arrays(*home.examples(140)), True),
     },
     "image_folder": {
         "another image": (_other_image, True),
         "one in another class": (_moved_image, True),
-        "one more": (lambda home: home.image(90, 0), True),
+        "one more": (lambda home: home.image(150, 0), True),
         "one fewer": (lambda home: (home.folder / "data" / "c0" / "000.png").unlink(), True),
     },
     "target": {
@@ -179,7 +179,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "fewer non-members": (lambda home: home.lines("others", lambda rows: rows[:-3]), True),
         "fewer members": (lambda home: home.lines("members", lambda rows: rows[:-1]), True),
         "another order of members": (lambda home: home.lines("members", lambda r: r[::-1]), True),
-        "other data of the attacker": (lambda home: home.table("own", *home.examples(90)), True),
+        "other data of the attacker": (lambda home: home.table("own", *home.examples(150)), True),
         "another checkpoint": (lambda home: home.train(*home.examples(30)), False),
     },
 }  # fmt: skip
