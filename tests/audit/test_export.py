@@ -207,7 +207,7 @@ def test_runs_whose_weights_say_nothing_ask_their_dataset(run: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.unlink(), "no such file; run its recipe again"),
+        (lambda path: path.unlink(), "is missing; run its recipe again"),
         (lambda path: path.write_bytes(b"x" * 50), "is damaged"),
         (
             lambda path: path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)})),

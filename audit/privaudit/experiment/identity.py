@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from privaudit.api.calls import loaded
 from privaudit.api.host import Plugins
@@ -87,13 +86,8 @@ def examples_digest(examples: Examples) -> str:
     state.update(json.dumps(words).encode())
     for tensor in (examples.x, examples.y, examples.mean, examples.std):
         state.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-        state.update(_bytes(tensor))
+        state.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return state.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
 
 
 def made_by(recipe: Recipe, plugins: Plugins) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Manifest:
                 return "is damaged: it does not hold what the run wrote"
         except OSError as error:
             if error.errno in _GONE and not path.is_symlink():
-                return "no such file"
+                return "is missing"
             return f"cannot be read: {error.strerror or error}"
         return ""
 
@@ -107,8 +107,7 @@ class Manifest:
             DamagedError: it is not.
         """
         if problem := self.problem(name):
-            verb = ": " if problem.startswith("no such") else " "
-            raise DamagedError(f"{self.folder / name}{verb}{problem}; {_REDO}")
+            raise DamagedError(f"{self.folder / name} {problem}; {_REDO}")
 
 
 class _Sum(BaseModel):
@@ -187,7 +186,7 @@ def read_regular(path: Path) -> bytes:
     except _IrregularError as error:
         raise DamagedError(f"{path} is damaged: {error.strerror}; {_REDO}") from error
     except OSError as error:
-        kind = DamagedError if path.is_symlink() and error.errno in _GONE else StoreError
+        kind = DamagedError if path.is_symlink() else StoreError
         raise kind(f"cannot read {path}: {error.strerror or error}; {_REDO}") from error
 
 

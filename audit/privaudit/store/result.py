@@ -30,7 +30,7 @@ from privaudit.store.manifest import (
     sealed,
 )
 from privaudit.store.measured import check_metrics
-from privaudit.store.record import RESULT, npz, read_record, without_nan
+from privaudit.store.record import MODELS, RESULT, npz, read_record, without_nan
 
 FORMAT = 1
 
@@ -149,10 +149,7 @@ def save_run(
     result_json = text.encode() + b"\n"
     if about is not None:
         new = models.unfinished(folder)
-        sums = {
-            f"{models.MODELS}/{name}": FileSum.read(folder / models.UNFINISHED / name)
-            for name in new
-        }
+        sums = {f"{MODELS}/{name}": FileSum.read(folder / models.UNFINISHED / name) for name in new}
         sums |= {name: FileSum.of(content) for name, content in contents.items()}
         contents[NAME] = sealed(about, sums | {RESULT: FileSum.of(result_json)})
         models.finish(folder)
@@ -209,7 +206,7 @@ def model_path(folder: Path, subject: str, level: str, seed: int, target: int) -
     words = [re.sub(r"[^A-Za-z0-9]+", "-", label)[:40].strip("-") for label in (subject, level)]
     digest = blake2b(json.dumps([subject, level]).encode(), digest_size=4).hexdigest()
     name = "-".join(filter(None, [*words, f"seed-{seed}-target-{target}", digest]))
-    return folder / models.MODELS / f"{name}.safetensors"
+    return folder / MODELS / f"{name}.safetensors"
 
 
 class _Doubt(BaseModel):
