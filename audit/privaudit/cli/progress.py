@@ -50,7 +50,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # older rich ends even a disabled bar with an empty line
+            self._bar.stop()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
