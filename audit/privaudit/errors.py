@@ -66,5 +66,14 @@ class ShortageError(DataError):
         self.lacking = lacking
 
 
+class ProcessError(PrivauditError):
+    """A process that worked for this one is gone: what it was to do cannot be done here."""
+
+
 class StoreError(PrivauditError):
     """A run folder or the cache cannot be read or written."""
+
+
+def contained(error: PrivauditError) -> bool:
+    """Whether it is about one subject or attack, so that a run can go on with the others."""
+    return not isinstance(error, RecipeError | StoreError | ProcessError)

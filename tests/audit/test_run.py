@@ -614,5 +614,5 @@ def test_a_run_with_a_broken_attack_names_it_and_keeps_no_result(
 ) -> None:
     monkeypatch.setattr(Loss, "score", Blank.score)
     with pytest.raises(PluginError, match=r"attack 'loss' of .*: score .* gives NaN for"):
-        run(recipe, home / "broken", device="cpu", cache=home / "cache")
+        run(recipe, home / "broken", device="cpu", cache=home / "fresh")
     assert not (home / "broken" / "result.json").exists()

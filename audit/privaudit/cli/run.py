@@ -109,6 +109,8 @@ def run(
         raise typer.Exit(130) from None
     print_table([result], Console())
     errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)
+    if result.failures:
+        raise typer.Exit(1)
 
 
 def _plan(recipe: Recipe, device: str, cache: Path | None) -> Group:

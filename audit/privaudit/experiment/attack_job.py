@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from privaudit.api.calls import scored
 from privaudit.api.plugin import Attack
-from privaudit.errors import ShortageError
+from privaudit.errors import PrivauditError, ShortageError, contained
 from privaudit.experiment.attacking import advised, signals_of
 from privaudit.experiment.context import RunContext
 from privaudit.values import AttackScores, Examples, Outputs, Signals, Split
@@ -49,6 +49,21 @@ class AttackJob:
         return signals_of(
             self.attack, examples, self.split, *model_answers, self.target_number, self.seed
         )
+
+    def outcome(
+        self, examples: Examples, answers: Outputs, believed: Outputs
+    ) -> AttackScores | PrivauditError:
+        """The scores, or why there are none.
+
+        Raises:
+            PrivauditError: no attack can go on.
+        """
+        try:
+            return self.score(examples, answers, believed)
+        except PrivauditError as error:
+            if not contained(error):
+                raise
+            return error
 
 
 def attack_job(

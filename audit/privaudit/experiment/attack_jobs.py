@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from privaudit.errors import PrivauditError
 from privaudit.experiment.attack_job import AttackJob
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.kept_scores import KeptScores
@@ -51,17 +52,18 @@ def score_remotely(
     answers: SharedOutputs,
     believed: SharedOutputs,
     job: AttackJob,
-) -> AttackScores:
-    """What `AttackJob.score` gives, in another process; it has nothing to tell before."""
-    return job.score(examples.load(), answers.load(), believed.load())
+) -> AttackScores | PrivauditError:
+    """What `AttackJob.outcome` gives, in another process; it has nothing to tell before."""
+    return job.outcome(examples.load(), answers.load(), believed.load())
 
 
 def scores_of(
     context: RunContext, level: Level, believed: list[Level], jobs: list[AttackJob]
-) -> Iterator[AttackScores]:
+) -> Iterator[AttackScores | PrivauditError]:
     """What each job comes to, in this order; made in other processes where there are some.
 
-    Scores that an earlier run kept are not made again.
+    In place of scores that cannot be made stands the reason. Scores that an earlier run kept are
+    not made again.
 
     Args:
         context: where and on what.
@@ -72,14 +74,15 @@ def scores_of(
     with ExitStack() as stack:
         kept = stack.enter_context(KeptScores(context, level, believed, jobs))
         made, missing = _made(context, level, believed, jobs, kept.missing, stack), {*kept.missing}
-        early: dict[int, AttackScores] = {}
+        early: dict[int, AttackScores | PrivauditError] = {}
         for number, (job, shadows) in enumerate(zip(jobs, believed, strict=True)):
             while number in missing and number not in early:
                 other, scores = next(made)
                 early[other] = kept.keep(other, scores)
+            found: AttackScores | PrivauditError | None
             found = early.pop(number) if number in missing else kept.find(number)
             if found is None:  # it was damaged
-                scores = job.score(context.examples, level.outputs, shadows.outputs)
+                scores = job.outcome(context.examples, level.outputs, shadows.outputs)
                 found = kept.keep(number, scores)
             yield found
 
@@ -91,14 +94,14 @@ def _made(
     jobs: list[AttackJob],
     missing: list[int],
     stack: ExitStack,
-) -> Iterator[tuple[int, AttackScores]]:
-    """The scores of some jobs by their numbers, as soon as they are there."""
+) -> Iterator[tuple[int, AttackScores | PrivauditError]]:
+    """The outcomes of some jobs by their numbers, as soon as they are there."""
     workers = context.workers
     outputs = {id(one): one.outputs for one in (level, *(believed[n] for n in missing))}
     files = _shared(context, outputs, [jobs[n] for n in missing], stack)
     if workers is None or files is None:
         for n in missing:
-            yield n, jobs[n].score(context.examples, level.outputs, believed[n].outputs)
+            yield n, jobs[n].outcome(context.examples, level.outputs, believed[n].outputs)
         return
     examples, answers = workers.share(context.examples), files[id(level)]
     calls: list[Call] = [

@@ -17,11 +17,12 @@ from privaudit.api.plugin import Attack, Promise
 from privaudit.doubts.attacks import attacks_doubts
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.promises import promise_doubts
-from privaudit.errors import ShortageError
+from privaudit.errors import PrivauditError, ShortageError, contained
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.experiment.attack_job import AttackJob, attack_job
 from privaudit.experiment.attack_jobs import scores_of
 from privaudit.experiment.attacking import advised, measured
+from privaudit.experiment.audited_rows import audited_examples, audited_rows
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs
 from privaudit.experiment.level import Level
@@ -31,12 +32,15 @@ from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 from privaudit.statistics.scored import row_sentences
 from privaudit.statistics.sensitivity import first_order_sensitivity
+from privaudit.store.failure import Failure, lines
 from privaudit.store.result import AuditResult
 from privaudit.values import AttackScores, Outputs, Role, Split
 
 logger = logging.getLogger(__name__)
 
 Scores = dict[str, NDArray[Any]]
+
+_NETWORK = ("subject", "level", "seed", "target")
 
 
 class Auditor:
@@ -45,6 +49,8 @@ class Auditor:
     Attributes:
         audits: in the order of the report.
         doubts: whatever speaks against taking them for verdicts.
+        failures: the audits that could not be made.
+        errors: what was raised for each failure.
         scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
             target's audits are about; `score_I` holds those of audit I, NaN for rows that the
             attack cannot score, and `decision_I` the attacker's verdicts where it gives any;
@@ -56,8 +62,10 @@ class Auditor:
         self.context = context
         self.audits: list[AuditResult] = []
         self.doubts: list[Doubt] = []
-        self.scores = _examples(context)
-        self._believed: dict[str, list[Level]] = {}
+        self.failures: list[Failure] = []
+        self.errors: list[PrivauditError] = []
+        self.scores = audited_examples(context)
+        self._believed: dict[str, list[Level] | PrivauditError] = {}
         self._told: set[str] = set()
 
     def audit(self, subject: Subject, level: Level, matched: str = "") -> None:
@@ -71,8 +79,7 @@ class Auditor:
         facts = self._facts(subject, level, matched)
         splits = self.context.ensemble.splits
         targets = [(s, t) for s, split in enumerate(splits) for t in range(len(split.targets))]
-        entries = self.context.recipe.attacks
-        shadows = [self._shadows(subject, entry, level) for entry in entries]
+        entries, shadows = self._ready(subject, level)
         names = [[self._named(target_facts) for target_facts in of_seed] for of_seed in facts]
         self.doubts += untrained(
             self.context.ensemble, self.context.examples.y, names, level, shadows
@@ -86,15 +93,55 @@ class Auditor:
         before = len(self.audits)
         for number, scores in enumerate(scores_of(self.context, level, believed, jobs)):
             job, entry = jobs[number], entries[number // len(targets)]
-            if number < len(targets):
-                self._keep_answers(level, job)
-            self._judge(entry.title, job, scores, facts[job.seed_number][job.target_number])
+            target_facts = facts[job.seed_number][job.target_number]
+            if isinstance(scores, AttackScores):
+                scores = self._judged(entry.title, job, scores, level, target_facts)
+            if isinstance(scores, PrivauditError):
+                network = target_facts["seed"], target_facts["target"]
+                self.fail(scores, subject, level.label, entry.title, *network)
             if (number + 1) % len(targets) == 0:
-                entry_audits = self.audits[-len(targets) :]
-                auc = float(np.mean([audit.metrics["auc"]["value"] for audit in entry_audits]))
-                self.context.on_event(AttackDone(entry.title, level.label, auc))
-        for place in range(len(targets)):
-            self._doubt(self.audits[before + place :: len(targets)])
+                made = [audit for audit in self.audits[before:] if audit.attack == entry.title]
+                if made:
+                    auc = float(np.mean([audit.metrics["auc"]["value"] for audit in made]))
+                    self.context.on_event(AttackDone(entry.title, level.label, auc))
+        networks: dict[tuple[int, int], list[AuditResult]] = {}
+        for audit in self.audits[before:]:
+            networks.setdefault((audit.seed, audit.target), []).append(audit)
+        for audits in networks.values():
+            self._doubt(audits)
+
+    def fail(
+        self,
+        error: PrivauditError,
+        subject: Subject,
+        level: str = "",
+        attack: str = "",
+        seed: int | None = None,
+        target: int | None = None,
+    ) -> None:
+        """Keep what could not be done, and go on.
+
+        Raises:
+            PrivauditError: the same, where nothing else can go on either.
+        """
+        if not contained(error):
+            raise error
+        failure = Failure(subject.label, str(error), level, attack, seed, target)
+        if failure.sentence not in {earlier.sentence for earlier in self.failures}:
+            logger.warning("%s", lines([failure])[0])
+        self.failures.append(failure)
+        self.errors.append(error)
+
+    def _ready(self, subject: Subject, level: Level) -> tuple[list[Entry[Attack]], list[Level]]:
+        """The attacks that can be made, and the shadows of each."""
+        entries, shadows = [], []
+        for entry in self.context.recipe.attacks:
+            try:
+                shadows.append(self._shadows(subject, entry, level))
+                entries.append(entry)
+            except PrivauditError as error:
+                self.fail(error, subject, level.label, entry.title)
+        return entries, shadows
 
     def _facts(self, subject: Subject, level: Level, matched: str) -> list[list[dict[str, Any]]]:
         """For each seed and target, what an `AuditResult` says whatever the attack."""
@@ -133,21 +180,27 @@ class Auditor:
             "promise": level.promise if level.promise and isfinite(level.promise.epsilon) else None,
         }
 
-    def _judge(
-        self, title: str, job: AttackJob, scores: AttackScores, facts: Mapping[str, Any]
-    ) -> None:
-        """What an attack's scores of a target are worth."""
+    def _judged(
+        self,
+        title: str,
+        job: AttackJob,
+        scores: AttackScores,
+        level: Level,
+        facts: Mapping[str, Any],
+    ) -> AttackScores | PrivauditError:
+        """Keep what an attack's scores of a target are worth; the reason where that is unknown."""
         target, promise = int(job.split.targets[job.target_number]), facts["promise"]
-        rows = _rows(self.context, job.split, target)
+        rows = audited_rows(self.context, job.split, target)
         try:
             metrics, *others = (
                 self._measured(answer, job.split, target, promise)
                 for answer in (scores, *scores.variants.values())
             )
         except ShortageError as error:
-            raise advised(title, error) from error
+            return advised(title, error)
         variants = dict(zip(scores.variants, others, strict=True))
         self._tell_of_rows(title, metrics)
+        self._keep_answers(level, job, facts)
         score, number = scores.score.detach(), len(self.audits)
         if scores.left_out is not None:
             score = score.masked_fill(scores.left_out, torch.nan)
@@ -155,6 +208,7 @@ class Auditor:
         if scores.decision is not None:
             self.scores[f"decision_{number}"] = scores.decision[rows].numpy()
         self.audits.append(AuditResult(**facts, attack=title, metrics=metrics, variants=variants))
+        return scores
 
     def _doubt(self, audits: Sequence[AuditResult]) -> None:
         """Keep what speaks against the numbers of all attacks on one target."""
@@ -204,19 +258,25 @@ class Auditor:
         )
         if key not in self._believed:
             self.context.on_event(BelievedStarted(believed.label.rpartition(", believed ")[2]))
-            self._believed[key] = [
-                replace(made, weights={}) for made in levels(self.context, believed)
-            ]
+            try:
+                made = levels(self.context, believed)
+                self._believed[key] = [replace(one, weights={}) for one in made]
+            except PrivauditError as error:
+                self._believed[key] = error
             self.context.on_event(BelievedDone())
         shadows = self._believed[key]
+        if isinstance(shadows, PrivauditError):
+            raise shadows
         return next((made for made in shadows if made.label == level.label), shadows[-1])
 
-    def _keep_answers(self, level: Level, job: AttackJob) -> None:
-        """The target's confidence in the labels and its sensitivity, for audits to come."""
-        number = len(self.audits)
+    def _keep_answers(self, level: Level, job: AttackJob, facts: Mapping[str, Any]) -> None:
+        """The target's confidence in the labels and its sensitivity, with its first audit."""
+        number, network = len(self.audits), [facts[key] for key in _NETWORK]
+        if any([getattr(audit, key) for key in _NETWORK] == network for audit in self.audits):
+            return
         target = int(job.split.targets[job.target_number])
         outputs = level.outputs[job.models.start + target]
-        rows = _rows(self.context, job.split, target)
+        rows = audited_rows(self.context, job.split, target)
         y = self.context.examples.y[rows]
         p = outputs.logits[0, rows].double().softmax(-1)
         self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
@@ -234,22 +294,3 @@ def test_accuracy(context: RunContext, outputs: Outputs) -> Tensor:
 
 def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
-
-
-def _rows(context: RunContext, split: Split, target: int) -> Tensor:
-    """The rows (n,) that audits of a target are about, in the order of their numbers."""
-    rows = split.audited[target].nonzero()[:, 0]
-    return rows[context.numbers(rows).argsort()]
-
-
-def _examples(context: RunContext) -> Scores:
-    """Which examples each target's scores are about, who of them is a member, and what they are."""
-    arrays: Scores = {"classes": np.array(context.examples.classes)}
-
-    for seed, split in zip(context.recipe.seeds, context.ensemble.splits, strict=True):
-        for target in split.targets.tolist():
-            rows = _rows(context, split, target)
-            arrays[f"example_{seed}_{target}"] = context.numbers(rows).numpy()
-            arrays[f"member_{seed}_{target}"] = (split.role[target][rows] == Role.MEMBER).numpy()
-            arrays[f"label_{seed}_{target}"] = context.examples.y[rows].numpy()
-    return arrays

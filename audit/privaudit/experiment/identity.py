@@ -158,6 +158,9 @@ def finished(
             logger.warning("%s: %sthe run is made again", plain(problem), kept)
         return None
     assert result is not None
+    if result.failures:
+        logger.warning("%s: what failed in the finished run is tried again", folder)
+        return None
     changed = [key for key, value in parts.items() if result.environment.get(key) != value]
     if changed:
         logger.warning(

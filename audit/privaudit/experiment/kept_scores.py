@@ -12,6 +12,7 @@ from torch import Tensor
 from privaudit.api.calls import checked_scores
 from privaudit.api.plugin import Attack
 from privaudit.api.source import has_source
+from privaudit.errors import PrivauditError
 from privaudit.experiment.attack_job import AttackJob
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.level import Level
@@ -63,9 +64,11 @@ class KeptScores:
         unit = self._journal.find(self._keys[number], schema)
         return None if unit is None else unpack_scores(unit)
 
-    def keep(self, number: int, scores: AttackScores) -> AttackScores:
-        """The same scores, once they are kept or wait for it."""
-        if self._keys[number]:
+    def keep(
+        self, number: int, scores: AttackScores | PrivauditError
+    ) -> AttackScores | PrivauditError:
+        """The same scores, once they are kept or wait for it; failures are tried again."""
+        if self._keys[number] and isinstance(scores, AttackScores):
             self._waiting[self._keys[number]] = pack_scores(scores)
         if time.monotonic() - self._written > _PAUSE:
             self._write()

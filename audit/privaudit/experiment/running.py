@@ -12,7 +12,7 @@ from torch import Tensor
 
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.cohort import Journal
-from privaudit.errors import RecipeError
+from privaudit.errors import PrivauditError, RecipeError
 from privaudit.events import Event, SubjectStarted
 from privaudit.experiment import identity
 from privaudit.experiment.auditing import Auditor, test_accuracy
@@ -66,8 +66,11 @@ def run(
         memory: bytes of this machine that may be used; three quarters of what is free if not
             given.
 
+    Returns:
+        What was found; `failures` holds the subjects and attacks that failed while others did not.
+
     Raises:
-        PrivauditError: whatever the user can mend.
+        PrivauditError: whatever the user can mend, where no audit could be made.
     """
     started = time.monotonic()
     choose_device(device)  # a wrong one is told even where there is nothing left to do
@@ -99,6 +102,7 @@ def run(
         environment,
         tuple(auditor.audits),
         tuple(auditor.doubts),
+        failures=tuple(auditor.failures),
     )
     return save_run(
         folder,
@@ -120,15 +124,20 @@ def _audited(context: RunContext, folder: Path) -> tuple[Auditor, dict[str, int]
     for number, subject in enumerate(subjects, 1):
         context.on_event(SubjectStarted(subject.label, number, len(subjects)))
         sparse: dict[str, Tensor] = {}
-        for level in levels(context, subject):
-            _keep_models(context, folder, subject, level)
-            auditor.audit(subject, level)
-            stacks[subject.label] = level.stack
-            if float(level.density.mean()) < DENSE:
-                sparse[level.label] = test_accuracy(context, level.outputs)
-            del level  # so that two levels' answers are never held at once
+        try:
+            for level in levels(context, subject):
+                _keep_models(context, folder, subject, level)
+                auditor.audit(subject, level)
+                stacks[subject.label] = level.stack
+                if float(level.density.mean()) < DENSE:
+                    sparse[level.label] = test_accuracy(context, level.outputs)
+                del level  # so that two levels' answers are never held at once
+        except PrivauditError as error:
+            auditor.fail(error, subject)
         if context.recipe.matched and sparse:
             _audit_controls(auditor, subject, sparse)
+    if auditor.errors and not auditor.audits:
+        raise auditor.errors[0]
     return auditor, stacks
 
 
@@ -221,8 +230,11 @@ def _audit_controls(auditor: Auditor, subject: Subject, sparse: dict[str, Tensor
     """
     control = control_of(auditor.context.recipe, subject)
     auditor.context.on_event(SubjectStarted(control.label, 1, 1))
-    for level in controls(auditor.context, control, sparse):
-        auditor.audit(control, level, matched=subject.label)
+    try:
+        for level in controls(auditor.context, control, sparse):
+            auditor.audit(control, level, matched=subject.label)
+    except PrivauditError as error:
+        auditor.fail(error, control)
 
 
 def _keep_models(context: RunContext, folder: Path, subject: Subject, level: Level) -> None:

@@ -91,7 +91,7 @@ def explain(
 def _baselines(
     results: Sequence[RunResult], wanted: str | None
 ) -> Mapping[str, tuple[str, str, str]]:
-    rows = compare(results)
+    rows = [row for row in compare(results) if "" not in row.failed]
     if wanted is None:
         controls = {(a.subject, a.level) for r in results for a in r.audits if a.matched}
         baselines = {

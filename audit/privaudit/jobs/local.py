@@ -13,13 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 
-from privaudit.errors import PrivauditError
+from privaudit.errors import PrivauditError, ProcessError
 from privaudit.jobs.memory import keep_freed_memory
 from privaudit.jobs.message import unwrapped, wrapped
 from privaudit.jobs.shared import SharedTensors, share_tensors
@@ -50,15 +51,19 @@ class Workers:
     """
 
     def __init__(self, count: int, prepare: Sequence[Callable[[], object]] = ()) -> None:
-        # Forking after OpenMP has run would hang.
-        context = multiprocessing.get_context("spawn")
+        self._count, self._prepare = count, tuple(prepare)
         self._folder = tempfile.TemporaryDirectory(prefix="privaudit-")
         self._shared: list[tuple[Examples, SharedExamples]] = []
         self._connections: list[Connection] = []
-        self._processes = []
-        for _ in range(count):
+        self._processes: list[SpawnProcess] = []
+        self._start()
+
+    def _start(self) -> None:
+        # Forking after OpenMP has run would hang.
+        context = multiprocessing.get_context("spawn")
+        for _ in range(self._count):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, tuple(prepare)), daemon=True)
+            process = context.Process(target=_serve, args=(theirs, self._prepare), daemon=True)
             process.start()
             theirs.close()
             self._connections.append(ours)
@@ -66,7 +71,7 @@ class Workers:
 
     def __len__(self) -> int:
         """How many processes there are."""
-        return len(self._processes)
+        return self._count
 
     def __enter__(self) -> Workers:
         return self
@@ -81,13 +86,16 @@ class Workers:
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
+        self._stop()
+        self._folder.cleanup()
+
+    def _stop(self) -> None:
         for connection in self._connections:
             connection.close()
         for process in self._processes:
             process.terminate()
             process.join()
         self._connections, self._processes = [], []
-        self._folder.cleanup()
 
     def accept(self, value: object) -> bool:
         """Whether a value can be sent: whether its plugins can be found by their names."""
@@ -120,8 +128,11 @@ class Workers:
             heard: told what a call tells.
 
         Raises:
-            PrivauditError: what went wrong in a process, or that it was killed.
+            PrivauditError: what went wrong in a process; the next run starts new ones.
+            ProcessError: one was killed.
         """
+        if not self._processes:
+            self._start()
         todo = iter(enumerate(calls))
         busy: dict[Connection, int] = {}
         idle = list(self._connections)
@@ -153,7 +164,7 @@ class Workers:
             finished = True
         finally:
             if not finished:  # a process may be in the middle of something
-                self.close()
+                self._stop()
 
 
 @dataclass(frozen=True)
@@ -218,12 +229,12 @@ def _send(connection: Connection, parcel: tuple[bytes, bytes]) -> None:
     try:
         connection.send(parcel)
     except OSError as error:
-        raise PrivauditError(_KILLED) from error
+        raise ProcessError(_KILLED) from error
 
 
 def _received(connection: Connection) -> tuple[str, Any]:
     try:
         kind, content = connection.recv()
     except (EOFError, OSError) as error:
-        raise PrivauditError(_KILLED) from error
+        raise ProcessError(_KILLED) from error
     return kind, content

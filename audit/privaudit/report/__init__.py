@@ -16,7 +16,7 @@ from privaudit.report.columns import (
     attack_columns,
     columns,
 )
-from privaudit.report.doubtful import doubt_lines, doubt_records
+from privaudit.report.doubtful import doubt_lines, doubt_records, failure_records
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
@@ -73,8 +73,8 @@ def render(
     if format in ("csv", "json"):
         chosen = pick_metrics(metrics, table.names())
         if format == "csv":
-            return as_csv(rows, chosen, doubt_records(results))
-        return as_json(rows, chosen, explanation, doubt_records(results))
+            return as_csv(rows, chosen, doubt_records(results), failure_records(results))
+        return as_json(rows, chosen, explanation, doubt_records(results), failure_records(results))
     rows = means_only(rows) if means else rows
     if format == "table":
         doubts = doubt_lines(results, TERMINAL.escape)

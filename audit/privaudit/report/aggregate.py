@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 from statistics import fmean
 from typing import Any
 
@@ -41,11 +41,13 @@ def compare(
     """
     evidence = dict(zip(run_names(results), map(Evidence, results), strict=True))
     runs = [_rows(name, run_evidence) for name, run_evidence in evidence.items()]
+    runs = [run for run in runs if run]
     chosen = pick_baselines(runs, baseline)
     rows = [row for run_rows in runs for row in run_rows]
     rows = pick_attacks(rows, attacks) if attacks else rows
     rows = adjusted([_compared(row, chosen[row.run], evidence) for row in rows])
-    return ordered(rows, sort) if sort else rows
+    rows = ordered(rows, sort) if sort else rows
+    return [*rows, *(row for name, run in evidence.items() for row in _failed(name, run.result))]
 
 
 def summarise(
@@ -116,6 +118,18 @@ def _rows(run: str, evidence: Evidence) -> list[Row]:
     return [replace(_row(run, audits, evidence), canaries=made_up) for audits in groups.values()]
 
 
+def _failed(run: str, result: RunResult) -> list[Row]:
+    """Rows of the subjects, or levels, of which nothing is known but that they failed."""
+    there = {(audit.subject, audit.level) for audit in result.audits}
+    names = dict.fromkeys((failure.subject, failure.level) for failure in result.failures)
+    nothing, failed = Summary(nan), frozenset({""})
+    return [
+        Row(run, *name, nan, nothing, nothing, 0, 0, attacks={}, failed=failed)
+        for name in names
+        if name not in there
+    ]
+
+
 def _row(run: str, audits: Sequence[AuditResult], evidence: Evidence) -> Row:
     networks = list({(audit.seed, audit.target): audit for audit in audits}.values())
     notes = dict.fromkeys(name for audit in networks for name in audit.notes)
@@ -136,6 +150,11 @@ def _row(run: str, audits: Sequence[AuditResult], evidence: Evidence) -> Row:
         parameters=_mean([audit.parameters for audit in networks]),
         multiply_adds=_mean([audit.multiply_adds for audit in networks]),
         seconds=_mean([audit.seconds for audit in networks]),
+        failed=frozenset(
+            failure.attack
+            for failure in evidence.result.failures
+            if (failure.subject, failure.level) == (first.subject, first.level)
+        ),
     )
 
 

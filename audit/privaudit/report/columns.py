@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isnan
 from typing import Literal
 
 from privaudit.report.escape import latex, markdown, plain
@@ -13,6 +14,9 @@ from privaudit.statistics.metric import Metric
 
 MEANINGLESS = 1000
 """An ε above it promises nothing: a likelihood ratio of e to the 1000."""
+
+FAILED = "failed"
+"""What stands for numbers that a run could not find out."""
 
 MUTE = "says nothing"
 """What stands for the numbers of an attack that gives all or most examples the same score."""
@@ -87,7 +91,7 @@ def columns(
         table_columns.insert(0, Column("name", "", ("run",), [escape(row.run) for row in rows]))
     if any(row.level for row in rows):
         table_columns.append(Column("name", "", ("level",), [escape(row.level) for row in rows]))
-    nonzero = [f"{100 * row.density:.2f}" for row in rows]
+    nonzero = [FAILED if isnan(row.density) else f"{100 * row.density:.2f}" for row in rows]
     table_columns.append(Column("network", "", (f"nonzero {percent}",), nonzero))
     table_columns += _cost_columns(rows, style) if cost else []
     accuracies = {"train": [row.train for row in rows], "test": [row.test for row in rows]}
@@ -103,7 +107,11 @@ def columns(
         for metric in table.named(metrics):
             if metric.absence.hides and not any(a and a.metrics[metric.name] for a in attacks):
                 continue
-            table_columns.append(_column(escape(label), metric, attacks, style, intervals))
+            column = _column(escape(label), metric, attacks, style, intervals)
+            lost = [row.failed & {"", label} and label not in row.attacks for row in rows]
+            shown = zip(lost, column.cells, strict=True)
+            cells = [FAILED if failed else cell for failed, cell in shown]
+            table_columns.append(replace(column, cells=cells))
             if intervals and metric.marked and any(a and a.comparison for a in attacks):
                 table_columns.append(_change_column(escape(label), metric, attacks, style))
     return table_columns
@@ -217,6 +225,8 @@ def _note(name: str, summary: Summary | None, style: Style) -> str:
 
 def _spread(summary: Summary, style: Style, scale: int = 100, digits: int = 1) -> str:
     """Mean ± std of a share, in per cent unless told otherwise."""
+    if isnan(summary.mean):
+        return FAILED
     mean = f"{scale * summary.mean:.{digits}f}"
     if summary.std is None:
         return mean

@@ -79,11 +79,15 @@ def as_latex(
 
 
 def as_csv(
-    rows: Sequence[Row], metrics: Sequence[str], doubts: Sequence[Mapping[str, Any]] = ()
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    doubts: Sequence[Mapping[str, Any]] = (),
+    failures: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """One line for each row and attack; shares 0-1, empty where a number is not known.
 
-    The last columns say whether an attack says nothing, and what is doubted about its run.
+    The last columns say whether an attack says nothing, and what is doubted about its run. Where
+    something failed there is one column more, and a line of its own for each failure.
     """
     buffer = io.StringIO()
     heads = ["run", "subject", "level", "density", "seeds", "networks"]
@@ -93,7 +97,7 @@ def as_csv(
     heads += ["attack", "baseline", "change", *_DIFFERENCE]
     for metric in metrics:
         heads += _heads(metric, interval=True)
-    heads += ["says_nothing", "run_doubts"]
+    heads += ["says_nothing", "run_doubts", *(["failure"] if failures else [])]
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(heads)
     for row in rows:
@@ -108,7 +112,11 @@ def as_csv(
                 line += _numbers(attack.metrics[metric], interval=True)
             names_of_doubts = dict.fromkeys(d["name"] for d in doubts if d["run"] == row.run)
             line += [attack.mute, " ".join(names_of_doubts)]
-            writer.writerow(line)
+            writer.writerow([*line, *([""] if failures else [])])
+    for failure in failures:
+        cells = {name: failure[name] for name in ("run", "subject", "level", "attack")}
+        cells["failure"] = failure["sentence"]
+        writer.writerow([spreadsheet(cells.get(head, "")) for head in heads])
     return buffer.getvalue()
 
 
@@ -117,10 +125,15 @@ def as_json(
     metrics: Sequence[str],
     explanation: Mapping[str, Any] | None = None,
     doubts: Sequence[Mapping[str, Any]] = (),
+    failures: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The rows as they are: shares 0-1, null where a number is not known."""
-    record: dict[str, Any] = {"format": 1, "rows": [_plain(row, metrics) for row in rows]}
-    record["doubts"] = list(doubts)
+    """The rows as they are: shares 0-1, null where a number is not known.
+
+    What failed altogether has no row, but stands among the failures.
+    """
+    there = [row for row in rows if "" not in row.failed]
+    record: dict[str, Any] = {"format": 1, "rows": [_plain(row, metrics) for row in there]}
+    record["doubts"], record["failures"] = list(doubts), list(failures)
     if explanation is not None:
         record["explain"] = explanation
     return json.dumps(record, indent=1) + "\n"

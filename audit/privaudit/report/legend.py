@@ -22,6 +22,7 @@ def legend(
     intervals: bool = False,
 ) -> list[str]:
     """A sentence or two each, only about what the table shows; labels are escaped."""
+    rows = [row for row in rows if "" not in row.failed]
     if not rows:
         return ["No audits: these runs hold no results."]
     percent = style.escape("%")

@@ -129,6 +129,8 @@ class Row:
         parameters: mean number of nonzero parameters.
         multiply_adds: mean for one example; None where one of the networks has none.
         seconds: mean for one example, likewise.
+        failed: labels of attacks that failed on all of its networks; "" where the subject itself
+            failed, and nothing else is known about it.
     """
 
     run: str
@@ -147,6 +149,7 @@ class Row:
     parameters: float | None = None
     multiply_adds: float | None = None
     seconds: float | None = None
+    failed: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:

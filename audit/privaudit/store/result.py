@@ -21,6 +21,7 @@ from privaudit.api.kinds.promise import Promise
 from privaudit.doubts.doubt import Doubt, known
 from privaudit.errors import StoreError
 from privaudit.store import models
+from privaudit.store.failure import Failure
 from privaudit.store.files import private_folder, write_many
 from privaudit.store.manifest import (
     NAME,
@@ -97,6 +98,7 @@ class RunResult:
         audits: one for each subject, level, seed, target and attack.
         doubts: what speaks against taking the audits for verdicts.
         folder: where it lies on disk, if it does.
+        failures: the audits that could not be made.
     """
 
     name: str
@@ -105,6 +107,7 @@ class RunResult:
     audits: tuple[AuditResult, ...]
     doubts: tuple[Doubt, ...] = ()
     folder: Path | None = None
+    failures: tuple[Failure, ...] = ()
 
 
 def save_run(
@@ -142,6 +145,8 @@ def save_run(
         "audits": [asdict(audit) for audit in result.audits],
         "doubts": [asdict(doubt) for doubt in result.doubts],
     }
+    if result.failures:
+        record["failures"] = [asdict(failure) for failure in result.failures]
     if about is not None:
         record["identity"] = identity_of(about)
     text = json.dumps(without_nan(record), indent=1, allow_nan=False)
@@ -188,6 +193,7 @@ def load_run(path: str | Path, *, verify: bool = True) -> RunResult:
             audits=tuple(_audit(number, audit) for number, audit in enumerate(record.audits)),
             doubts=tuple(Doubt(**doubt.model_dump()) for doubt in record.doubts),
             folder=path.parent,
+            failures=tuple(record.failures),
         )
     except ValidationError as error:
         raise _damaged(path, "", error) from error
@@ -222,6 +228,7 @@ class _Record(BaseModel):
     recipe: dict[str, Any] = {}
     audits: list[dict[str, Any]]
     doubts: list[_Doubt] = []
+    failures: list[Failure] = []
 
 
 class _BadAuditError(Exception):
