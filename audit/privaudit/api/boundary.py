@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,6 +13,7 @@ from privaudit.api.blame import (
     Guest,
     definition,
     find_blame,
+    origin,
     plugins_in,
     raised_by_engine,
 )
@@ -48,9 +49,8 @@ def guest(plugin: Guest, hook: str, *beside: Plugin) -> Iterator[None]:
         with own_world(_whose(plugin, hook)):
             yield
     except PluginError as error:
-        if error.original or not raised_by_engine(error, _COHORT):
-            if _ours(error):
-                raise
+        if _ours(error) and (error.original or not raised_by_engine(error, _COHORT)):
+            raise
         raise _told(error, _blame(error, plugin, hook, *beside), "") from error
     except (KeyboardInterrupt, torch.OutOfMemoryError):
         raise
@@ -134,6 +134,21 @@ def damage(plugin: Plugin, hook: str, what: str) -> DamageError:
         f"{definition(plugin, hook).place} writes into {what}, which all share: work on a copy, "
         f"{what}.clone(). The run ends here, for nothing after it could be believed; what was "
         "finished before is kept"
+    )
+
+
+def written(plugins: Sequence[Plugin], what: str) -> DamageError:
+    """One of several plugins has written into what everybody shares.
+
+    Args:
+        plugins: whose code has run.
+        what: it has written into.
+    """
+    names = " or ".join(f"{p.kind} {p.name!r} of {origin(type(p))}" for p in plugins if p.name)
+    return DamageError(
+        f"training writes into {what}, which all models share: work on a copy. It is code of "
+        f"{names}. The run ends here, for nothing after it could be believed; what was finished "
+        "before is kept"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from privaudit.values import Examples, Outputs, Signals
 
 MOST_COPIED = 2**28  # bytes of signals that each attack gets a copy of
 _MOST_READ = 2**22  # bytes of a tensor that are read as a whole; of larger ones, a sample
+Values = TypeVar("Values", Signals, Outputs)
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -46,9 +48,9 @@ def signal_tensors(signals: Signals) -> dict[str, Tensor]:
     """Every tensor of an attacker's signals, named as an author asks for it."""
     named = {}
     for part, value in (("", signals), ("target.", signals.target), ("shadows.", signals.shadows)):
-        for field in fields(value):
-            if isinstance(tensor := getattr(value, field.name), Tensor):
-                named[part + field.name] = tensor
+        for name, tensor in vars(value).items() if value else ():
+            if isinstance(tensor, Tensor):
+                named[part + name] = tensor
     return named
 
 
@@ -56,15 +58,7 @@ def copied_signals(signals: Signals) -> Signals | None:
     """Signals of an attack's own, or None where they are too large to be copied for each."""
     if sum(t.numel() * t.element_size() for t in signal_tensors(signals).values()) > MOST_COPIED:
         return None
-    return replace(
-        signals,
-        x=signals.x.clone(),
-        y=signals.y.clone(),
-        audited=signals.audited.clone(),
-        target=_copied(signals.target),
-        shadows=_copied(signals.shadows),
-        shadow_role=signals.shadow_role.clone(),
-    )
+    return _copied(signals)
 
 
 def differing(ours: Mapping[str, Tensor], lent: Mapping[str, Tensor]) -> str:
@@ -81,15 +75,16 @@ def copied_examples(examples: Examples) -> Examples:
     return replace(examples, **tensors)
 
 
-def _copied(outputs: Outputs) -> Outputs:
-    return replace(
-        outputs,
-        **{
-            field.name: value.clone()
-            for field in fields(outputs)
-            if isinstance(value := getattr(outputs, field.name), Tensor)
-        },
-    )
+def _copied(value: Values) -> Values:
+    """Signals or outputs with tensors of their own."""
+    changed: dict[str, Any] = {}
+    for field in fields(value):
+        part = getattr(value, field.name)
+        if isinstance(part, Tensor):
+            changed[field.name] = part.clone()
+        elif isinstance(part, Outputs):
+            changed[field.name] = _copied(part)
+    return replace(value, **changed)
 
 
 def _bits(tensor: Tensor) -> Tensor:

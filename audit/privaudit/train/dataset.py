@@ -51,6 +51,17 @@ class DeviceDataset:
         chosen = self._ready.index_select(0, rows.flatten())
         return self._arranged(chosen.view(rows.shape + self._x.shape[1:]))
 
+    @property
+    def tensors(self) -> dict[str, Tensor | None]:
+        """All that batches are made of, by what an author knows it as."""
+        return {
+            "the dataset's x": self._x,
+            "the dataset's y": self.y,
+            "the dataset's normalised x": self._ready,
+            "the dataset's mean": self._mean,
+            "the dataset's std": self._std,
+        }
+
     @cached_property
     def sparse(self) -> SparseTable | None:
         """The normalised examples as a sparse table, where most of their numbers are zero."""
