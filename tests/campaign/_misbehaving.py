@@ -33,7 +33,7 @@ class Misbehaviour:
     anonymous: bool = False
 
 
-_HEAD = '''
+_HEAD = """
 import os, sys, gc, random, signal, logging, warnings, locale, threading
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +61,7 @@ def examples():
     d = load_digits()
     return Examples(torch.from_numpy(d.data).float(), torch.from_numpy(d.target).long(),
                     tuple(map(str, range(10))), torch.tensor(8.0), torch.tensor(8.0))
-'''
+"""
 
 # Each kind's hooks: signature, and what is right.
 _HOOKS = {
@@ -90,17 +90,18 @@ _MAIN = {
 
 def source(one: Misbehaviour) -> str:
     """The plugin's file."""
-    body = [f'name: Literal["hostile"] = "hostile"']
+    body = ['name: Literal["hostile"] = "hostile"']
     if not one.hook:
         body += one.code.splitlines()
     for hook in dict.fromkeys(filter(None, [one.hook, _MAIN[one.kind]])):
-        if not one.hook and f"def {hook}" in one.code or f"{hook} =" in one.code and not one.hook:
+        if not one.hook and (f"def {hook}" in one.code or f"{hook} =" in one.code):
             continue
         signature, right = _HOOKS[hook]
         code = one.code.splitlines() if hook == one.hook else []
         body += [f"def {hook}({signature}):", *(f"    {line}" for line in [*code, right])]
     kind = one.kind.capitalize()
-    return f"{_HEAD}\nclass Hostile(privaudit.{kind}):\n{textwrap.indent(chr(10).join(body), '    ')}\n"
+    indented = textwrap.indent("\n".join(body), "    ")
+    return f"{_HEAD}\nclass Hostile(privaudit.{kind}):\n{indented}\n"
 
 
 def _many(
@@ -229,7 +230,8 @@ MISBEHAVIOURS: list[Misbehaviour] = [
     *_many("sparsifier", "sparsify", _LEVELS),
     *_many(
         "sparsifier", "sparsify",
-        {"writes labels": "cohort.labels.zero_()", "writes rows": "cohort.rows('member')[0].zero_()"},
+        {"writes labels": "cohort.labels.zero_()",
+         "writes rows": "cohort.rows('member')[0].zero_()"},
         HARMLESS,
     ),
     *_many("sparsifier", "penalty", {"a vector": "return next(iter(weights.values())).flatten()",

@@ -146,9 +146,8 @@ def written(plugins: Sequence[Plugin], what: str) -> DamageError:
     """
     names = " or ".join(f"{p.kind} {p.name!r} of {origin(type(p))}" for p in plugins if p.name)
     return DamageError(
-        f"training writes into {what}, which all models share: work on a copy. It is code of "
-        f"{names}. The run ends here, for nothing after it could be believed; what was finished "
-        "before is kept"
+        f"code of {names} writes into {what}, which all models share: work on a copy. The run "
+        "ends here, for nothing after it could be believed; what was finished before is kept"
     )
 
 

@@ -131,6 +131,7 @@ class Fits:
         self, fit: Fit, match: Match | None, keys: list[str], stay: Callable[[int], Unit]
     ) -> list[Unit]:
         """Every model's unit: from the journal, or made, as many at once as the rule says."""
+        self.data.check(self._plugins(fit))
         self._check(fit)
         units = {m: unit for m, key in enumerate(keys) if (unit := self.journal.find(key))}
         missing = [m for m in range(len(keys)) if m not in units]
@@ -146,6 +147,7 @@ class Fits:
         groups = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
         started = time.monotonic()
         for group, new in self._made(fit, match, groups, helpers):
+            self.data.check(self._plugins(fit))
             self.journal.keep({keys[m]: unit for m, unit in zip(group, new, strict=True)})
             units |= dict(zip(group, new, strict=True))
         if missing:
@@ -221,8 +223,8 @@ class Fits:
                 )
             self._ways[key] = choice.way
             if choice.reason:
-                why = self.model.name, choice.way, choice.reason
-                logger.warning("networks of model %r train the %s way, which is slower: %s", *why)
+                words = "networks of model %r train the %s way, which is slower: %s"
+                logger.warning(words, self.model.name, choice.way, choice.reason)
         return self._ways[key]
 
     def _helpers(self, fit: Fit, match: Match | None, missing: list[int]) -> Workers | None:

@@ -84,14 +84,13 @@ class Fit:
             PluginError: the code of a plugin has raised.
         DamageError: it has written into what the models are trained on, or where they start.
         """
-        start = {"the start of training": self.start.flat} | {
-            f"the start of {name}": buffer for name, buffer in self.start.buffers.items()
-        }
-        seal = Seal(data.tensors | start)
+        start = {"the weights": self.start.flat, **self.start.buffers}
+        seal = Seal(start)
         try:
             with guests(*self.plugins):
                 return self._run_in_order(data, on_epoch)
         finally:  # whatever else went wrong, this is worse
+            data.check(self.plugins)
             if name := seal.broken():
                 raise written(self.plugins, name)
 
