@@ -63,6 +63,12 @@ def examples():
                     tuple(map(str, range(10))), torch.tensor(8.0), torch.tensor(8.0))
 """
 
+_TAIL = """
+@privaudit.hookimpl
+def privaudit_provide():
+    return [Hostile]
+"""
+
 # Each kind's hooks: signature, and what is right.
 _HOOKS = {
     "score": ("self, signals", "return AttackScores(signals.target.logits[0].amax(-1))"),
@@ -101,7 +107,7 @@ def source(one: Misbehaviour) -> str:
         body += [f"def {hook}({signature}):", *(f"    {line}" for line in [*code, right])]
     kind = one.kind.capitalize()
     indented = textwrap.indent("\n".join(body), "    ")
-    return f"{_HEAD}\nclass Hostile(privaudit.{kind}):\n{indented}\n"
+    return f"{_HEAD}\nclass Hostile(privaudit.{kind}):\n{indented}\n{_TAIL}"
 
 
 def _many(

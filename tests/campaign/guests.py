@@ -42,7 +42,9 @@ def _outcome(one: Misbehaviour, folder: Path) -> str:
     if problem := complaint(ran, *one.codes):
         return problem
     said = ran.err + ran.out
-    if ran.code and not one.anonymous and "hostile" not in said.split("results in")[0]:
+    if "unknown" in said or "privaudit_provide" in said:
+        return f"the plugin was not read: {said.strip().splitlines()[-1][:300]}"
+    if ran.code and not one.anonymous and "'hostile'" not in said.split("results in")[0]:
         return f"does not name the plugin: {said.strip().splitlines()[-1][:300]}"
     if one.words and one.words not in " ".join(said.split()):
         return f"does not say {one.words!r}: {said.strip().splitlines()[-1][:300]}"
