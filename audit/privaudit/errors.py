@@ -41,6 +41,13 @@ class PluginError(PrivauditError):
         self.original = original
 
 
+class DamageError(PluginError):
+    """A plugin has written into what everybody shares: nothing made after it may be believed.
+
+    Unlike other failures of a plugin this one ends a run, whatever there is left to do.
+    """
+
+
 class DataError(PrivauditError):
     """A dataset is missing, damaged or cannot be audited; the message names file and row."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -204,9 +204,9 @@ def test_a_defense_inside_another_is_told_of_its_own_mistake() -> None:
 def test_built_in_plugins_are_of_privaudit() -> None:
     assert origin(Loss) == f"privaudit {privaudit.__version__}"
     signals = tiny_signals(Loss())
-    broken = SimpleNamespace(**{**vars(signals), "target": None})
+    broken: Any = replace(signals, target=None)  # type: ignore[arg-type]
     with pytest.raises(PluginError, match=r"^attack 'loss' of privaudit .*attacks/\w+\.py:\d+\): "):
-        scored(Loss(), broken)  # type: ignore[arg-type]
+        scored(Loss(), broken)
 
 
 class Careless(privaudit.Defense):

@@ -310,7 +310,7 @@ class Projecting(privaudit.Sparsifier):
         (Short, {}, "one score for each of 40 examples"),
         (Nan, {}, "NaN for"),
         (Moody, {}, "answers the same signals differently"),
-        (Greedy, {}, "changes the signals"),
+        (Greedy, {}, "writes into signals"),
         (Verdict, {}, "decision as"),
         (Variant, {}, "variant 'bad'.* gives NaN"),
         (Asking, {}, "asks for .*weights"),

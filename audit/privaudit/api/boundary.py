@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,15 +13,19 @@ from privaudit.api.blame import (
     Guest,
     definition,
     find_blame,
+    origin,
     plugins_in,
     raised_by_engine,
 )
 from privaudit.api.plugin import Plugin
 from privaudit.api.remedies import remedy_for
-from privaudit.errors import PluginError, PrivauditError
+from privaudit.api.world import own_world
+from privaudit.errors import DamageError, PluginError, PrivauditError
 
 _LONGEST = 200  # characters of what a plugin raised; the rest is for --debug
 _ASIDE = 120  # the same, where the cause is known and said before
+_KEPT = 100_000  # characters of a traceback that --debug shows
+_ERRORS = "privaudit.errors"
 _COHORT = "privaudit.cohort"  # what it raises about an author's call lacks the author's line
 
 
@@ -29,7 +33,8 @@ _COHORT = "privaudit.cohort"  # what it raises about an author's call lacks the 
 def guest(plugin: Guest, hook: str, *beside: Plugin) -> Iterator[None]:
     """Call a hook of a plugin: whatever it raises is told in its author's words.
 
-    An author's own `PrivauditError`, memory that ran out, and who interrupts a run pass untouched.
+    What it changes in the process is put back. An author's own `PrivauditError`, memory that ran
+    out, and who interrupts a run pass untouched.
 
     Args:
         plugin: whose hook it is.
@@ -41,14 +46,17 @@ def guest(plugin: Guest, hook: str, *beside: Plugin) -> Iterator[None]:
         PluginError: anything else.
     """
     try:
-        yield
+        with own_world(_whose(plugin, hook)):
+            yield
     except PluginError as error:
-        if error.original or not raised_by_engine(error, _COHORT):
+        if _ours(error) and (error.original or not raised_by_engine(error, _COHORT)):
             raise
         raise _told(error, _blame(error, plugin, hook, *beside), "") from error
-    except (PrivauditError, torch.OutOfMemoryError):
+    except (KeyboardInterrupt, torch.OutOfMemoryError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, PrivauditError) and _ours(error):
+            raise
         blame = _blame(error, plugin, hook, *beside)
         raise _told(error, blame, f"{type(error).__name__}: ") from error
 
@@ -63,10 +71,13 @@ def guests(*plugins: Plugin) -> Iterator[None]:
         PluginError: what one of them raised, in its author's words.
     """
     try:
-        yield
-    except (PrivauditError, torch.OutOfMemoryError):
+        with own_world(_whose(plugins[-1], "training") if plugins else ""):
+            yield
+    except (KeyboardInterrupt, torch.OutOfMemoryError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, PrivauditError) and _ours(error):
+            raise
         plugin_error = blamed(error, *plugins)
         if plugin_error is None:
             raise
@@ -85,6 +96,59 @@ def blamed(error: BaseException, *plugins: Plugin) -> PluginError | None:
     """
     blame = find_blame(error, plugins)
     return None if blame is None else _told(error, blame, f"{type(error).__name__}: ")
+
+
+def _ours(error: BaseException) -> bool:
+    """Whether an error is one of the engine's own, and says something.
+
+    A subclass that an author has made may have no words, another exit code, and no way into
+    another process.
+    """
+    return type(error).__module__ == _ERRORS and bool(_said(error).strip())
+
+
+def _said(error: BaseException) -> str:
+    """What an error says; nothing where its own `__str__` is broken."""
+    try:
+        return str(error)[:_KEPT]
+    except Exception:
+        return ""
+
+
+def _whose(plugin: Guest, hook: str) -> str:
+    """What is told of a plugin that changes what all share."""
+    if isinstance(plugin, type):
+        return f"{plugin.kind} {plugin.__name__}: {hook}"
+    return f"{plugin.kind} {plugin.name!r}: {hook}"
+
+
+def damage(plugin: Plugin, hook: str, what: str) -> DamageError:
+    """A hook has written into what everybody shares, and there is no copy to put back.
+
+    Args:
+        plugin: whose hook it is.
+        hook: the name of its method.
+        what: it has written into.
+    """
+    return DamageError(
+        f"{definition(plugin, hook).place} writes into {what}, which all share: work on a copy, "
+        f"{what}.clone(). The run ends here, for nothing after it could be believed; what was "
+        "finished before is kept"
+    )
+
+
+def written(plugins: Sequence[Plugin], what: str) -> DamageError:
+    """One of several plugins has written into what everybody shares.
+
+    Args:
+        plugins: whose code has run.
+        what: it has written into.
+    """
+    names = " or ".join(f"{p.kind} {p.name!r} of {origin(type(p))}" for p in plugins if p.name)
+    return DamageError(
+        f"code of {names} writes into {what}, which all models share: work on a copy. The run "
+        "ends here, for nothing after it could be believed; what was finished before is kept"
+    )
 
 
 def broken(plugin: Plugin, hook: str, what: str) -> PluginError:
@@ -120,13 +184,11 @@ def _told(error: BaseException, blame: Blame, kind: str) -> PluginError:
         blame: where.
         kind: to be read before what the error says: its type; empty for an error of ours.
     """
-    try:
-        said = next(filter(None, map(str.strip, str(error).splitlines())), "")
-    except Exception:  # an exception's own __str__ may be broken
-        said = ""
+    words = _said(error)
+    said = next(filter(None, map(str.strip, words.splitlines())), "")
     happened = f"{kind}{said}".removesuffix(": ")
-    remedy = remedy_for(blame.plugin.kind, blame.code, f"{kind}{error}", error)
-    original = "".join(traceback.format_exception(error))
+    remedy = remedy_for(blame.plugin.kind, blame.code, f"{kind}{words}", error)
+    original = "".join(traceback.format_exception(error))[-_KEPT:]
     if remedy and isinstance(error, RuntimeError):  # torch's words come last: it knows no hooks
         return PluginError(f"{blame.place}: {remedy} ({_shortened(happened, _ASIDE)})", original)
     shown = _shortened(happened, _LONGEST)

@@ -8,14 +8,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from privaudit.api.boundary import broken, guest
 from privaudit.api.cohort import Cohort
+from privaudit.api.oddities import tensor_problem, type_name
 from privaudit.api.plugin import Attack, Dataset, Defense, Plugin, Promise, Sparsifier
+from privaudit.api.scores import checked_scores as checked_scores
+from privaudit.api.scores import scored as scored
 from privaudit.api.split_options import SplitOptions
-from privaudit.values import AttackScores, Examples, Signals
+from privaudit.api.watch import copied_examples
+from privaudit.training import Training
+from privaudit.values import Examples
+
+MOST_LEVELS = 1000  # of a sparsifier: a script that goes on and on is ended
+_LONGEST_LABEL = 100  # characters: labels are columns of tables and parts of files' names
 
 
 def labels(sparsifier: Sparsifier, cohort: Cohort, *beside: Plugin) -> Iterator[str]:
@@ -38,6 +45,13 @@ def labels(sparsifier: Sparsifier, cohort: Cohort, *beside: Plugin) -> Iterator[
                 break
         if not isinstance(label, str):
             raise broken(sparsifier, "sparsify", f"must yield labels in text: not {label!r}")
+        label = str.__str__(label)
+        if len(label) > _LONGEST_LABEL or not label.isprintable():
+            what = f"must yield labels of at most {_LONGEST_LABEL} printable characters"
+            raise broken(sparsifier, "sparsify", f"{what}: not {label[:_LONGEST_LABEL]!r}")
+        if len(seen) == MOST_LEVELS:
+            what = f"yields more than {MOST_LEVELS:,} levels: let it come to an end"
+            raise broken(sparsifier, "sparsify", what)
         if label in seen:
             raise broken(sparsifier, "sparsify", f"yields {label!r} twice")
         seen.add(label)
@@ -56,33 +70,11 @@ def loaded(dataset: Dataset, root: Path) -> Examples:
     with guest(dataset, "load"):
         examples = dataset.load(root)
     if not isinstance(examples, Examples):
-        raise broken(dataset, "load", f"gives {_type(examples)}, not privaudit.Examples")
-    return examples
-
-
-def scored(attack: Attack, signals: Signals) -> AttackScores:
-    """An attack's scores, as the contract wants them.
-
-    Raises:
-        PluginError: it fails, or its scores are not one number for each example.
-    """
-    with guest(attack, "score"):
-        scores = attack.score(signals)
-    return checked_scores(attack, scores, signals.audited)
-
-
-def checked_scores(attack: Attack, scores: AttackScores, audited: Tensor) -> AttackScores:
-    """The scores, if they are what the contract asks for.
-
-    Raises:
-        PluginError: naming the attack and what is wrong.
-    """
-    if what := _scores_problem(scores, audited):
-        raise broken(attack, "score", what)
-    for name, variant in scores.variants.items():
-        if what := _scores_problem(variant, audited):
-            raise broken(attack, "score", f"in its variant {name!r} {what}")
-    return scores
+        raise broken(dataset, "load", f"gives {type_name(examples)}, not privaudit.Examples")
+    for name in ("x", "y", "mean", "std"):
+        if what := tensor_problem(getattr(examples, name)):
+            raise broken(dataset, "load", f"gives {what} as {name}")
+    return copied_examples(examples)  # the plugin may keep its own and change them
 
 
 def checked_module(plugin: Plugin, hook: str, module: object) -> nn.Module:
@@ -92,7 +84,7 @@ def checked_module(plugin: Plugin, hook: str, module: object) -> nn.Module:
         PluginError: it is none.
     """
     if not isinstance(module, nn.Module):
-        raise broken(plugin, hook, f"gives {_type(module)}, not an nn.Module")
+        raise broken(plugin, hook, f"gives {type_name(module)}, not an nn.Module")
     return module
 
 
@@ -103,16 +95,68 @@ def responded(defense: Defense, logits: Tensor, companion: Callable[..., Tensor]
         PluginError: it fails, or answers with another shape.
     """
     with guest(defense, "respond"):
-        answer = defense.respond(logits, companion)
+        answer: object = defense.respond(logits.clone(), companion)
     if not isinstance(answer, Tensor):
-        raise broken(defense, "respond", f"gives {_type(answer)}, not a tensor of logits")
+        raise broken(defense, "respond", f"gives {type_name(answer)}, not a tensor of logits")
     if answer.shape != logits.shape:
         raise broken(
             defense,
             "respond",
             f"gives shape {tuple(answer.shape)} for logits of shape {tuple(logits.shape)}",
         )
+    if what := tensor_problem(answer):
+        raise broken(defense, "respond", f"gives {what}")
+    if not answer.is_floating_point():
+        raise broken(defense, "respond", f"must give floating-point numbers, not {answer.dtype}")
+    answer = answer.detach().to(logits.dtype, copy=True)
+    lost = logits.isfinite().all(-1) & ~answer.isfinite().all(-1)
+    if bool(lost.any()):
+        raise broken(
+            defense,
+            "respond",
+            f"gives NaN or infinity for {int(lost.sum())} of {len(lost)} examples: before a "
+            "logarithm, clamp(min=1e-9)",
+        )
     return answer
+
+
+def scheduled(defense: Defense, training: Training) -> Training:
+    """The options of a training, as its defense changes them.
+
+    Raises:
+        PluginError: it fails, or gives something else, or options that are none.
+    """
+    with guest(defense, "schedule"):
+        options: object = defense.schedule(training)
+    if not isinstance(options, Training):
+        raise broken(defense, "schedule", f"gives {type_name(options)}, not a Training")
+    try:
+        checked = Training.model_validate(options.model_dump(warnings=False))
+    except ValueError as error:  # model_copy(update=...) checks nothing
+        first = getattr(error, "errors", lambda: [])()
+        named = ".".join(map(str, first[0]["loc"])) if first else "a Training"
+        said = first[0]["msg"] if first else str(error)
+        raise broken(
+            defense, "schedule", f"gives options that are none, {named}: {said}"
+        ) from error
+    return checked if checked != options else options
+
+
+def companion_scheduled(defense: Defense) -> tuple[int, float]:
+    """How many steps the companion takes for each step of the model, and its lr.
+
+    Raises:
+        PluginError: it fails, or gives something else.
+    """
+    with guest(defense, "companion_schedule"):
+        answer: object = defense.companion_schedule()
+    if isinstance(answer, tuple | list) and len(answer) == 2:
+        steps, lr = answer
+        whole = isinstance(steps, int) and not isinstance(steps, bool) and 0 <= steps < 10**6
+        if whole and _number(lr) and math.isfinite(lr):
+            return steps, float(lr)
+    what = f"must give a number of steps and a learning rate, such as 5, 1e-3: not {answer!r:.100}"
+    raise broken(defense, "companion_schedule", what)
 
 
 def finished(defense: Defense, cohort: Cohort, *beside: Plugin) -> None:
@@ -182,42 +226,3 @@ def _reason(plugin: Plugin, reason: object) -> str | None:
     if reason is not None and not isinstance(reason, str):
         raise broken(plugin, "refusal", f"must give a reason in text, or None: not {reason!r}")
     return reason
-
-
-def _scores_problem(scores: object, audited: Tensor) -> str:
-    """What is wrong with an attack's answer about N examples; empty where nothing is."""
-    count = len(audited)
-    if not isinstance(scores, AttackScores):
-        return f"gives {_type(scores)}, not privaudit.AttackScores"
-    score = scores.score
-    if not isinstance(score, Tensor):
-        return f"gives {_type(score)} as scores, not a tensor of {count} numbers"
-    if score.shape != audited.shape:
-        return f"gives shape {tuple(score.shape)}, not one score for each of {count} examples"
-    if not score.is_floating_point():
-        return f"must give scores as floating-point numbers, not {score.dtype}"
-    for name in ("decision", "left_out", "offline"):
-        if what := _flags_problem(name, getattr(scores, name), audited):
-            return what
-    kept = audited if scores.left_out is None else audited & ~scores.left_out
-    if lost := int(score[kept].isnan().sum()):
-        return f"gives NaN for {lost} of {int(kept.sum())} audited examples"
-    return ""
-
-
-def _flags_problem(name: str, flags: object, audited: Tensor) -> str:
-    """What is wrong with a field of flags, which may be None; empty where nothing is."""
-    if flags is None:
-        return ""
-    if not isinstance(flags, Tensor):
-        return f"gives {_type(flags)} as its {name}, not a bool for each of {len(audited)} examples"
-    if flags.shape != audited.shape or flags.dtype != torch.bool:
-        return (
-            f"must give its {name} as ({len(audited)},) bool, not as "
-            f"{tuple(flags.shape)} {flags.dtype}"
-        )
-    return ""
-
-
-def _type(value: object) -> str:
-    return "None" if value is None else type(value).__name__

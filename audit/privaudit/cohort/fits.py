@@ -125,6 +125,7 @@ class Fits:
         stay: Callable[[int], Unit],
     ) -> list[Unit]:
         """Every model's unit: from the journal, or made, as many at once as the rule says."""
+        self.data.check(self._plugins(fit))
         self._check(fit)
         units = {m: unit for m, k in enumerate(keys) if (unit := self.journal.find(k, schema))}
         missing = [m for m in range(len(keys)) if m not in units]
@@ -141,6 +142,7 @@ class Fits:
         groups = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
         started = time.monotonic()
         for group, new in self._made(fit, match, groups, helpers):
+            self.data.check(self._plugins(fit))
             made = dict(zip(group, new, strict=True))
             self.journal.keep(schema.name, {keys[m]: unit for m, unit in made.items()})
             units |= made
@@ -217,8 +219,8 @@ class Fits:
                 )
             self._ways[key] = choice.way
             if choice.reason:
-                why = self.model.name, choice.way, choice.reason
-                logger.warning("networks of model %r train the %s way, which is slower: %s", *why)
+                words = "networks of model %r train the %s way, which is slower: %s"
+                logger.warning(words, self.model.name, choice.way, choice.reason)
         return self._ways[key]
 
     def _helpers(self, fit: Fit, match: Match | None, missing: list[int]) -> Workers | None:

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from privaudit.api.boundary import guest
+from privaudit.api.calls import scheduled
 from privaudit.api.cohort import Cohort as AbstractCohort
 from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.cohort.fits import FitRecord, Fits
@@ -185,7 +185,7 @@ class Cohort(StackedModels, AbstractCohort):
 
     def rows(self, role: str) -> list[Tensor]:
         """As `privaudit.Cohort.rows` says."""
-        return [getattr(rows, role) for rows in self._rows]
+        return [getattr(rows, role).clone() for rows in self._rows]
 
     def companions(self) -> list[Callable[..., Tensor] | None]:
         """Each model's trained second player, called as `companion(logits, y)` on the host."""
@@ -219,7 +219,7 @@ class Cohort(StackedModels, AbstractCohort):
     @property
     def labels(self) -> Tensor:
         """(N,) int64."""
-        return self._data.examples.y
+        return self._data.examples.y.clone()
 
     @property
     def data(self) -> DeviceDataset:
@@ -257,8 +257,7 @@ class Cohort(StackedModels, AbstractCohort):
     def _scheduled(self, defense: Defense, changes: Mapping[str, object]) -> Training:
         """The schedule of a fit, as its defense changes it."""
         options = self._options(changes)
-        with guest(defense, "schedule"):
-            return defense.schedule(options)
+        return scheduled(defense, options)
 
     def _options(self, changes: Mapping[str, object]) -> Training:
         try:

@@ -46,12 +46,18 @@ class Answers:
         """Logits (B, C) of one model, its state without a leading axis, to examples (B, ...)."""
         if self._network.contiguous:
             x = x.contiguous()
+        first = self._network.writes is None
+        given = x
+        if first or self._network.writes:
+            x = x.clone(memory_format=torch.preserve_format)
         self._module.eval()
         with self._inhabited(state), self._seeded() as before:
             size = self._network.batch
             answer = logits_in(self._module(x)) if size is None else self._in_parts(x, size)
             if before is not None:
                 self._draws = not torch.equal(before, torch.get_rng_state())
+        if first:
+            self._network.writes = not torch.equal(given, x)
         return answer
 
     def to_rows(self, state: State, examples: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:

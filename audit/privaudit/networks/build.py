@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from privaudit.api.boundary import guest
+from privaudit.api.boundary import broken, guest
 from privaudit.api.calls import checked_module
-from privaudit.api.plugin import Defense, Model, Sparsifier, overrides
+from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.keys import derive, seeded
 from privaudit.networks.dropout import adapt
 from privaudit.networks.network import Network, stack
@@ -40,8 +40,10 @@ def build_networks(
         dense = sum(p.numel() for p in module.parameters())
         with guest(sparsifier, "prepare"), seeded(derive(seed, "prepare")):
             module = sparsifier.prepare(module)
-        return adapt(checked_module(sparsifier, "prepare", module))
+        module = adapt(checked_module(sparsifier, "prepare", module))
+        return apart(module, sparsifier if overrides(sparsifier, "prepare") else model)
 
+    apart = _Apart("prepare" if overrides(sparsifier, "prepare") else "build")
     network, flat, buffers = _stacked(one, seeds, device, dtype)
     return network, flat, buffers, dense
 
@@ -60,9 +62,35 @@ def build_companions(
     def one(seed: int) -> nn.Module:
         with guest(defense, "companion"), seeded(derive(seed, "companion")):
             module = defense.companion(classes)
-        return adapt(checked_module(defense, "companion", module))
+        return apart(adapt(checked_module(defense, "companion", module)), defense)
 
+    apart = _Apart("companion")
     return _stacked(one, seeds, device, dtype)
+
+
+class _Apart:
+    """Sees that networks share no weights, as those of a plugin do that keeps one and gives it.
+
+    Args:
+        hook: that gives them.
+    """
+
+    def __init__(self, hook: str) -> None:
+        self._hook = hook
+        self._weights: dict[int, Tensor] = {}  # held, so that no other takes its place in memory
+
+    def __call__(self, module: nn.Module, plugin: Plugin) -> nn.Module:
+        """The network.
+
+        Raises:
+            PluginError: it shares weights with an earlier one.
+        """
+        here = {id(p): p for p in module.parameters() if p.requires_grad}
+        if here.keys() & self._weights.keys():
+            what = "gives the weights of an earlier network again: build a new one in each call"
+            raise broken(plugin, self._hook, what)
+        self._weights |= here
+        return module
 
 
 def _stacked(

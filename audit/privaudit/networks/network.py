@@ -35,12 +35,15 @@ class Network:
             parameters (`leaves`).
         batch: the only number of examples that it takes, where its author has fixed it.
         contiguous: it takes images only in the order of memory in which channels come first.
+        writes: whether it changes what it is given, so that it has to be given copies; None
+            until it has answered for the first time.
     """
 
     column_by_column: str | None = None
     inhabited: bool = False
     batch: int | None = None
     contiguous: bool = False
+    writes: bool | None = None
 
     def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         self.module = adapt(module).to(device=device, dtype=dtype)
@@ -142,6 +145,8 @@ class Network:
             held |= {name: fold(key, i) for i, name in enumerate(keys)}
         if self.contiguous:
             inputs = tuple(x.contiguous() for x in inputs)
+        if self.writes:
+            inputs = tuple(x.clone() for x in inputs)
         if self.inhabited:
             if isinstance(weights, Tensor):
                 self.leaves(weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from privaudit.api.boundary import written
+from privaudit.api.plugin import Plugin
+from privaudit.api.watch import Seal
 from privaudit.keys import derive, fold, uniform
 from privaudit.train.sparse import DENSE, SparseTable
 from privaudit.values import Examples
@@ -43,6 +47,9 @@ class DeviceDataset:
             height, width = examples.shape[1:]
             padded = pad(self._x, (c, c, c, c))  # black, as before normalisation
             self._windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+        every = {"x": self._x, "y": self.y, "normalised x": self._ready}
+        every |= {"mean": self._mean, "std": self._std}
+        self._seal = Seal({f"the dataset's {name}": tensor for name, tensor in every.items()})
 
     def plain(self, rows: Tensor) -> Tensor:
         """Normalised examples, or tokens, (*rows.shape, ...) as they are."""
@@ -50,6 +57,18 @@ class DeviceDataset:
             return self._arranged(self._normalise(self._x[rows]))
         chosen = self._ready.index_select(0, rows.flatten())
         return self._arranged(chosen.view(rows.shape + self._x.shape[1:]))
+
+    def check(self, plugins: Sequence[Plugin]) -> None:
+        """See that the examples are what they were.
+
+        Args:
+            plugins: whose code has run meanwhile.
+
+        Raises:
+            DamageError: somebody has written into them.
+        """
+        if name := self._seal.broken():
+            raise written(plugins, name)
 
     @cached_property
     def sparse(self) -> SparseTable | None:

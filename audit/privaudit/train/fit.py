@@ -9,8 +9,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from privaudit.api.boundary import guests
+from privaudit.api.boundary import guests, written
 from privaudit.api.plugin import Plugin
+from privaudit.api.watch import Seal
 from privaudit.jobs.local import SharedExamples, Tell
 from privaudit.keys import derive
 from privaudit.networks.state import Rows, State, Trained
@@ -81,9 +82,17 @@ class Fit:
 
         Raises:
             PluginError: the code of a plugin has raised.
+        DamageError: it has written into what the models are trained on, or where they start.
         """
-        with guests(*self.plugins):
-            return self._run_in_order(data, on_epoch)
+        start = {"the weights": self.start.flat, **self.start.buffers}
+        seal = Seal(start)
+        try:
+            with guests(*self.plugins):
+                return self._run_in_order(data, on_epoch)
+        finally:  # whatever else went wrong, this is worse
+            data.check(self.plugins)
+            if name := seal.broken():
+                raise written(self.plugins, name)
 
     def _run_in_order(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
         """With the weights in the order in memory that is the quickest."""

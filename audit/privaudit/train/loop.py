@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from privaudit.api.calls import companion_scheduled
 from privaudit.networks.answer import Answers
 from privaudit.networks.state import Rows, State, Trained
 from privaudit.optimizers import OPTIMIZERS, Adam
@@ -79,7 +80,7 @@ class _Loop:
         self.loader = BatchLoader(
             job.objective, job.data, job.trainable, job.rows, job.seeds, job.options, now.flat.dtype
         )
-        self.companion_steps, self.companion_lr = self.objective.defense.companion_schedule()
+        self.companion_steps, self.companion_lr = companion_scheduled(self.objective.defense)
         self.companion_optimizer = Optimizer(self._companion_named(), Adam())
         self.steps = WAYS[job.way](job.objective, self.count, job.data, job.options, self.optimizer)
         self.answers = Answers(job.objective.network)

@@ -16,6 +16,7 @@ from privaudit.networks.network import Network
 from privaudit.networks.state import Buffers
 from privaudit.train.batch import Batch
 from privaudit.train.batch_norm import refuse_batch_norm
+from privaudit.train.returned import alike, projected, scalar
 
 DROPOUT, _REFERENCE, LOSS, _NOISE, _COMPANION = range(5)  # purposes of a step's key
 
@@ -83,9 +84,9 @@ class Objective:
     ) -> tuple[Tensor, Buffers, Tensor]:
         """Loss of one step, to be differentiated, buffers and number of correct answers."""
         step, after = self._step(weights, buffers, batch, companion, companion_buffers)
-        loss = self.defense.loss(step)
+        loss = scalar(self.defense, "loss", self.defense.loss(step))
         if self.penalises:
-            loss = loss + self.sparsifier.penalty(Weights(weights, self.network.module))
+            loss = loss + self.penalty(Weights(weights, self.network.module))
         return loss, after, (step.logits.argmax(-1) == batch.y).sum()
 
     def example_gradients(
@@ -121,9 +122,10 @@ class Objective:
         total, loss, correct = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
         expected = batch.expected
         count = torch.full_like(loss, len(batch.y)) if expected is None else expected
-        total = self.defense.batch_gradient(total, count, fold(batch.key, _NOISE))
+        changed = self.defense.batch_gradient(total, count, fold(batch.key, _NOISE))
+        total = alike(self.defense, "batch_gradient", changed, total)
         if self.penalises:
-            total = total + grad(lambda w: self.sparsifier.penalty(self.weights(w)))(flat)
+            total = total + grad(lambda w: self.penalty(self.weights(w)))(flat)
         return total, buffers, loss / real.sum().clamp(min=1), correct
 
     def _example_gradient(
@@ -138,7 +140,7 @@ class Objective:
 
         def objective(weights: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
             step, _ = self._step(weights, buffers, batch, companion, companion_buffers)
-            return self.defense.loss(step), step.logits
+            return scalar(self.defense, "loss", self.defense.loss(step)), step.logits
 
         if self.network.inhabited:
             leaves = self.network.leaves(flat)
@@ -150,7 +152,9 @@ class Objective:
         if batch.free is not None:  # what cannot move takes no part in a clipped norm
             gradient = gradient * batch.free
         correct = (logits.argmax(-1) == batch.y).sum()
-        return self.defense.example_gradient(gradient), loss.detach(), correct
+        changed = self.defense.example_gradient(gradient)
+        gradient = alike(self.defense, "example_gradient", changed, gradient)
+        return gradient, loss.detach(), correct
 
     def companion_loss(
         self,
@@ -163,11 +167,17 @@ class Objective:
         """The companion's own loss, to be differentiated, and its buffers."""
         held = dict(companion_buffers)
         step, _ = self._step(weights, buffers, batch, companion, held)
-        return self.defense.companion_loss(step), held
+        return scalar(self.defense, "companion_loss", self.defense.companion_loss(step)), held
+
+    def penalty(self, weights: Weights) -> Tensor:
+        """What the sparsifier adds to one model's loss."""
+        return scalar(self.sparsifier, "penalty", self.sparsifier.penalty(weights))
 
     def project(self, flat: Tensor, epoch: Tensor) -> Tensor:
         """Weights (P,) moved back to where the sparsifier lets them be."""
-        return self.network.flatten(self.sparsifier.project(self.weights(flat), epoch), flat)
+        weights = self.weights(flat)
+        moved = self.sparsifier.project(weights, epoch)
+        return self.network.flatten(projected(self.sparsifier, moved, weights), flat)
 
     def weights(self, flat: Tensor) -> Weights:
         """One model's named weights from its flat ones (P,)."""
@@ -183,7 +193,7 @@ class Objective:
     ) -> tuple[Step, Buffers]:
         key, x = batch.key, batch.x
         if self.inputs:
-            x = self.defense.inputs(x, fold(key, LOSS))
+            x = alike(self.defense, "inputs", self.defense.inputs(x, fold(key, LOSS)), x)
         logits, after = self.network.forward(weights, buffers, x, key=fold(key, DROPOUT))
         reference = None
         if batch.reference_x is not None:

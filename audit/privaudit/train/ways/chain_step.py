@@ -131,7 +131,7 @@ def _penalty(
         return None
 
     def one(weights: dict[str, Tensor]) -> Tensor:
-        return objective.sparsifier.penalty(Weights(weights, objective.network.module))
+        return objective.penalty(Weights(weights, objective.network.module))
 
     of_each = over_models(one, count)
 
