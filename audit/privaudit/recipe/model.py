@@ -58,7 +58,8 @@ def _seeds(value: object) -> object:
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+    found: set[int] = set()
+    twice = next((seed for seed in seeds if seed in found or found.add(seed)), None)
     if twice is None:
         return seeds
     raise ValueError(f"must be different from each other (got {twice} more than once)")

@@ -66,7 +66,8 @@ class ImageFolder(privaudit.Dataset):
             return decode_images([file.path for file in files], self.size)
 
         name = _digest([str(folder), self.size, self.limit])[:16]
-        key = _digest([(file.place, file.state) for file in files])
+        # "upright": what was kept before images were turned as they say is decoded again
+        key = _digest(["upright", *((file.place, file.state) for file in files)])
         x = cached(root / f"image_folder-{name}.safetensors", key, decode)
         mean, std = channel_statistics(x)
         return privaudit.Examples(
