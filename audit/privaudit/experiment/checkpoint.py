@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from privaudit.api.boundary import guest
 from privaudit.api.plugin import Model
 from privaudit.errors import DataError
+from privaudit.networks.bounded import within_memory
 from privaudit.readers.budget import check
 from privaudit.readers.door import exists, opened
 from privaudit.recipe.target import EXPORTED, WEIGHTS
@@ -50,7 +51,7 @@ class Checkpoint(Model):
         """
         path = existing(self.path)
         if path.suffix == WEIGHTS:
-            with guest(self.model, "build"):
+            with guest(self.model, "build"), within_memory(self.model):
                 network = self.model.build(shape, classes)
             _fill(network, path, self.model.name)
             return network

@@ -29,6 +29,7 @@ from privaudit.experiment.target import given_target, joined
 from privaudit.experiment.tokens import check_tokens
 from privaudit.jobs.local import Workers
 from privaudit.jobs.memory import free_memory
+from privaudit.readers.budget import limited_to
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import without_speed_options
 from privaudit.store.files import private_folder, write_whole
@@ -142,14 +143,16 @@ def run_context(
     """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
     chosen = choose_device(device)
-    examples, target, order = loaded(recipe.dataset, folder / "data"), None, None
+    with limited_to(memory):
+        examples, target, order = loaded(recipe.dataset, folder / "data"), None, None
     _check_augmentation(recipe, examples)
     if recipe.target is None:
         examples = inserted(examples, recipe.split)
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples))
     else:
-        candidates = joined(recipe.target, examples, folder / "data")
+        with limited_to(memory):
+            candidates = joined(recipe.target, examples, folder / "data")
         examples, order = candidates.examples, candidates.order
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples), candidates)
