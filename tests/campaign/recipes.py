@@ -11,12 +11,12 @@ from random import Random
 from typing import Any
 
 import yaml
+from tests.campaign._case import Case
+
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.errors import PluginError, RecipeError
 from privaudit.recipe import load_recipe
 from privaudit.recipe.source import shipped_recipes
-
-from tests.campaign._case import Case
 
 QUESTION = "Is every recipe, however mangled, read back as it was or refused in plain lines?"
 
