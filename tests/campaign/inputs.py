@@ -33,7 +33,8 @@ QUESTION = "Is every damaged file of data refused in one plain line, or read as 
 _BLOCKS, _SIZE = 100, 100
 _SECONDS = 10.0
 _TEXTS = (
-    b"\x00", b"\xff", b"\n", b"\r", b'"', b",", b"nan", b"inf", b"1e999", b"\x1b[31m", b"\xe2\x80\xae",
+    b"\x00", b"\xff", b"\n", b"\r", b'"', b",", b"nan", b"inf", b"1e999", b"\x1b[31m",
+    b"\xe2\x80\xae",
     b"PK\x01\x02", b"PK\x05\x06", b"\x93NUMPY", b"(1000000000000000,)", b"'|O'", b"-1", b"9" * 30,
     b"\xff\xff\xff\xff\xff\xff\xff\x7f", b"IHDR", b"IDAT", b"\xff\xd8", b"{}", b'"F64"',
 )  # fmt: skip

@@ -34,15 +34,18 @@ _NASTY: tuple[Any, ...] = (
     list(range(1000)), dict.fromkeys(map(str, range(1000))),
 )  # fmt: skip
 _TEXTS = (
-    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\t", b"&a ", b"*a", b"<<: *a\n", b"!!python/name:os.system ",
+    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\t", b"&a ", b"*a", b"<<: *a\n",
+    b"!!python/name:os.system ",
     b'"\\U00110000"', b'"\\uD800"', b"? ", b"|\n", b">-\n", b"---\n", b"...\n", b"%YAML 9.9\n",
     b"[" * 60, b"{" * 60, b"0x", b"0o9", b"-.inf", b".nan", b"9" * 5000, b"'", b'"', b": ", b"# ",
 )  # fmt: skip
 _SETS = (
-    "training.lr", "training.lr=", "training.lr=[", "=", "a=1", "training=1", "training.epochs=.nan",
+    "training.lr", "training.lr=", "training.lr=[", "=", "a=1", "training=1",
+    "training.epochs=.nan",
     "attacks[0].label=x", "attacks[9].label=x", "attacks.0=", "model.hidden=[1000000000]",
     "seeds=1e9", "seeds=[0,0]", "training.batch_size=9223372036854775808", "name=../x", "dataset=",
-    'name="\\U00110000"', "model=[[[[[]]]]]", "split.members=.inf", "shadows=-1", "plugins=[gone.py]",
+    'name="\\U00110000"', "model=[[[[[]]]]]", "split.members=.inf", "shadows=-1",
+    "plugins=[gone.py]",
     "training.lr=&a [*a]", "target.checkpoint=/dev/zero", "sparsifiers.0.training.lr=.inf",
     "dataset.path=\x00", "plugins=['\x00.py']", "x" * 3000 + "=1", "a" + ".a" * 300 + "=1",
     "training.lr=" + "[" * 400,
