@@ -6,7 +6,7 @@ import bz2
 import gzip
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -45,7 +45,8 @@ def decompressed(path: Path, line: int) -> Iterator[BinaryIO]:
 
 
 def _inflated(path: Path, file: BinaryIO) -> BinaryIO:
-    return _INFLATE.get(path.suffix.lower(), lambda file: file)(file)
+    inflate = _INFLATE.get(path.suffix.lower())
+    return inflate(file) if inflate else file
 
 
 def _lzma(file: BinaryIO) -> BinaryIO:
@@ -54,7 +55,7 @@ def _lzma(file: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, lzma.LZMAFile(file))
 
 
-_INFLATE = {
+_INFLATE: dict[str, Callable[[BinaryIO], BinaryIO]] = {
     ".gz": lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file)),
     ".xz": _lzma,
     ".bz2": lambda file: cast(BinaryIO, bz2.BZ2File(file)),

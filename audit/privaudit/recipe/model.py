@@ -59,10 +59,11 @@ def _seeds(value: object) -> object:
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     found: set[int] = set()
-    twice = next((seed for seed in seeds if seed in found or found.add(seed)), None)
-    if twice is None:
-        return seeds
-    raise ValueError(f"must be different from each other (got {twice} more than once)")
+    for seed in seeds:
+        if seed in found:
+            raise ValueError(f"must be different from each other (got {seed} more than once)")
+        found.add(seed)
+    return seeds
 
 
 class _ShadowOptions(BaseModel):

@@ -33,7 +33,8 @@ class ImageFolder(privaudit.Dataset):
 
     Channels are standardised by their mean and deviation over all images, members and
     non-members alike, so that the numbers tell nothing about who is which.
-    Images are RGB, or of one channel where all files are greyscale.
+    Images are RGB, or of one channel where all files are greyscale; they are turned as the
+    camera noted (EXIF orientation), and of a moving image the first frame is taken.
     """
 
     name: Literal["image_folder"] = "image_folder"
