@@ -102,6 +102,13 @@ def test_what_an_array_claims_is_checked_before_it_is_read(
     assert said in str(told.value)
 
 
+def test_text_that_is_no_character_is_damage(tmp_path: Path) -> None:
+    labels = np.array([2**30, 2**30], "<u4").view("<U1")
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 2)), y=labels)
+    with pytest.raises(DataError, match="y is damaged"):
+        read_examples(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -156,7 +156,10 @@ def read_examples(path: Path) -> tuple[Array, list[str]]:
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(f"{path}: row {row} (from 0) holds NaN or infinity: fill it or drop it")
-    return x, [str(label) for label in y.tolist()]
+    try:
+        return x, [str(label) for label in y.tolist()]
+    except (SystemError, ValueError) as error:  # NumPy does not look whether text is characters
+        raise _unlike(path, "y is damaged: it holds what is no character") from error
 
 
 def _x_and_y(path: Path, names: list[str]) -> list[str]:

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from privaudit.api.kinds.promise import Promise
 from privaudit.doubts.doubt import Doubt, known
 from privaudit.errors import StoreError
+from privaudit.readers.door import kind
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.measured import check_metrics
 
@@ -223,6 +224,8 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
     try:
         if path.is_dir():
             path = path / "result.json"
+        if kind(path, StoreError) == "other":
+            raise StoreError(f"{path}: cannot be read: is no file")
         data = json.loads(path.read_bytes(), parse_constant=_refuse)
     except FileNotFoundError as error:
         if path.parent.is_dir() and path.name == "result.json":
