@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 else:
     OptimizerName = Literal[tuple(OPTIMIZERS)]  # the table says which there are
 
+MOST = 2**31 - 1  # of what is counted; torch and the clock take no more
 SPEED = ("stack", "compile")  # options that change how fast it goes, not where
 
 
@@ -22,8 +23,8 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epochs: int = Field(30, ge=1, description="passes over each model's members")
-    batch_size: int = Field(64, ge=1, description="examples in a step")
+    epochs: int = Field(30, ge=1, le=MOST, description="passes over each model's members")
+    batch_size: int = Field(64, ge=1, le=MOST, description="examples in a step")
     optimizer: OptimizerName = Field("sgd", description="how the weights move")
     lr: float = Field(0.1, gt=0, description="learning rate at the start")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd, without Nesterov")
@@ -35,10 +36,16 @@ class Training(BaseModel):
     gamma: float = Field(0.1, gt=0, le=1, description="factor of the step schedule")
     augment: bool = Field(True, description="flip and crop images as their dataset allows")
     patience: int | None = Field(
-        None, ge=1, description="stop a model after so many epochs without a better validation"
+        None,
+        ge=1,
+        le=MOST,
+        description="stop a model after so many epochs without a better validation",
     )
     stop_after: int | None = Field(
-        None, ge=1, description="end after so many epochs of the schedule, which stays as it is"
+        None,
+        ge=1,
+        le=MOST,
+        description="end after so many epochs of the schedule, which stays as it is",
     )
     precision: Literal["auto", "fp32", "bf16", "fp64"] = Field(
         "fp32",
@@ -49,7 +56,10 @@ class Training(BaseModel):
         False, description="compile the training step: slow to start, for long runs on a GPU"
     )
     stack: int | None = Field(
-        None, ge=1, description="models that share a step; chosen by device and size if not given"
+        None,
+        ge=1,
+        le=MOST,
+        description="models that share a step; chosen by device and size if not given",
     )
 
     @model_validator(mode="after")

@@ -14,8 +14,8 @@ PLUGINS = Path(privaudit_plugins.__file__).parent
 
 FLOORS = (
     {"errors", "values", "keys", "events", "training", "version", "messages", "optimizers"},
-    {"api", "statistics", "jobs"},
-    {"networks", "store", "recipe", "readers", "doubts"},
+    {"api", "statistics", "jobs", "readers"},
+    {"networks", "store", "recipe", "doubts"},
     {"train"},
     {"cohort", "channels", "report", "explain", "gate"},
     {"experiment"},

@@ -11,7 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 from privaudit.errors import PluginError
+from privaudit.messages import plain
+from privaudit.readers.door import content, kind, located
 
+MAX_BYTES = 1 << 24
 SOURCE = "__privaudit_source__"  # where a module keeps what it was made of, which its file may not
 
 
@@ -37,15 +40,12 @@ class OneFile:
         Raises:
             PluginError: it is not there, cannot be read, or is no Python.
         """
-        absolute = Path(path).expanduser().resolve()
+        absolute = located(path, PluginError)
         if absolute.suffix != ".py":
             raise PluginError(f"{absolute} does not end in .py: a plugin is a Python file")
-        try:
-            return cls(absolute, absolute.read_bytes())
-        except FileNotFoundError as error:
-            raise PluginError(f"{absolute}: there is no such file") from error
-        except OSError as error:
-            raise PluginError(f"{absolute} cannot be read: {error.strerror}") from error
+        if kind(absolute, PluginError) == "nothing":
+            raise PluginError(plain(f"{absolute}: there is no such file"))
+        return cls(absolute, content(absolute, MAX_BYTES, PluginError, "plugin"))
 
     @property
     def module_name(self) -> str:

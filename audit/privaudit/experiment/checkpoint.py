@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import file_digest
 from pathlib import Path
 from typing import Literal, cast
@@ -18,6 +20,9 @@ from torch import Tensor, nn
 from privaudit.api.boundary import guest
 from privaudit.api.plugin import Model
 from privaudit.errors import DataError
+from privaudit.networks.bounded import within_memory
+from privaudit.readers.budget import check
+from privaudit.readers.door import exists, opened
 from privaudit.recipe.target import EXPORTED, WEIGHTS
 
 _FEW = 5  # names listed; more would bury the message
@@ -46,7 +51,7 @@ class Checkpoint(Model):
         """
         path = existing(self.path)
         if path.suffix == WEIGHTS:
-            with guest(self.model, "build"):
+            with guest(self.model, "build"), within_memory(self.model):
                 network = self.model.build(shape, classes)
             _fill(network, path, self.model.name)
             return network
@@ -101,7 +106,7 @@ def existing(path: str) -> Path:
         DataError: there is none.
     """
     file = Path(path).expanduser()
-    if not file.is_file():
+    if not exists(file):
         raise DataError(
             f"target.checkpoint: {path}: no such file; the path is relative to the current folder"
         )
@@ -114,7 +119,7 @@ def fingerprint(path: str) -> str:
     Raises:
         DataError: there is no such file.
     """
-    with existing(path).open("rb") as file:
+    with opened(existing(path)) as file:
         return file_digest(file, "sha256").hexdigest()
 
 
@@ -122,7 +127,9 @@ def _loaded(
     path: Path, what: str, marks: tuple[str, ...], load: Callable[[Path], nn.Module]
 ) -> nn.Module:
     """A program, after a look at whether the file is one: torch's own complaints fill a screen."""
-    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    names: list[str] = []
+    with suppress(zipfile.BadZipFile, ValueError, NotImplementedError), opened(path) as file:
+        names = zipfile.ZipFile(file).namelist()
     if not any(name.endswith(marks) for name in names):
         raise DataError(
             f"target.checkpoint: {path} is no {what} file; save a state_dict of tensors as "
@@ -143,6 +150,8 @@ def first_line(error: Exception) -> str:
 
 def _fill(network: nn.Module, path: Path, model: str) -> None:
     """Give a network the weights and buffers of a file, all of them and no others."""
+    with opened(path) as file:
+        check(path, os.fstat(file.fileno()).st_size, "what it holds")
     try:
         stored = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:

@@ -28,6 +28,7 @@ from privaudit.experiment.target import given_target, joined
 from privaudit.experiment.tokens import check_tokens
 from privaudit.jobs.local import Workers
 from privaudit.jobs.memory import free_memory
+from privaudit.readers.budget import limited_to
 from privaudit.recipe import Recipe, Subject
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs
@@ -79,7 +80,8 @@ def run(
     folder = run_folder(recipe) if output is None else Path(output)
     data = None
     if identity.has_run(folder):
-        data = identity.load_data(recipe, cache_folder(cache) / "data")
+        with limited_to(memory):
+            data = identity.load_data(recipe, cache_folder(cache) / "data")
         if done := identity.finished(folder, recipe, data, made_by):
             return done
     with _workers(device, processes, plugins) as workers:
@@ -164,7 +166,8 @@ def run_context(
     """Load the data, and the target if it is given, and deal the examples out."""
     folder = cache_folder(cache)
     chosen = choose_device(device)
-    data = data or identity.load_data(recipe, folder / "data")
+    with limited_to(memory):
+        data = data or identity.load_data(recipe, folder / "data")
     examples, target, order = data.pool, None, None
     _check_augmentation(recipe, examples)
     if recipe.target is None:

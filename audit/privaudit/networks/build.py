@@ -11,6 +11,7 @@ from privaudit.api.boundary import broken, guest
 from privaudit.api.calls import checked_module
 from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.keys import derive, seeded
+from privaudit.networks.bounded import within_memory
 from privaudit.networks.dropout import adapt
 from privaudit.networks.network import Network, stack
 from privaudit.networks.state import Buffers
@@ -34,7 +35,7 @@ def build_networks(
 
     def one(seed: int) -> nn.Module:
         nonlocal dense
-        with guest(model, "build"), seeded(derive(seed, "build")):
+        with guest(model, "build"), seeded(derive(seed, "build")), within_memory(model):
             module = model.build(shape, classes)
         module = adapt(checked_module(model, "build", module))
         dense = sum(p.numel() for p in module.parameters())

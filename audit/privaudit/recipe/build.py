@@ -69,7 +69,7 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
         wrong = {
             path[: 2 if path[0] in _SECTIONS else 1] for path in (m.path for m in model_mistakes)
         }
-        recipe = Recipe.model_validate({"name": "recipe", **_sound(values, wrong)})
+        recipe = _stand_in_recipe(_sound(values, wrong))
     for key in _SECTIONS:
         mistakes += _numbers(data.get(key), getattr(recipe, key), (key,))
     places = {spell(path) for path in wrong}
@@ -82,13 +82,26 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
 def _sound(values: Mapping[str, Any], wrong: set[Place]) -> dict[str, Any]:
     """The values without those that are wrong, one by one in `split` and `training`."""
     result: dict[str, Any] = {}
+    keys = {path[0] for path in wrong}
     for key, value in values.items():
-        if key in _SECTIONS and isinstance(value, Mapping):
+        if key in _SECTIONS and isinstance(value, Mapping) and (key,) not in wrong:
             value = {inner: item for inner, item in value.items() if (key, inner) not in wrong}
-        elif any(path[0] == key for path in wrong):
+        elif key in keys:
             continue
         result[key] = value
     return result
+
+
+def _stand_in_recipe(sound: Mapping[str, Any]) -> Recipe:
+    """A recipe of what is not wrong, to be checked in turn.
+
+    What is right in a section may be wrong without what is not: milestones without a schedule.
+    """
+    try:
+        return Recipe.model_validate({"name": "recipe", **sound})
+    except ValidationError:
+        rest = {key: value for key, value in sound.items() if key not in _SECTIONS}
+        return Recipe.model_validate({"name": "recipe", **rest})
 
 
 def _base_training(data: Mapping[str, Any]) -> Training:

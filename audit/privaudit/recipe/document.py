@@ -92,6 +92,7 @@ def parse(text: str) -> Document:
     Raises:
         UnreadableError: it is not YAML, or unfolds to more than a recipe can need.
     """
+    loader = None
     try:
         loader = _Loader(text)
         try:
@@ -111,6 +112,9 @@ def parse(text: str) -> Document:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UnreadableError(line, f"is not valid YAML: {error.reason}") from error
+    except (ValueError, OverflowError) as error:  # an escape of no character, such as "\\U00110000"
+        line = loader.line + 1 if loader else 1
+        raise UnreadableError(line, f"is not valid YAML: {error}") from error
     except RecursionError as error:
         raise UnreadableError(1, f"is nested more than {MAX_DEPTH} deep") from error
 
@@ -145,7 +149,10 @@ class _Reader:
 
     def scalar(self, node: yaml.Node) -> Any:
         try:
-            return self.loader.construct_object(node)
+            value = self.loader.construct_object(node)
+            if isinstance(value, str):
+                value.encode()  # half a pair of surrogates is no character
+            return value
         except (ValueError, OverflowError) as error:
             raise UnreadableError(
                 node.start_mark.line + 1, f"is not valid YAML: {error}"
@@ -163,7 +170,9 @@ class _Reader:
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
                 raise UnreadableError(line, "is not valid YAML: a key must be plain text")
-            key = str(key_node.value)
+            key = str(
+                self.scalar(yaml.ScalarNode(_TAG + "str", key_node.value, key_node.start_mark))
+            )
             if key in key_lines:
                 message = f"is given twice, here and on line {key_lines[key]}"
                 self.document.mistakes.append(Mistake((*path, key), message, line))

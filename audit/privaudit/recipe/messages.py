@@ -27,6 +27,8 @@ class Mistake:
     line: int | None = None
 
 
+_LOOKED_UP = 200  # unknown options for which the nearest valid one is looked for
+
 _WORDS = {
     "missing": "is missing",
     "greater_than_equal": "must be at least {ge}",
@@ -77,12 +79,14 @@ def mistakes_of(
         inner_path = _place(detail, raw)
         places.setdefault(inner_path, []).append(detail)
     mistakes = []
-    for inner_path, details in places.items():
-        if any(other[: len(inner_path)] == inner_path for other in places.keys() - {inner_path}):
+    around = {path[:length] for path in places for length in range(len(path))}
+    for number, (inner_path, details) in enumerate(places.items()):
+        if inner_path in around:
             continue  # a union's other members: one of them says more exactly what is wrong
         if details[0]["type"] == "extra_forbidden":
             valid = {*_fields(model, inner_path[:-1]), *(beside if len(inner_path) == 1 else ())}
-            message = unknown("option", str(inner_path[-1]), valid)
+            # looking for what was meant takes a while, and nobody reads thousands of lines
+            message = unknown("option", str(inner_path[-1]), valid if number < _LOOKED_UP else ())
         else:
             message = _joined(details)
         mistakes.append(Mistake(path + inner_path, message))

@@ -58,10 +58,12 @@ def _seeds(value: object) -> object:
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
-    if twice is None:
-        return seeds
-    raise ValueError(f"must be different from each other (got {twice} more than once)")
+    found: set[int] = set()
+    for seed in seeds:
+        if seed in found:
+            raise ValueError(f"must be different from each other (got {seed} more than once)")
+        found.add(seed)
+    return seeds
 
 
 class _ShadowOptions(BaseModel):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from privaudit.errors import PluginError, RecipeError
 from privaudit.messages import Place, plain, show, spell, unknown
+from privaudit.readers.door import content, exists, kind, located
 from privaudit.recipe import overrides as changes
 from privaudit.recipe.build import build
 from privaudit.recipe.document import Document, UnreadableError, parse
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from privaudit.api.host import Plugins
 
 MAX_BYTES = 1 << 20
+MAX_MISTAKES = 100  # that are listed
 _NEEDS = "a recipe is a mapping with name, dataset, model and attacks"
 
 
@@ -69,14 +71,14 @@ def find_recipe(source: str | Path) -> Path:
         RecipeError: there is no such file and no such recipe.
     """
     path = Path(source)
-    if path.is_file():
+    if str(source) != "" and exists(path, RecipeError):
         return path
     shipped = shipped_recipes()
     if str(source) in shipped:
         file = shipped[str(source)]
         here = Path.cwd()
         return file.relative_to(here) if file.is_relative_to(here) else file
-    if path.is_dir():
+    if kind(path, RecipeError) == "folder":
         raise RecipeError(plain(f"{source}: is a folder; name a recipe's file"))
     if path.suffix in (".yaml", ".yml") or os.sep in str(source):
         raise RecipeError(plain(f"{source}: there is no such file"))
@@ -116,21 +118,17 @@ def _with_files(
     for index, path in enumerate(paths):
         if isinstance(path, str):
             is_set = ("plugins",) in places or ("plugins", index) in places
-            paths[index] = _absolute(path, Path.cwd() if is_set else folder)
             try:
+                paths[index] = str(located(path, PluginError, Path.cwd() if is_set else folder))
                 plugins = plugins.with_files([paths[index]])
             except PluginError as error:
                 mistakes.append(Mistake(("plugins", index), str(error)))
     for path in files:
         plugins = plugins.with_files([path])
-        absolute = _absolute(path, Path.cwd())
+        absolute = str(located(path, PluginError))
         if absolute not in paths:
             data["plugins"] = paths = [*paths, absolute]
     return plugins, mistakes
-
-
-def _absolute(path: str | Path, folder: Path) -> str:
-    return str((folder / Path(path).expanduser()).resolve())
 
 
 def _copied(value: Any) -> Any:
@@ -141,17 +139,11 @@ def _copied(value: Any) -> Any:
 
 
 def _read(path: Path) -> Document:
+    text = content(path, MAX_BYTES, RecipeError, "recipe")
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise RecipeError(plain(f"{path}: cannot be read: {error.strerror}")) from error
-    if len(content) > MAX_BYTES:
-        raise RecipeError(plain(f"{path}: is larger than 1 MiB, which no recipe is"))
-    try:
-        document = parse(content.decode("utf-8-sig"))
+        document = parse(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = text.count(b"\n", 0, error.start) + 1
         raise RecipeError(plain(f"{path}:{line}: is not UTF-8 text")) from error
     except UnreadableError as error:
         raise RecipeError(plain(f"{path}:{error.line}: {error.message}")) from error
@@ -177,4 +169,6 @@ def _lines(
         line = mistake.line or document.line(mistake.path)
         prefix = label if line is None else f"{label}:{line}"
         keyed_lines.append((line or 0, 0, plain(f"{prefix}: {where}{mistake.message}")))
-    return [text for *_, text in sorted(keyed_lines, key=lambda keyed_line: keyed_line[:2])]
+    texts = [text for *_, text in sorted(keyed_lines, key=lambda keyed_line: keyed_line[:2])]
+    more = len(texts) - MAX_MISTAKES
+    return [*texts[:MAX_MISTAKES], plain(f"{label}: and {more:,} more")] if more > 0 else texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
@@ -17,9 +18,28 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from privaudit import DataError
+from privaudit.readers.budget import check
+from privaudit.readers.door import kind, opened, plain, unreadable
 
 _PARTS = {"train", "test"}
 _CHUNK = 256  # files a thread decodes at a time
+_COPIES = 12  # bytes a pixel while an image is decoded, converted and turned
+_ORIENTATION = 0x0112  # EXIF's tag
+_TURNS = dict(
+    zip(
+        range(2, 9),
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        strict=True,
+    )
+)
 _DEEP = ("I", "F")  # Pillow's modes of more than 8 bits, which it would clip, not scale
 
 
@@ -79,13 +99,13 @@ def list_images(folder: Path) -> list[ImageFile]:
     Raises:
         DataError: the folder is missing, has no or one class, or a class has no images.
     """
-    if not folder.is_dir():
+    if kind(folder) != "folder":
         raise DataError(f"{folder}: no such folder; it should hold CLASS/IMAGE files")
     try:
         folders = _class_folders(folder)
         by_place = {place: list(_images(place, entry)) for place, entry in folders.items()}
     except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        raise unreadable(error.filename, error) from error
     names = sorted({entry.name for entry in folders.values()})
     if len(names) < 2:
         found = f"one class folder only, {names[0]!r}" if names else "no class folders"
@@ -99,20 +119,36 @@ def list_images(folder: Path) -> list[ImageFile]:
 def _pixels(path: Path, size: int | None) -> NDArray[np.uint8]:
     """One image (channels, height, width): 1 channel if it is greyscale, else 3."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as file, Image.open(file) as image:
+            pixels = image.width * image.height
+            check(path, _COPIES * pixels, f"an image of {image.width}×{image.height} pixels")
             if image.mode.startswith(_DEEP):
                 raise DataError(
                     f"{path}: holds more than 8 bits a pixel (mode {image.mode}): convert it to 8"
                 )
-            plain = image.convert("L" if image.mode in ("1", "L") else "RGB")
+            upright = _upright(image.convert("L" if image.mode in ("1", "L") else "RGB"), image)
     except DataError:
         raise
+    except MemoryError as error:
+        raise DataError(plain(f"{path}: does not fit into memory, or is damaged")) from error
     except Exception as error:  # Pillow's decoders raise whatever they stumble over
-        raise DataError(f"{path}: not an image that Pillow can read ({error})") from error
+        message = f"{path}: not an image that Pillow can read ({error})"
+        raise DataError(plain(message)) from error
     if size is not None:
-        plain = ImageOps.fit(plain, (size, size), Image.Resampling.BICUBIC)
-    pixels = np.asarray(plain)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        upright = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
+    values = np.asarray(upright)
+    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+
+
+def _upright(pixels: Image.Image, image: Image.Image) -> Image.Image:
+    """The pixels turned as the image says, once decoded, that a camera was held (EXIF 2.32, 4.6.5).
+
+    Pillow turns TIFF itself, which then says it no more.
+    """
+    turn = None
+    with suppress(Exception):  # damage to what a camera noted is none to the pixels
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def decode_images(files: Sequence[Path], size: int | None) -> Tensor:
@@ -126,6 +162,11 @@ def decode_images(files: Sequence[Path], size: int | None) -> Tensor:
         DataError: a file is not an image, or sizes differ and `size` is None.
     """
     first = _pixels(files[0], size).shape[1:]
+    check(
+        files[0].parent.parent,
+        6 * len(files) * first[0] * first[1],  # three channels, and a copy
+        f"{len(files):,} images of {first[1]}×{first[0]} pixels",
+    )
     x = np.empty((len(files), 3, *first), np.uint8)
     coloured = np.zeros(len(files), bool)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from privaudit import DataError
+from privaudit.readers.door import exists
 from privaudit.readers.npz import Array
 from privaudit_plugins.datasets._tables import encode_labels, mean_and_std
 
@@ -18,10 +19,10 @@ def existing_file(path: Path) -> Path:
     """The absolute path of a file that is there.
 
     Raises:
-        DataError: it is not.
+        DataError: it is not, or nobody may see whether it is.
     """
     absolute = path.expanduser().absolute()
-    if not absolute.is_file():
+    if not exists(absolute):
         raise DataError(f"{absolute}: no such file; `path` is relative to the current folder")
     return absolute
 

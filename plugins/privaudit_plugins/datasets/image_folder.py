@@ -33,7 +33,8 @@ class ImageFolder(privaudit.Dataset):
 
     Channels are standardised by their mean and deviation over all images, members and
     non-members alike, so that the numbers tell nothing about who is which.
-    Images are RGB, or of one channel where all files are greyscale.
+    Images are RGB, or of one channel where all files are greyscale; they are turned as the
+    camera noted (EXIF orientation), and of a moving image the first frame is taken.
     """
 
     name: Literal["image_folder"] = "image_folder"
@@ -66,7 +67,8 @@ class ImageFolder(privaudit.Dataset):
             return decode_images([file.path for file in files], self.size)
 
         name = _digest([str(folder), self.size, self.limit])[:16]
-        key = _digest([(file.place, file.state) for file in files])
+        # "upright": what was kept before images were turned as they say is decoded again
+        key = _digest(["upright", *((file.place, file.state) for file in files)])
         x = cached(root / f"image_folder-{name}.safetensors", key, decode)
         mean, std = channel_statistics(x)
         return privaudit.Examples(

@@ -16,7 +16,7 @@ class Plugin(BaseModel):
         name: what recipes call it; narrowed by each plugin to one `Literal` with a default.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: ClassVar[str] = ""
     paper: ClassVar[str] = ""
