@@ -81,6 +81,10 @@ class StoreError(PrivauditError):
     """A run folder or the cache cannot be read or written."""
 
 
+class UnfinishedError(StoreError):
+    """A run has not finished: it has no result yet, and running its recipe again goes on."""
+
+
 def contained(error: PrivauditError) -> bool:
     """Whether it is about one subject or attack, so that a run can go on with the others."""
-    return not isinstance(error, RecipeError | StoreError | ProcessError)
+    return not isinstance(error, RecipeError | StoreError | ProcessError | DamageError)

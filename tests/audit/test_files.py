@@ -100,7 +100,7 @@ def test_a_file_is_refused_as_a_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
     with pytest.raises(StoreError, match="is a file, not a folder"):
         private_folder(tmp_path / "run")
-    with pytest.raises(StoreError, match="Not a directory"):
+    with pytest.raises(StoreError, match="run is a file"):
         private_folder(tmp_path / "run" / "below")
 
 

@@ -12,6 +12,7 @@ from traceback import format_exception
 import typer
 
 from privaudit.cli import audit, cache, export, new, plugins, report, run, schema, validate
+from privaudit.cli.streams import give_up_stdout, keep_going, stdout_problem
 from privaudit.errors import PrivauditError
 from privaudit.messages import plain
 from privaudit.version import __version__
@@ -65,11 +66,34 @@ def options(
 def main() -> None:
     """Entry point of the console script: 0 done, 1 the run failed, 2 command or recipe wrong."""
     asked = _Asked()
+    keep_going()
+    try:
+        code = _code(asked)
+    except OSError as error:  # of stdout: what is read or written elsewhere is told by its path
+        typer.echo(f"cannot write the output: {error.strerror or error}", err=True)
+        _tell(error, asked)
+        give_up_stdout()
+        code = 1
+    if problem := stdout_problem():
+        typer.echo(f"cannot write the output: {problem}", err=True)
+        code = code or 1
+    sys.exit(code)
+
+
+def _code(asked: _Asked) -> int | str | None:
+    """The exit code of the command that was asked for."""
     try:
         app(obj=asked)
+    except SystemExit as end:
+        return end.code
     except PrivauditError as error:
         for line in str(error).splitlines():
             typer.echo(plain(line), err=True)
-        if asked.debug:
-            typer.echo(getattr(error, "original", "") or "".join(format_exception(error)), err=True)
-        sys.exit(error.exit_code)
+        _tell(error, asked)
+        return error.exit_code
+    return 0
+
+
+def _tell(error: Exception, asked: _Asked) -> None:
+    if asked.debug:
+        typer.echo(getattr(error, "original", "") or "".join(format_exception(error)), err=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from privaudit.statistics import table
+
+if TYPE_CHECKING:
+    from privaudit.store.result import RunResult
 
 _Runs = Annotated[list[Path], typer.Argument(help="Run folders, or their result.json files.")]
 _Format = Annotated[
@@ -93,14 +96,12 @@ def report(
 
     from privaudit.errors import RecipeError
     from privaudit.report import print_table, render
-    from privaudit.store.result import load_run
 
     if explain and format not in ("table", "json"):
         raise RecipeError(f"--explain is for --format table or json, not {format}")
     if means and intervals:
         raise RecipeError("--means leaves out what --intervals shows: give one of them")
-    loaded = [load_run(path) for path in runs]
-    results = list({run.folder and run.folder.resolve(): run for run in loaded}.values())
+    results, unreadable = _loaded(runs)
     chosen: dict[str, Any] = {
         "baseline": baseline,
         "sort": sort,
@@ -123,7 +124,33 @@ def report(
 
             console.print()
             print_explanation(explanation, console)
-        return
+        raise typer.Exit(int(unreadable))
     record = None if explanation is None else asdict(explanation)
     text = render(results, format=format, explanation=record, **chosen)
     typer.echo(text.encode(), nl=False)  # UTF-8, whatever the terminal speaks
+    raise typer.Exit(int(unreadable))
+
+
+def _loaded(paths: list[Path]) -> tuple[list[RunResult], bool]:
+    """The finished runs, each once, and whether any of the others should have been one.
+
+    Raises:
+        StoreError: there is none.
+    """
+    from privaudit.errors import StoreError, UnfinishedError
+    from privaudit.messages import plain
+    from privaudit.store.result import load_run
+
+    runs: dict[Path | None, RunResult] = {}
+    errors: list[StoreError] = []
+    for path in paths:
+        try:
+            run = load_run(path)
+            runs.setdefault(run.folder and run.folder.resolve(), run)
+        except StoreError as error:
+            errors.append(error)
+    for error in errors if runs else errors[1:]:
+        typer.echo(plain(f"left out: {error}"), err=True)
+    if not runs:
+        raise errors[0]
+    return [*runs.values()], not all(isinstance(error, UnfinishedError) for error in errors)

@@ -72,45 +72,69 @@ def run(
     """Train, make sparse, attack, and compare; what was done before is not done again."""
     from rich.console import Console
 
+    from privaudit.cli.signals import exit_code, stoppable
+
+    errors = Console(stderr=True)
+    _attach_logging(errors)
+    try:
+        with stoppable():
+            failed = _run(
+                errors, recipe, changes, plugin, output, device, cache, processes, memory, dry_run
+            )
+    except KeyboardInterrupt as stopped:
+        errors.print("stopped: trainings that are finished are kept, and the same command goes on")
+        raise typer.Exit(exit_code(stopped)) from None
+    if failed:
+        raise typer.Exit(1)
+
+
+def _run(
+    errors: Console,
+    recipe: str,
+    changes: list[str] | None,
+    plugin: list[Path] | None,
+    output: Path | None,
+    device: str,
+    cache: Path | None,
+    processes: int | None,
+    memory: float | None,
+    dry_run: bool,
+) -> bool:
+    """Do what is asked for; whether a part of it failed."""
+    from rich.console import Console
+
     from privaudit.api.host import load_plugins
     from privaudit.jobs.memory import keep_freed_memory
     from privaudit.recipe import load_recipe
 
     keep_freed_memory()
-    errors = Console(stderr=True)
-    _attach_logging(errors)
     plugins = load_plugins()
     loaded = load_recipe(recipe, changes or (), plugins=plugins, files=plugin or ())
     if dry_run:
         with errors.status("going through every script, and timing a few training steps"):
             shown = _plan(loaded, device, cache)
         Console().print(shown)
-        return
+        return False
     from torch import get_num_threads
 
     from privaudit.cli.progress import Progress
     from privaudit.experiment.running import run as run_recipe
     from privaudit.report import print_table
 
-    try:
-        with Progress(errors) as progress:
-            result = run_recipe(
-                loaded,
-                output,
-                device=device,
-                cache=cache,
-                plugins=plugins,
-                on_event=progress,
-                processes=processes or get_num_threads(),
-                memory=None if memory is None else int(memory * 2**30),
-            )
-    except KeyboardInterrupt:
-        errors.print("stopped: trainings that are finished are kept, and the same command goes on")
-        raise typer.Exit(130) from None
+    with Progress(errors) as progress:
+        result = run_recipe(
+            loaded,
+            output,
+            device=device,
+            cache=cache,
+            plugins=plugins,
+            on_event=progress,
+            processes=processes or get_num_threads(),
+            memory=None if memory is None else int(memory * 2**30),
+        )
     print_table([result], Console())
     errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)
-    if result.failures:
-        raise typer.Exit(1)
+    return bool(result.failures)
 
 
 def _plan(recipe: Recipe, device: str, cache: Path | None) -> Group:

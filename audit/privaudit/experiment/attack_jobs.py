@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 from torch import Tensor
 
@@ -16,6 +14,7 @@ from privaudit.experiment.attack_job import AttackJob
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.kept_scores import KeptScores
 from privaudit.experiment.level import Level
+from privaudit.jobs.lent import LentFolder
 from privaudit.jobs.local import Call, SharedExamples, Tell
 from privaudit.jobs.shared import SharedTensors, share_tensors
 from privaudit.values import AttackScores, Outputs
@@ -42,8 +41,8 @@ def shared_outputs(outputs: Outputs) -> Iterator[SharedOutputs]:
     """Answers for other processes, until the block ends."""
     tensors = {f.name: getattr(outputs, f.name) for f in fields(outputs)}
     tensors = {name: t for name, t in tensors.items() if isinstance(t, Tensor)}
-    with tempfile.TemporaryDirectory(prefix="privaudit-") as folder:
-        yield SharedOutputs(share_tensors(tensors, Path(folder)), outputs.noise_scale)
+    with LentFolder() as folder:
+        yield SharedOutputs(share_tensors(tensors, folder), outputs.noise_scale)
 
 
 def score_remotely(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import safetensors.torch
@@ -32,6 +33,7 @@ from privaudit.readers.budget import limited_to
 from privaudit.recipe import Recipe, Subject
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs
+from privaudit.store.lock import run_lock
 from privaudit.store.models import UNFINISHED, begin
 from privaudit.store.result import RunResult, model_path, save_run
 from privaudit.values import Examples
@@ -78,41 +80,47 @@ def run(
     plugins = (plugins or load_plugins()).with_files(recipe.plugins)
     made_by = identity.made_by(recipe, plugins)
     folder = run_folder(recipe) if output is None else Path(output)
-    data = None
-    if identity.has_run(folder):
-        with limited_to(memory):
-            data = identity.load_data(recipe, cache_folder(cache) / "data")
-        if done := identity.finished(folder, recipe, data, made_by):
-            return done
-    with _workers(device, processes, plugins) as workers:
-        context = run_context(
-            recipe,
-            device=device,
-            cache=cache,
-            on_event=on_event,
-            workers=workers,
-            memory=memory,
-            data=data,
+    with nullcontext() if _only_to_read(folder) else run_lock(folder):
+        data = None
+        if identity.has_run(folder):
+            with limited_to(memory):
+                data = identity.load_data(recipe, cache_folder(cache) / "data")
+            if done := identity.finished(folder, recipe, data, made_by):
+                return done
+        with _workers(device, processes, plugins) as workers:
+            context = run_context(
+                recipe,
+                device=device,
+                cache=cache,
+                on_event=on_event,
+                workers=workers,
+                memory=memory,
+                data=data,
+            )
+            auditor, stacks = _audited(context, folder)
+        environment = describe(context.device, made_by["plugins"]) | made_by
+        environment |= {"stack": stacks, "processes": 1 if workers is None else processes}
+        environment["seconds"] = round(time.monotonic() - started, 1)
+        result = RunResult(
+            recipe.name,
+            identity.asked(recipe),
+            environment,
+            tuple(auditor.audits),
+            tuple(auditor.doubts),
+            failures=tuple(auditor.failures),
         )
-        auditor, stacks = _audited(context, folder)
-    environment = describe(context.device, made_by["plugins"]) | made_by
-    environment |= {"stack": stacks, "processes": 1 if workers is None else processes}
-    environment["seconds"] = round(time.monotonic() - started, 1)
-    result = RunResult(
-        recipe.name,
-        identity.asked(recipe),
-        environment,
-        tuple(auditor.audits),
-        tuple(auditor.doubts),
-        failures=tuple(auditor.failures),
-    )
-    return save_run(
-        folder,
-        result,
-        recipe_yaml=recipe.to_yaml(),
-        scores=auditor.scores,
-        about=identity.about(recipe, context.digests, environment),
-    )
+        return save_run(
+            folder,
+            result,
+            recipe_yaml=recipe.to_yaml(),
+            scores=auditor.scores,
+            about=identity.about(recipe, context.digests, environment),
+        )
+
+
+def _only_to_read(folder: Path) -> bool:
+    """Whether a folder holds a finished run and may not be written."""
+    return identity.has_run(folder) and not os.access(folder, os.W_OK)
 
 
 def _audited(context: RunContext, folder: Path) -> tuple[Auditor, dict[str, int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
-import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,13 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 
 from privaudit.errors import PrivauditError, ProcessError
+from privaudit.jobs.lent import LentFolder, sweep
 from privaudit.jobs.memory import keep_freed_memory
 from privaudit.jobs.message import unwrapped, wrapped
 from privaudit.jobs.shared import SharedTensors, share_tensors
@@ -52,7 +51,8 @@ class Workers:
 
     def __init__(self, count: int, prepare: Sequence[Callable[[], object]] = ()) -> None:
         self._count, self._prepare = count, tuple(prepare)
-        self._folder = tempfile.TemporaryDirectory(prefix="privaudit-")
+        sweep()
+        self._folder = LentFolder()
         self._shared: list[tuple[Examples, SharedExamples]] = []
         self._connections: list[Connection] = []
         self._processes: list[SpawnProcess] = []
@@ -87,7 +87,7 @@ class Workers:
     def close(self) -> None:
         """End the processes, whatever they are doing."""
         self._stop()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _stop(self) -> None:
         for connection in self._connections:
@@ -111,7 +111,7 @@ class Workers:
         for earlier, shared in self._shared:
             if earlier is examples:
                 return shared
-        folder = Path(self._folder.name) / str(len(self._shared))
+        folder = self._folder.path / str(len(self._shared))
         folder.mkdir()
         tensors = {name: getattr(examples, name) for name in ("x", "y", "mean", "std")}
         files = share_tensors(tensors, folder)

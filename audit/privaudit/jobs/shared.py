@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -42,5 +43,7 @@ def share_tensors(tensors: Mapping[str, Tensor], folder: Path) -> SharedTensors:
         OSError: there is no room for them.
     """
     for name, tensor in tensors.items():
-        tensor.contiguous().cpu().numpy().tofile(folder / name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(folder / name, flags, 0o600), "wb") as file:
+            tensor.contiguous().cpu().numpy().tofile(file)
     return SharedTensors(folder, tuple((n, tuple(t.shape), t.dtype) for n, t in tensors.items()))

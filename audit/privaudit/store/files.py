@@ -66,13 +66,17 @@ def private_folder(path: Path) -> None:
         StoreError: it is a file, or nothing can be written into it.
     """
     try:
-        if not path.is_dir():
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_folder(path.parent)
+        missing = [path, *path.parents]
+        for folder in reversed(missing[: next(i for i, p in enumerate(missing) if p.is_dir())]):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)  # whatever the umask
+            _sync_folder(folder.parent)
         with tempfile.TemporaryFile(dir=path, prefix=TEMPORARY):
             pass
     except FileExistsError as error:
-        raise StoreError(f"{path} is a file, not a folder: remove it or name another") from error
+        raise StoreError(
+            f"{error.filename} is a file, not a folder: remove it or name another"
+        ) from error
     except OSError as error:
         raise _failure(path, error) from error
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.errors import StoreError
+from privaudit.errors import StoreError, UnfinishedError
 from privaudit.store.manifest import NAME, DamagedError, FileSum, read_manifest, read_regular
 
 RESULT = "result.json"
@@ -35,7 +35,7 @@ def read_record(path: Path, verify: bool) -> tuple[Path, dict[str, Any]]:
         path = path / RESULT
     if not os.path.lexists(path):
         if path.parent.is_dir() and path.name == RESULT:
-            raise StoreError(
+            raise UnfinishedError(
                 f"{path.parent} has no result.json: it is no run folder, or its run has not "
                 "finished (running its recipe again goes on where it stopped)"
             )
