@@ -1,9 +1,14 @@
-"""Finds the installed plugins, each entry point on its own, and those of single files."""
+"""Finds the installed plugins, each entry point on its own, and those of single files.
+
+A module is imported where somebody names its plugin. An entry point is called as its plugin is, so
+that those in question are told from metadata; only for names that no entry point has, and for
+lists of everything, all are imported.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -11,10 +16,12 @@ from pathlib import Path
 
 from privaudit.api import hooks
 from privaudit.api.plugin import KINDS, Plugin
+from privaudit.api.probe import deadly
 from privaudit.api.provided import LoadError as LoadError
 from privaudit.api.provided import Provided as Provided
 from privaudit.api.provided import provided_by
 from privaudit.api.single_file import OneFile
+from privaudit.api.world import own_world
 from privaudit.errors import PluginError
 
 
@@ -90,6 +97,10 @@ class Plugins:
         names = {plugin.name for plugin in self.provided}
         raise PluginError(f"no plugin is called {name!r}: {_suggestion(name, names)}")
 
+    def has(self, cls: type[Plugin]) -> bool:
+        """Whether a class is among them."""
+        return any(plugin.cls is cls for plugin in self.provided)
+
     def provider(self, cls: type[Plugin]) -> Provided:
         """Where a plugin class comes from.
 
@@ -108,21 +119,32 @@ class Plugins:
 def load_plugins(
     *,
     entry_points: Iterable[metadata.EntryPoint] | None = None,
+    names: Collection[str] | None = None,
     files: Iterable[str | Path] = (),
 ) -> Plugins:
-    """Load every plugin on its own, so that a broken one that is installed stops nothing.
+    """Load plugins, each on its own, so that a broken one that is installed stops nothing.
+
+    Where all are loaded, those of strangers are first imported in a process of their own, so that
+    one that ends its process, or is never done, is known as a problem.
 
     Args:
         entry_points: what to load; by default, the installed ones of group `privaudit`.
+        names: load no more than the entry points of these names.
         files: Python files of plugins without packaging, relative to the current folder.
 
     Raises:
         PluginError: one of the files cannot be used.
     """
+    dead: dict[str, str] = {}
     if entry_points is None:
         entry_points = metadata.entry_points(group=hooks.GROUP)
+        if names is None:
+            strangers = [e for e in entry_points if _origin(e)[0] != hooks.GROUP]
+            dead = deadly(strangers)
+    if names is not None:
+        entry_points = [e for e in entry_points if e.name in names]
     ordered = sorted(entry_points, key=lambda entry_point: (_origin(entry_point), entry_point.name))
-    results = [result for entry_point in ordered for result in _load(entry_point)]
+    results = [result for entry_point in ordered for result in _load(entry_point, dead)]
     provided = [result for result in results if isinstance(result, Provided)]
     problems = [result for result in results if isinstance(result, LoadError)]
     usable, clashes = _sorted(provided)
@@ -139,11 +161,38 @@ def _sorted(provided: list[Provided]) -> tuple[tuple[Provided, ...], tuple[LoadE
     return tuple(usable), clashes
 
 
-def _load(entry_point: metadata.EntryPoint) -> Iterator[Provided | LoadError]:
-    """What one entry point provides, class by class."""
+def named_plugins(names: Collection[str], *, files: Iterable[str | Path] = ()) -> Plugins:
+    """The plugins of these names; all that are installed, where one of them is not found.
+
+    Raises:
+        PluginError: one of the files cannot be used.
+    """
+    few = load_plugins(names=names, files=files)
+    there = {plugin.name for plugin in few.provided} | {problem.name for problem in few.problems}
+    return few if there.issuperset(names) else load_plugins(files=files)
+
+
+def _load(
+    entry_point: metadata.EntryPoint, dead: Mapping[str, str]
+) -> Iterator[Provided | LoadError]:
+    """What one entry point provides, class by class.
+
+    Args:
+        entry_point: the module's.
+        dead: modules that must not be imported, and why.
+    """
     distribution, version = _origin(entry_point)
     where = f"plugin {entry_point.name!r} of {f'{distribution} {version}'.strip()}"
-    yield from provided_by(distribution, version, where, entry_point.load, entry_point.name)
+    if entry_point.module in dead:
+        reason = f"{entry_point.module} {dead[entry_point.module]}"
+        yield LoadError(f"{where} cannot be loaded: {reason}", entry_point.name)
+        return
+
+    def load() -> object:
+        with own_world(where):
+            return entry_point.load()
+
+    yield from provided_by(distribution, version, where, load, entry_point.name)
 
 
 def _clashes(provided: list[Provided]) -> Iterator[LoadError]:

@@ -57,9 +57,9 @@ def show(
 ) -> None:
     """Show a plugin's options: type, default and meaning, and the paper it comes from."""
     from privaudit.api.describe import describe
-    from privaudit.api.host import load_plugins
+    from privaudit.api.host import named_plugins
 
-    matches = load_plugins(files=plugin or ()).named(name)
+    matches = named_plugins([name], files=plugin or ()).named(name)
     if as_json:
         both = [{**_identity(provided), **asdict(describe(provided.cls))} for provided in matches]
         typer.echo(json.dumps(both, indent=2))

@@ -11,7 +11,7 @@ from typing import Any
 import platformdirs
 import torch
 
-from privaudit.api.host import Plugins
+from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.plugin import Plugin
 from privaudit.errors import RecipeError
 from privaudit.recipe import Recipe
@@ -44,8 +44,35 @@ def cache_folder(given: Path | None = None) -> Path:
     return Path(named) if named else platformdirs.user_cache_path("privaudit")
 
 
+def plugins_of(recipe: Recipe) -> Plugins:
+    """The installed plugins that a recipe uses, and those of its files; others if need be.
+
+    Raises:
+        PluginError: one of its files cannot be used.
+    """
+    named = _named(recipe)
+    few = load_plugins(names={plugin.name for plugin in named}).with_files(recipe.plugins)
+    if all(few.has(type(plugin)) for plugin in named):
+        return few
+    return load_plugins().with_files(recipe.plugins)
+
+
 def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:
     """Kind, name, distribution, version and source hash of each plugin a recipe names."""
+    identities = {}
+    for plugin in _named(recipe):
+        provided = plugins.provider(type(plugin))
+        identities[provided.kind, provided.name] = {
+            "kind": provided.kind,
+            "name": provided.name,
+            "distribution": provided.distribution,
+            "version": provided.version,
+            "source": provided.source,
+        }
+    return list(identities.values())
+
+
+def _named(recipe: Recipe) -> list[Plugin]:
     named: list[Plugin] = [
         recipe.dataset,
         recipe.model,
@@ -58,18 +85,7 @@ def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:
     beliefs: list[object] = [recipe.shadow_sparsifier, recipe.shadow_defense]
     for entry in recipe.attacks:
         beliefs += [entry.shadow_sparsifier, entry.shadow_defense]
-    named += [belief for belief in beliefs if isinstance(belief, Plugin)]
-    identities = {}
-    for plugin in named:
-        provided = plugins.provider(type(plugin))
-        identities[provided.kind, provided.name] = {
-            "kind": provided.kind,
-            "name": provided.name,
-            "distribution": provided.distribution,
-            "version": provided.version,
-            "source": provided.source,
-        }
-    return list(identities.values())
+    return [*named, *(belief for belief in beliefs if isinstance(belief, Plugin))]
 
 
 def describe(device: torch.device, plugins: list[dict[str, str]]) -> dict[str, Any]:
