@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from privaudit.errors import DataError, PrivauditError
-from privaudit.messages import plain
+from privaudit.messages import plain as plain
 
 Kind = Literal["file", "folder", "other", "nothing"]
 """What there is at a path; `other` is a pipe, a socket or a device."""
