@@ -52,7 +52,7 @@ PROBLEM = host.LoadError("plugin 'x' of bad 0.1 cannot be loaded: Oops: [/red]",
 @pytest.fixture
 def gadgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(host, "load_plugins", lambda files: host.Plugins(PROVIDED, (PROBLEM,)))
+    monkeypatch.setattr(host, "load_plugins", lambda **asked: host.Plugins(PROVIDED, (PROBLEM,)))
 
 
 def privaudit_command(

@@ -307,7 +307,7 @@ def test_an_error_of_a_plugin_has_a_traceback_with_debug_only(
     monkeypatch.chdir(folder)
     (folder / "more" / "mine.py").write_text(RAISING)
     words = ["run", "file.yaml", "--cache", "cache", "--device", "cpu", "--processes", "1"]
-    assert command(monkeypatch, *words) == 2
+    assert command(monkeypatch, *words) == 1
     line = 1 + RAISING.splitlines().index(
         "        return privaudit.AttackScores(signals.target.logit)"
     )
@@ -317,10 +317,10 @@ def test_an_error_of_a_plugin_has_a_traceback_with_debug_only(
         "object has no attribute 'logit'. Did you mean 'logits'?\n"
     ) in err
     assert "Traceback" not in err
-    assert command(monkeypatch, "--debug", *words) == 2
+    assert command(monkeypatch, "--debug", *words) == 1
     err = capsys.readouterr().err
     message, _, trace = err.partition("Traceback (most recent call last)")
-    assert message.endswith("Did you mean 'logits'?\n")
+    assert message.rstrip().endswith("Did you mean 'logits'?")
     assert f'mine.py", line {line}, in score' in trace
     (folder / "more" / "mine.py").write_text("1 / 0")
     assert command(monkeypatch, "--debug", "plugins", "--plugin", "more/mine.py") == 2

@@ -131,6 +131,14 @@ class Plugins:
         order = {kind.kind: number for number, kind in enumerate(KINDS)}
         return tuple(sorted(found, key=lambda one: (order.get(one.kind, len(order)), one.name)))
 
+    def loads(self) -> list[Callable[[], object]]:
+        """What another process calls first, to have what this one has imported of strangers."""
+        return [*(file.load for file in self.files), *self._installed.loads()]
+
+    def load_untold(self) -> None:
+        """Import what its source tells nothing about."""
+        self._installed.load_untold()
+
     def known_broken(self) -> tuple[LoadError, ...]:
         """What is known to be wrong without importing anything: what has no module, or no Python.
 
@@ -196,7 +204,9 @@ def load_plugins(
 ) -> Plugins:
     """Find every plugin, each on its own, so that a broken one that is installed stops nothing.
 
-    An installed plugin is imported when it is first asked for by its name, or when all are.
+    An installed plugin is imported when it is first asked for by its name, or when all are. Those
+    of strangers that nobody has named are first imported in a process of their own, so that one
+    that ends its process, or is never done, is known as a problem.
 
     Args:
         entry_points: what there is; by default, the installed ones of group `privaudit`.
@@ -205,8 +215,11 @@ def load_plugins(
     Raises:
         PluginError: one of the files cannot be used.
     """
-    found, problems = (entry_points, ()) if entry_points is not None else find_entry_points()
-    return Plugins(installed=Installed(found, problems)).with_files(files)
+    if entry_points is not None:
+        installed = Installed(entry_points)
+    else:
+        installed = Installed(*find_entry_points(), tried_first=True)
+    return Plugins(installed=installed).with_files(files)
 
 
 def _sorted(provided: list[Provided]) -> tuple[tuple[Provided, ...], tuple[LoadError, ...]]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
+from functools import partial
+from importlib import import_module
 from importlib.metadata import EntryPoint
 
 from privaudit.api.declared import Declared, declared
 from privaudit.api.entry_points import in_order, is_ours, origin, where
+from privaudit.api.probe import deadly
 from privaudit.api.provided import LoadError, Provided, provided_by
+from privaudit.api.world import own_world
 from privaudit.errors import PluginError
 
 
@@ -21,11 +27,17 @@ class Installed:
     Args:
         entry_points: in any order.
         problems: what is known to be broken.
+        tried_first: whether what nobody has named is first imported in another process.
     """
 
     def __init__(
-        self, entry_points: Iterable[EntryPoint] = (), problems: Iterable[LoadError] = ()
+        self,
+        entry_points: Iterable[EntryPoint] = (),
+        problems: Iterable[LoadError] = (),
+        *,
+        tried_first: bool = False,
     ) -> None:
+        self._tried_first = tried_first
         self.provided: list[Provided] = []
         self.problems = list(problems)
         self._entry_points = in_order(entry_points)
@@ -58,9 +70,7 @@ class Installed:
             kind: of plugin; "" for any.
             name: of the plugin.
         """
-        for entry_point in list(self._waiting):
-            if not is_ours(entry_point) and self._may_provide(entry_point, kind, name):
-                self._load(entry_point)
+        self._load_those([e for e in self._waiting if self._may_provide(e, kind, name)])
 
     def load_module(self, module: str) -> None:
         """Import the entry points that name a module."""
@@ -70,8 +80,19 @@ class Installed:
 
     def load_all(self) -> None:
         """Import everything."""
-        for entry_point in list(self._waiting):
-            self._load(entry_point)
+        self._load_those(list(self._waiting))
+
+    def loads(self) -> list[Callable[[], object]]:
+        """Imports of what has been imported here of strangers, for a process that unpickles it."""
+        return [
+            partial(_import, one.value, where(one))
+            for one, plugins in self._of.items()
+            if plugins and not is_ours(one)
+        ]
+
+    def load_untold(self) -> None:
+        """Import what its source tells nothing about."""
+        self._load_those([one for one, tells in self.waiting() if tells is None])
 
     def waiting(self) -> Iterator[tuple[EntryPoint, tuple[Declared, ...] | LoadError | None]]:
         """What has not been imported, with what its source declares."""
@@ -95,6 +116,19 @@ class Installed:
         if entry_point.name == name and not any(one.name == name for one in plugins):
             return True
         return any(one.name == name and kind in ("", one.kind) for one in plugins)
+
+    def _load_those(self, asked: list[EntryPoint]) -> None:
+        """Import what nobody has named, strangers' first where nothing of ours can be lost."""
+        strangers = [e for e in asked if not is_ours(e) and e.pattern.match(e.value)]
+        dead = deadly(strangers) if self._tried_first else {}
+        for entry_point in asked:
+            if entry_point in strangers and entry_point.module in dead:
+                self._waiting.remove(entry_point)
+                reason = f"{entry_point.module} {dead[entry_point.module]}"
+                message = f"{where(entry_point)} cannot be loaded: {reason}"
+                self.problems.append(LoadError(message, entry_point.name))
+            else:
+                self._load(entry_point)
 
     def _load(self, entry_point: EntryPoint) -> None:
         if entry_point not in self._waiting:
@@ -126,3 +160,9 @@ class Installed:
     def clashes(self, kind: str, name: str) -> bool:
         """Whether several distributions are known to claim a name."""
         return (kind, name) in self._clashing
+
+
+def _import(module: str, whose: str) -> None:
+    if module not in sys.modules:
+        with own_world(whose), redirect_stdout(sys.stderr):
+            import_module(module)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dis
+import os
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _RAISE = dis.opmap["RAISE_VARARGS"]
 
@@ -33,6 +36,25 @@ def in_a_line(error: BaseException) -> str:
     except Exception:
         said = "without words that can be read"
     return " ".join(f"{type(error).__name__}: {said}".split())[:500]
+
+
+@contextmanager
+def no_sudden_exit() -> Iterator[None]:
+    """Turn `os._exit` into an error, so that a module cannot end the command without a word."""
+    end, process, active = os._exit, os.getpid(), True
+
+    def refuse(status: int) -> None:
+        if active and os.getpid() == process:  # a child that was forked meanwhile may end so
+            raise SystemExit(f"os._exit({status})")
+        end(status)
+
+    os._exit = refuse  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        active = False  # for a module that keeps it
+        if os._exit is refuse:
+            os._exit = end
 
 
 def _innermost_instruction(error: BaseException) -> int:

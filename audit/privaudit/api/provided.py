@@ -15,7 +15,7 @@ import pluggy
 
 from privaudit.api import hooks
 from privaudit.api.contract import check_class, kind_of, name_of
-from privaudit.api.interrupt import in_a_line, is_interrupt
+from privaudit.api.interrupt import in_a_line, is_interrupt, no_sudden_exit
 from privaudit.api.plugin import Plugin
 from privaudit.api.source import source_digest
 from privaudit.api.world import own_world
@@ -76,7 +76,7 @@ def provided_by(
     """
     try:
         # What it prints while it is loaded is not the command's answer.
-        with own_world(where), redirect_stdout(sys.stderr):
+        with own_world(where), redirect_stdout(sys.stderr), no_sudden_exit():
             results = list(_loaded(distribution, version, where, load, name))
     except PluginError as error:
         text = str(error)

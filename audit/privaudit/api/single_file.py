@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
-from privaudit.api.interrupt import in_a_line, is_interrupt
+from privaudit.api.interrupt import in_a_line, is_interrupt, no_sudden_exit
 from privaudit.api.world import own_world
 from privaudit.errors import PluginError
 from privaudit.messages import plain
@@ -71,7 +71,7 @@ class OneFile:
         setattr(module, SOURCE, self.source)
         sys.modules[name] = module  # before it runs: dataclasses and pydantic look it up
         try:
-            with own_world(str(self.path)), redirect_stdout(sys.stderr):
+            with own_world(str(self.path)), redirect_stdout(sys.stderr), no_sudden_exit():
                 exec(compile(self.source, str(self.path), "exec"), vars(module))
         except BaseException as error:
             sys.modules.pop(name, None)

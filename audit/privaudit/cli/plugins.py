@@ -19,18 +19,25 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List the installed plugins, or show the options of one.")
 
-_UNTOLD = "its source does not tell: what recipes name of it is found when a recipe names it"
+_UNTOLD = "its source does not tell: see --load"
+_LOAD = typer.Option(
+    False, "--load", help="Import what does not tell its kind, first in a process of its own."
+)
 _JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
 
 
 @app.callback(invoke_without_command=True)
-def plugins(context: typer.Context, as_json: bool = _JSON, plugin: PluginFiles = None) -> None:
+def plugins(
+    context: typer.Context, as_json: bool = _JSON, plugin: PluginFiles = None, load: bool = _LOAD
+) -> None:
     """List the installed plugins, or show the options of one."""
     if context.invoked_subcommand is not None:
         return
     from privaudit.api.host import load_plugins
 
     found = load_plugins(files=plugin or ())
+    if load:
+        found.load_untold()
     listed, problems = found.listed(), found.known_broken()
     if as_json:
         told = {"plugins": [asdict(one) for one in listed], "problems": [*map(str, problems)]}

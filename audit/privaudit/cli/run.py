@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
     from privaudit.recipe import Recipe
+    from privaudit.store.failure import Failure
 
 _Recipe = Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one.")]
 _Set = Annotated[
@@ -59,6 +61,7 @@ _Memory = Annotated[
 
 
 def run(
+    context: typer.Context,
     recipe: _Recipe,
     changes: _Set = None,
     plugin: PluginFiles = None,
@@ -78,14 +81,25 @@ def run(
     _attach_logging(errors)
     try:
         with stoppable():
-            failed = _run(
+            failures = _run(
                 errors, recipe, changes, plugin, output, device, cache, processes, memory, dry_run
             )
     except KeyboardInterrupt as stopped:
         errors.print("stopped: trainings that are finished are kept, and the same command goes on")
         raise typer.Exit(exit_code(stopped)) from None
-    if failed:
+    if failures:
+        _tell(failures, getattr(context.obj, "debug", False))
         raise typer.Exit(1)
+
+
+def _tell(failures: Sequence[Failure], debug: bool) -> None:
+    from privaudit.messages import plain
+    from privaudit.store.failure import lines
+
+    for line in lines(failures):
+        typer.echo(plain(line), err=True)
+    for original in dict.fromkeys(failure.original for failure in failures if debug):
+        typer.echo(original, err=True)
 
 
 def _run(
@@ -99,22 +113,20 @@ def _run(
     processes: int | None,
     memory: float | None,
     dry_run: bool,
-) -> bool:
-    """Do what is asked for; whether a part of it failed."""
+) -> Sequence[Failure]:
+    """Do what is asked for; what failed, while the rest did not."""
     from rich.console import Console
 
-    from privaudit.api.host import load_plugins
     from privaudit.jobs.memory import keep_freed_memory
     from privaudit.recipe import load_recipe
 
     keep_freed_memory()
-    plugins = load_plugins()
-    loaded = load_recipe(recipe, changes or (), plugins=plugins, files=plugin or ())
+    loaded = load_recipe(recipe, changes or (), files=plugin or ())
     if dry_run:
         with errors.status("going through every script, and timing a few training steps"):
             shown = _plan(loaded, device, cache)
         Console().print(shown)
-        return False
+        return ()
     from torch import get_num_threads
 
     from privaudit.cli.progress import Progress
@@ -127,14 +139,13 @@ def _run(
             output,
             device=device,
             cache=cache,
-            plugins=plugins,
             on_event=progress,
             processes=processes or get_num_threads(),
             memory=None if memory is None else int(memory * 2**30),
         )
     print_table([result], Console())
     errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)
-    return bool(result.failures)
+    return result.failures
 
 
 def _plan(recipe: Recipe, device: str, cache: Path | None) -> Group:

@@ -126,7 +126,8 @@ class Auditor:
         """
         if not contained(error):
             raise error
-        failure = Failure(subject.label, str(error), level, attack, seed, target)
+        original = getattr(error, "original", "")
+        failure = Failure(subject.label, str(error), level, attack, seed, target, original)
         if failure.sentence not in {earlier.sentence for earlier in self.failures}:
             logger.warning("%s", lines([failure])[0])
         self.failures.append(failure)

@@ -46,6 +46,20 @@ def cache_folder(given: Path | None = None) -> Path:
 
 def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:
     """Kind, name, distribution, version and source hash of each plugin a recipe names."""
+    identities = {}
+    for plugin in _named(recipe):
+        provided = plugins.provider(type(plugin))
+        identities[provided.kind, provided.name] = {
+            "kind": provided.kind,
+            "name": provided.name,
+            "distribution": provided.distribution,
+            "version": provided.version,
+            "source": provided.source,
+        }
+    return list(identities.values())
+
+
+def _named(recipe: Recipe) -> list[Plugin]:
     named: list[Plugin] = [
         recipe.dataset,
         recipe.model,
@@ -58,18 +72,7 @@ def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:
     beliefs: list[object] = [recipe.shadow_sparsifier, recipe.shadow_defense]
     for entry in recipe.attacks:
         beliefs += [entry.shadow_sparsifier, entry.shadow_defense]
-    named += [belief for belief in beliefs if isinstance(belief, Plugin)]
-    identities = {}
-    for plugin in named:
-        provided = plugins.provider(type(plugin))
-        identities[provided.kind, provided.name] = {
-            "kind": provided.kind,
-            "name": provided.name,
-            "distribution": provided.distribution,
-            "version": provided.version,
-            "source": provided.source,
-        }
-    return list(identities.values())
+    return [*named, *(belief for belief in beliefs if isinstance(belief, Plugin))]
 
 
 def describe(device: torch.device, plugins: list[dict[str, str]]) -> dict[str, Any]:

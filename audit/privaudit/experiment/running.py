@@ -157,7 +157,7 @@ def _workers(device: str, processes: int, plugins: Plugins) -> Iterator[Workers 
     if processes < 2 or choose_device(device).type != "cpu":
         yield None
         return
-    with Workers(processes, [file.load for file in plugins.files]) as workers:
+    with Workers(processes, plugins.loads()) as workers:
         yield workers
 
 

@@ -33,7 +33,7 @@ def doubt_records(results: Sequence[RunResult]) -> list[dict[str, Any]]:
 
 def failure_records(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     """Every failure, for JSON."""
-    return [{"run": run, **asdict(failure)} for run, failure in _failures(results)]
+    return [{"run": run, **failure.record()} for run, failure in _failures(results)]
 
 
 def _failures(results: Sequence[RunResult]) -> list[tuple[str, Failure]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Failure:
         attack: label of the attack; empty likewise.
         seed: of the target that the attack failed on; None where it failed before.
         target: that target's number, likewise.
+        original: the traceback of what a plugin raised; not kept on disk.
     """
 
     subject: str
@@ -25,6 +27,11 @@ class Failure:
     attack: str = ""
     seed: int | None = None
     target: int | None = None
+    original: str = field(default="", compare=False, repr=False)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {key: value for key, value in asdict(self).items() if key != "original"}
 
     @property
     def about(self) -> str:

@@ -146,7 +146,7 @@ def save_run(
         "doubts": [asdict(doubt) for doubt in result.doubts],
     }
     if result.failures:
-        record["failures"] = [asdict(failure) for failure in result.failures]
+        record["failures"] = [failure.record() for failure in result.failures]
     if about is not None:
         record["identity"] = identity_of(about)
     text = json.dumps(without_nan(record), indent=1, allow_nan=False)
