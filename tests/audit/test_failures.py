@@ -123,7 +123,7 @@ def test_a_report_shows_failures_in_their_rows(partial: RunResult) -> None:
     assert "Failed: attack 'bad' on dense" in text
     assert "diverged" in text
     for format in ("markdown", "latex"):
-        told = render([partial], format=format)  # type: ignore[arg-type]
+        told = render([partial], format=format)
         assert "failed" in told
         assert "nan" not in told
 

@@ -107,4 +107,4 @@ def test_readers_lean_on_nothing_above_them() -> None:
     for path in Path(npz.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("privaudit"):
-                assert node.module in floor or node.module.startswith("privaudit.readers.")
+                assert node.module in floor or (node.module or "").startswith("privaudit.readers.")

@@ -115,7 +115,7 @@ def _locked(path: Path) -> None:
     path.chmod(0)
 
 
-_ANY: dict[str, Callable[[Path], None]] = {
+_ANY: dict[str, Callable[[Path], object]] = {
     "pipe": _pipe, "socket": _socket, "endless device": _zeros, "loop of links": _loop,
     "memory of a process": _memory, "folder": Path.mkdir,
     "empty": lambda path: path.write_bytes(b"") and None, "nothing": lambda path: None,
@@ -124,7 +124,7 @@ _ANY: dict[str, Callable[[Path], None]] = {
 }  # fmt: skip
 """What may stand where a file should."""
 
-_NPZ: dict[str, Callable[[Path], None]] = {
+_NPZ: dict[str, Callable[[Path], object]] = {
     "4 GiB of zeros": lambda p: _archive(p, _header(f"({1 << 16}, {1 << 13})"), mib_of_zeros=4096),
     "10^15 rows": lambda p: _archive(p, _header("(1000000000000000, 2)")),
     "10^15 texts of no length": lambda p: _archive(p, _header("(1000000000000000,)", "<U0")),
@@ -135,7 +135,7 @@ _NPZ: dict[str, Callable[[Path], None]] = {
     "encrypted": _encrypted,
     "pickle": _pickled,
 }
-_CSV: dict[str, tuple[str, Callable[[Path], None]]] = {
+_CSV: dict[str, tuple[str, Callable[[Path], object]]] = {
     "no end": ("t.csv.xz", _unending),
     "30,000 categories": ("t.csv", _categories),
     "10^6 columns": ("t.csv", _columns),
@@ -176,30 +176,34 @@ def _told(folder: Path, *arguments: str | Path, free: bool = False) -> str:
     return f"characters reach the terminal: {unprintable[:3]}" if unprintable else ""
 
 
-def _dataset(name: str, file: str, make: Callable[[Path], None], folder: Path) -> str:
+def _set(change: str, folder: Path) -> str:
+    return _told(folder, "run", digits(folder), "--set", change)
+
+
+def _dataset(name: str, file: str, make: Callable[[Path], object], folder: Path) -> str:
     make(folder / file)
-    dataset = {"name": name, "path": str(folder / file)}
+    dataset: dict[str, object] = {"name": name, "path": str(folder / file)}
     if file == "t.csv" and make is _categories:
         dataset["categorical"] = ["a"]
     return _told(folder, "run", digits(folder, dataset=dataset))
 
 
-def _audit(make: Callable[[Path], None], folder: Path) -> str:
+def _audit(make: Callable[[Path], object], folder: Path) -> str:
     make(folder / "a.npz")
     return _told(folder, "audit", "a.npz")
 
 
-def _recipe(make: Callable[[Path], None], command: str, folder: Path) -> str:
+def _recipe(make: Callable[[Path], object], command: str, folder: Path) -> str:
     make(folder / "r.yaml")
     return _told(folder, command, "r.yaml")
 
 
-def _plugin(make: Callable[[Path], None], folder: Path) -> str:
+def _plugin(make: Callable[[Path], object], folder: Path) -> str:
     make(folder / "p.py")
     return _told(folder, "validate", digits(folder), "--plugin", "p.py")
 
 
-def _checkpoint(ending: str, make: Callable[[Path], None], folder: Path) -> str:
+def _checkpoint(ending: str, make: Callable[[Path], object], folder: Path) -> str:
     make(folder / f"m{ending}")
     target = {
         "checkpoint": f"m{ending}", "members": "digits", "non_members": "digits",
@@ -208,7 +212,7 @@ def _checkpoint(ending: str, make: Callable[[Path], None], folder: Path) -> str:
     return _told(folder, "run", digits(folder, target=target, sparsifiers=["dense"]))
 
 
-def _image(make: Callable[[Path], None], folder: Path) -> str:
+def _image(make: Callable[[Path], object], folder: Path) -> str:
     for label in "ab":
         (folder / "images" / label).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(folder / "images" / label / "whole.png")
@@ -259,7 +263,7 @@ def cases(seed: int) -> Iterator[Case]:
     for change in _SETS:
         yield Case(
             f"--set {change!r}",
-            lambda folder, c=change: _told(folder, "run", digits(folder), "--set", c),
+            partial(_set, change),
         )
     yield Case("image: 60,000 x 60,000 pixels", partial(_image, _wide))
     yield Case("target: a header of 2^63 bytes", partial(_checkpoint, ".safetensors", _long_header))

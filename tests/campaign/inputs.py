@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -42,13 +43,13 @@ _TEXTS = (
 _CSV = "label,a,b,city\n" + "".join(f"{i % 3},{i / 7},{i},{'xyz'[i % 3]}\n" for i in range(60))
 
 
-def _npz(**arrays: np.ndarray) -> bytes:
+def _npz(**arrays: Any) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 
-def _stored(**arrays: np.ndarray) -> bytes:
+def _stored(**arrays: Any) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()

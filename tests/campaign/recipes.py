@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from copy import deepcopy
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -146,4 +146,4 @@ def cases(seed: int) -> Iterator[Case]:
     """10,000 recipes, 100 a case."""
     for block in range(_BLOCKS):
         number = seed * _BLOCKS + block
-        yield Case(f"recipes {block:02}", lambda folder, s=number: _block(s, folder), _SIZE)
+        yield Case(f"recipes {block:02}", partial(_block, number), _SIZE)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -133,7 +134,7 @@ def scheduled(defense: Defense, training: Training) -> Training:
     try:
         checked = Training.model_validate(options.model_dump(warnings=False))
     except ValueError as error:  # model_copy(update=...) checks nothing
-        first = getattr(error, "errors", lambda: [])()
+        first: list[Any] = getattr(error, "errors", lambda: [])()
         named = ".".join(map(str, first[0]["loc"])) if first else "a Training"
         said = first[0]["msg"] if first else str(error)
         raise broken(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,9 @@ def scored(attack: Attack, signals: Signals) -> AttackScores:
 
 def _own(scores: AttackScores) -> AttackScores:
     """Scores that the attack, which may keep its tensors, cannot change any more."""
-    flags = {n: None if (f := getattr(scores, n)) is None else f.clone() for n in _FLAGS}
+    flags: dict[str, Any] = {
+        n: None if (f := getattr(scores, n)) is None else f.clone() for n in _FLAGS
+    }
     variants = {str(name): _own(variant) for name, variant in scores.variants.items()}
     return replace(scores, score=scores.score.detach().clone(), variants=variants, **flags)
 

@@ -88,7 +88,7 @@ def _put_back(setting: _Setting, before: Any) -> bool:
 
 
 def _generators() -> tuple[Any, ...]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     return torch.get_rng_state(), np.random.get_state(), random.getstate(), cuda
 
 

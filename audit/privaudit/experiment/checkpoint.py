@@ -120,7 +120,7 @@ def fingerprint(path: str) -> str:
         DataError: there is no such file.
     """
     with opened(existing(path)) as file:
-        return file_digest(file, "sha256").hexdigest()
+        return file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _loaded(

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import DataError
+from privaudit.messages import plain
 from privaudit.readers.budget import allowed, check
 from privaudit.readers.compressed import decompressed
-from privaudit.readers.door import plain
 from privaudit_plugins.datasets._tables import natural_order
 
 _LONGEST_LINE = 1 << 26  # characters; more than a million columns take

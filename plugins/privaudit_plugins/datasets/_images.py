@@ -18,8 +18,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from privaudit import DataError
+from privaudit.messages import plain
 from privaudit.readers.budget import check
-from privaudit.readers.door import kind, opened, plain, unreadable
+from privaudit.readers.door import kind, opened, unreadable
 
 _PARTS = {"train", "test"}
 _CHUNK = 256  # files a thread decodes at a time
