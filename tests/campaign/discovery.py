@@ -12,9 +12,7 @@ from tests.campaign._case import Case
 from tests.campaign._command import Ran, complaint, digits, privaudit
 from tests.campaign._installed import HEAD, IMPORTS, METADATA, PLUGIN
 
-QUESTION = (
-    "can an installed plugin that nobody names harm a command, and is one that is named told?"
-)
+QUESTION = "does an installed plugin that nobody names harm nothing, and is one that is named told?"
 
 _RECIPE: dict[str, object] = {"sparsifiers": ["dense"], "attacks": ["loss"], "shadows": 1}
 _SECONDS = 45.0
