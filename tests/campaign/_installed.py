@@ -124,3 +124,6 @@ METADATA: dict[str, Callable[[Path], None]] = {
         b"[privaudit]\n" + b"".join(b"h%d = hostile_module\n" % n for n in range(2000)),
     ),
 }
+
+UNREADABLE = {"a line without =", "entry points that are no UTF-8"}
+"""Torch and Triton read every distribution's entry points themselves, and fail with these."""

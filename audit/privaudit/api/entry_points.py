@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from importlib import metadata
@@ -11,6 +11,7 @@ from importlib import metadata
 from privaudit.api import hooks
 from privaudit.api.interrupt import in_a_line
 from privaudit.api.provided import LoadError
+from privaudit.messages import show
 
 OURS = "privaudit"
 
@@ -32,12 +33,25 @@ def entry_points() -> tuple[list[metadata.EntryPoint], list[LoadError]]:
             text = distribution.read_text("entry_points.txt") or ""
             if hooks.GROUP not in text:
                 continue
-            found += distribution.entry_points.select(group=hooks.GROUP)
+            for entry_point in distribution.entry_points.select(group=hooks.GROUP):
+                if entry_point.pattern.match(entry_point.value):
+                    found.append(entry_point)
+                else:
+                    message = f"{where(entry_point)} names no module: {show(entry_point.value)}"
+                    problems.append(LoadError(message, entry_point.name))
         except Exception as error:  # whatever a parser raises on what is no metadata
             problems.append(
                 LoadError(f"the entry points of {name} cannot be read: {in_a_line(error)}", name)
             )
     return found, problems
+
+
+def brought_by(is_meant: Callable[[str], bool]) -> tuple[str, str] | None:
+    """Name and version of the first distribution with an entry point to a module that is meant."""
+    for entry_point in entry_points()[0]:
+        if entry_point.dist is not None and is_meant(entry_point.module):
+            return origin(entry_point)
+    return None
 
 
 def in_order(found: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
