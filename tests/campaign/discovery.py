@@ -33,7 +33,7 @@ def cases(seed: int) -> Iterator[Case]:
                 yield Case(f"{name}: {command}", partial(tried, write))
 
 
-def _module(code: str, folder: Path) -> None:
+def _module(code: str | bytes, folder: Path) -> None:
     """A distribution whose module does something when it is imported, and provides an attack."""
     (folder / "hostile_module.py").write_bytes(
         code if isinstance(code, bytes) else (HEAD + code + PLUGIN).encode()
@@ -63,7 +63,9 @@ def _lists(site: Site, folder: Path) -> str:
 
 
 def _validates(site: Site, folder: Path) -> str:
-    return complaint(_command(site, folder, "validate", digits(folder, **_RECIPE)), 0)
+    return complaint(
+        _command(site, folder, "validate", digits(folder, "recipe.yaml", **_RECIPE)), 0
+    )
 
 
 def _runs(site: Site, folder: Path) -> str:
@@ -74,16 +76,16 @@ def _runs(site: Site, folder: Path) -> str:
 _UNNAMED = {"plugins": _lists, "validate": _validates, "run": _runs}
 
 
-def _named(site: Site, code: str, folder: Path) -> str:
-    recipe = digits(folder, **_RECIPE | {"attacks": ["loss", "hostile"]})
+def _named(site: Site, code: str | bytes, folder: Path) -> str:
+    recipe = digits(folder, "recipe.yaml", **(_RECIPE | {"attacks": ["loss", "hostile"]}))
     return _told(_command(site, folder, "run", recipe, "--output", "run"), code)
 
 
-def _shown(site: Site, code: str, folder: Path) -> str:
+def _shown(site: Site, code: str | bytes, folder: Path) -> str:
     return _told(_command(site, folder, "plugins", "show", "hostile"), code)
 
 
-def _told(ran: Ran, code: str) -> str:
+def _told(ran: Ran, code: str | bytes) -> str:
     """Whether it is used where its import does no more than change things, and told otherwise."""
     if isinstance(code, str) and code.startswith("# harmless"):
         return complaint(ran, 0)
@@ -103,7 +105,7 @@ def _clean() -> str:
 
 
 def _numbers(site: Site | None, folder: Path) -> str:
-    ran = _command(site, folder, "run", digits(folder, **_RECIPE), "--output", "run")
+    ran = _command(site, folder, "run", digits(folder, "recipe.yaml", **_RECIPE), "--output", "run")
     if problem := complaint(ran, 0):
         return problem
     audits = json.loads((folder / "run" / "result.json").read_text())["audits"]
