@@ -162,6 +162,8 @@ def test_metadata_that_cannot_be_read_is_a_problem_of_its_own(
         ("@hookimpl\ndef privaudit_provide(): return []", []),
         ("@hookimpl\ndef privaudit_provide(): return [A] if x else []", None),
         ("@hookimpl\ndef privaudit_provide(): return [int]", None),
+        ("@hookimpl\ndef privaudit_provide(): return [A, more()]", None),
+        ("@hookimpl\ndef privaudit_provide():\n    if x: return [A]\n    return []", None),
         ("from elsewhere import privaudit_provide", None),
         ("", None),
     ],
