@@ -90,7 +90,7 @@ def test_what_a_list_cannot_load_is_named_and_the_others_are_there(
     for number, kind in enumerate(kinds):
         install(tmp_path, f"foreign{number}", IMPORTS[kind], f"unused{number}")
     install(tmp_path, "foreign_good", GOOD, "foreign")
-    done = command(tmp_path, "plugins", "--json")
+    done = command(tmp_path, "plugins", "--json", "--load")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert "foreign" in {plugin["name"] for plugin in record["plugins"]}

@@ -7,9 +7,7 @@ import logging
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -333,8 +331,10 @@ def test_changed_plugin_code_trains_again(
 
 def test_another_version_of_a_plugin_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     def key(version: str) -> str:
-        here = SimpleNamespace(module=Scaled.__module__, dist=SimpleNamespace(version=version))
-        monkeypatch.setattr(metadata, "entry_points", lambda group: [here])
+        def brought_by(is_meant: Callable[[str], bool]) -> tuple[str, str] | None:
+            return ("stranger", version) if is_meant(Scaled.__module__) else None
+
+        monkeypatch.setattr("privaudit.store.journal.brought_by", brought_by)
         _source.cache_clear()
         return digest(Scaled())
 

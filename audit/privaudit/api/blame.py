@@ -9,14 +9,13 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
 from torch import nn
 
 from privaudit.api.contract import kind_of, name_of
-from privaudit.api.hooks import GROUP
+from privaudit.api.entry_points import brought_by
 from privaudit.api.plugin import Plugin
 from privaudit.version import __version__
 
@@ -70,11 +69,9 @@ def origin(cls: type[Plugin]) -> str:
     top = _top(module)
     if top == _ENGINE:
         return f"{_ENGINE} {__version__}"
-    entry_points = metadata.entry_points(group=GROUP)
-    for same in (lambda name: name == module, lambda name: _top(name) == top):
-        for entry_point in entry_points:
-            if entry_point.dist is not None and same(entry_point.module):
-                return f"{entry_point.dist.name} {entry_point.dist.version}"
+    brought = brought_by(lambda name: name == module) or brought_by(lambda name: _top(name) == top)
+    if brought is not None:
+        return " ".join(brought).strip()
     return Path(_file(cls)).name or module
 
 

@@ -1,43 +1,61 @@
-"""Finds the installed plugins, each entry point on its own, and those of single files.
-
-A module is imported where somebody names its plugin. An entry point is called as its plugin is, so
-that those in question are told from metadata; only for names that no entry point has, and for
-lists of everything, all are imported.
-"""
+"""Finds the installed plugins, each entry point on its own, and those of single files."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from privaudit.api import hooks
+from privaudit.api.contract import name_of
+from privaudit.api.entry_points import entry_points as find_entry_points
+from privaudit.api.installed import Installed
+from privaudit.api.listed import Listed, listed
 from privaudit.api.plugin import KINDS, Plugin
-from privaudit.api.probe import deadly
 from privaudit.api.provided import LoadError as LoadError
 from privaudit.api.provided import Provided as Provided
 from privaudit.api.provided import provided_by
 from privaudit.api.single_file import OneFile
-from privaudit.api.world import own_world
 from privaudit.errors import PluginError
 
 
-@dataclass(frozen=True)
 class Plugins:
-    """The installed plugins.
+    """The plugins that there are, each imported when it is first asked for.
 
-    Attributes:
-        provided: those that can be used, by kind and name.
-        problems: those that cannot, and why.
+    Args:
+        provided: those that are given.
+        problems: those that cannot be used.
         files: from which plugins without packaging were loaded.
+        installed: those of installed distributions.
     """
 
-    provided: tuple[Provided, ...]
-    problems: tuple[LoadError, ...]
-    files: tuple[OneFile, ...] = ()
+    def __init__(
+        self,
+        provided: Iterable[Provided] = (),
+        problems: Iterable[LoadError] = (),
+        files: Iterable[OneFile] = (),
+        installed: Installed | None = None,
+    ) -> None:
+        self._given, self._problems = tuple(provided), tuple(problems)
+        self.files = tuple(files)
+        self._installed = installed or Installed()
+
+    @property
+    def provided(self) -> tuple[Provided, ...]:
+        """Those that can be used, by kind and name; all that are installed are imported for it."""
+        self._installed.load_all()
+        return self._known()[0]
+
+    @property
+    def problems(self) -> tuple[LoadError, ...]:
+        """Those that cannot be used, and why; all that are installed are imported for it."""
+        self._installed.load_all()
+        return self.known_problems
+
+    @property
+    def known_problems(self) -> tuple[LoadError, ...]:
+        """What is wrong with what has been asked for so far; nothing is imported for it."""
+        return (*self._problems, *self._installed.problems, *self._known()[1])
 
     def with_files(self, files: Iterable[str | Path]) -> Plugins:
         """These plugins, and those of files without packaging, each loaded once.
@@ -61,12 +79,73 @@ class Plugins:
             if isinstance(result, LoadError):
                 raise result
         new = [result for result in results if isinstance(result, Provided)]
-        provided, clashes = _sorted([*self.provided, *new])
-        return Plugins(provided, (*self.problems, *clashes), (*self.files, file))
+        given, files = (*self._given, *new), (*self.files, file)
+        return Plugins(given, self._problems, files, self._installed)
+
+    def _known(self) -> tuple[tuple[Provided, ...], tuple[LoadError, ...]]:
+        """What has been imported so far, and the names that several of it claim."""
+        usable, clashes = _sorted([*self._installed.provided, *self._given])
+        told = self._installed.clashes
+        return tuple(plugin for plugin in usable if not told(plugin.kind, plugin.name)), clashes
 
     def of(self, kind: str) -> dict[str, type[Plugin]]:
-        """The plugins of a kind by name."""
+        """The plugins of a kind by name; all that are installed are imported for it."""
         return {plugin.name: plugin.cls for plugin in self.provided if plugin.kind == kind}
+
+    def find(self, kind: str, name: str) -> type[Plugin] | None:
+        """The plugin of a kind that has this name; what cannot be it is not imported."""
+        found = self._called(kind, name)
+        return found[0].cls if found else None
+
+    def _called(self, kind: str, name: str) -> tuple[Provided, ...]:
+        """The plugins of a kind, "" for any, that have this name."""
+
+        def known() -> tuple[Provided, ...]:
+            return tuple(
+                plugin
+                for plugin in self._known()[0]
+                if plugin.name == name and kind in ("", plugin.kind)
+            )
+
+        self._installed.load_called(kind, name)
+        if not known() and not any(self._problem(kind, name)):
+            self._installed.load_elsewhere(kind, name)
+        return known()
+
+    def _problem(self, kind: str, name: str) -> Iterator[LoadError]:
+        """What is known to be wrong with a plugin."""
+        for problem in self.known_problems:
+            if problem.name == name and (not kind or problem.kind in ("", kind)):
+                yield problem
+
+    def names(self, kind: str = "") -> list[str]:
+        """The names of a kind, or of all, as far as they are known without importing anything."""
+        return sorted({one.name for one in self.listed() if kind in ("", one.kind) and one.kind})
+
+    def listed(self) -> tuple[Listed, ...]:
+        """What there is, imported or not; what does not tell its kind has none."""
+        found = [Listed.of(plugin) for plugin in self._known()[0]]
+        for entry_point, tells in self._installed.waiting():
+            if not isinstance(tells, LoadError):
+                found += listed(entry_point, tells)
+        order = {kind.kind: number for number, kind in enumerate(KINDS)}
+        return tuple(sorted(found, key=lambda one: (order.get(one.kind, len(order)), one.name)))
+
+    def loads(self) -> list[Callable[[], object]]:
+        """What another process calls first, to have what this one has imported of strangers."""
+        return [*(file.load for file in self.files), *self._installed.loads()]
+
+    def load_untold(self) -> None:
+        """Import what its source tells nothing about."""
+        self._installed.load_untold()
+
+    def known_broken(self) -> tuple[LoadError, ...]:
+        """What is known to be wrong without importing anything: what has no module, or no Python.
+
+        Beside `known_problems`.
+        """
+        tells = (tells for _, tells in self._installed.waiting())
+        return (*self.known_problems, *(one for one in tells if isinstance(one, LoadError)))
 
     def get(self, kind: str, name: str) -> type[Plugin]:
         """The plugin of a kind that has this name.
@@ -74,13 +153,13 @@ class Plugins:
         Raises:
             PluginError: there is none, or the one that was meant cannot be used.
         """
-        by_name = self.of(kind)
-        if name in by_name:
-            return by_name[name]
-        for problem in self.problems:
-            if problem.name == name and problem.kind in ("", kind):
-                raise PluginError(f"{kind} {name!r} cannot be used: {problem}")
-        raise PluginError(f"no {kind} is called {name!r}: {_suggestion(name, by_name)}")
+        cls = self.find(kind, name)
+        if cls is not None:
+            return cls
+        for problem in self._problem(kind, name):
+            raise PluginError(f"{kind} {name!r} cannot be used: {problem}")
+        suggestion = _suggestion(name, self.names(kind))
+        raise PluginError(f"no {kind} is called {name!r}: {suggestion}")
 
     def named(self, name: str) -> tuple[Provided, ...]:
         """The plugins of any kind that have this name.
@@ -88,18 +167,12 @@ class Plugins:
         Raises:
             PluginError: there is none, or the one that was meant cannot be used.
         """
-        plugins = tuple(plugin for plugin in self.provided if plugin.name == name)
+        plugins = self._called("", name)
         if plugins:
             return plugins
-        for problem in self.problems:
-            if problem.name == name:
-                raise problem
-        names = {plugin.name for plugin in self.provided}
-        raise PluginError(f"no plugin is called {name!r}: {_suggestion(name, names)}")
-
-    def has(self, cls: type[Plugin]) -> bool:
-        """Whether a class is among them."""
-        return any(plugin.cls is cls for plugin in self.provided)
+        for problem in self._problem("", name):
+            raise problem
+        raise PluginError(f"no plugin is called {name!r}: {_suggestion(name, self.names())}")
 
     def provider(self, cls: type[Plugin]) -> Provided:
         """Where a plugin class comes from.
@@ -107,9 +180,17 @@ class Plugins:
         Raises:
             PluginError: no installed distribution provides it.
         """
-        for plugin in self.provided:
-            if plugin.cls is cls:
-                return plugin
+        name = name_of(cls)
+        look: tuple[Callable[[], object], ...] = (
+            lambda: None,
+            lambda: self._installed.load_module(cls.__module__),
+            lambda: self._called(cls.kind, name) if name else None,
+        )
+        for load in look:
+            load()
+            for plugin in self._known()[0]:
+                if plugin.cls is cls:
+                    return plugin
         raise PluginError(
             f"{cls.__module__}.{cls.__qualname__} is not provided by an installed plugin: "
             "name its module in an entry point of group 'privaudit', or its file in `plugins`"
@@ -119,36 +200,26 @@ class Plugins:
 def load_plugins(
     *,
     entry_points: Iterable[metadata.EntryPoint] | None = None,
-    names: Collection[str] | None = None,
     files: Iterable[str | Path] = (),
 ) -> Plugins:
-    """Load plugins, each on its own, so that a broken one that is installed stops nothing.
+    """Find every plugin, each on its own, so that a broken one that is installed stops nothing.
 
-    Where all are loaded, those of strangers are first imported in a process of their own, so that
-    one that ends its process, or is never done, is known as a problem.
+    An installed plugin is imported when it is first asked for by its name, or when all are. Those
+    of strangers that nobody has named are first imported in a process of their own, so that one
+    that ends its process, or is never done, is known as a problem.
 
     Args:
-        entry_points: what to load; by default, the installed ones of group `privaudit`.
-        names: load no more than the entry points of these names.
+        entry_points: what there is; by default, the installed ones of group `privaudit`.
         files: Python files of plugins without packaging, relative to the current folder.
 
     Raises:
         PluginError: one of the files cannot be used.
     """
-    dead: dict[str, str] = {}
-    if entry_points is None:
-        entry_points = metadata.entry_points(group=hooks.GROUP)
-        if names is None:
-            strangers = [e for e in entry_points if _origin(e)[0] != hooks.GROUP]
-            dead = deadly(strangers)
-    if names is not None:
-        entry_points = [e for e in entry_points if e.name in names]
-    ordered = sorted(entry_points, key=lambda entry_point: (_origin(entry_point), entry_point.name))
-    results = [result for entry_point in ordered for result in _load(entry_point, dead)]
-    provided = [result for result in results if isinstance(result, Provided)]
-    problems = [result for result in results if isinstance(result, LoadError)]
-    usable, clashes = _sorted(provided)
-    return Plugins(usable, (*problems, *clashes)).with_files(files)
+    if entry_points is not None:
+        installed = Installed(entry_points)
+    else:
+        installed = Installed(*find_entry_points(), tried_first=True)
+    return Plugins(installed=installed).with_files(files)
 
 
 def _sorted(provided: list[Provided]) -> tuple[tuple[Provided, ...], tuple[LoadError, ...]]:
@@ -159,40 +230,6 @@ def _sorted(provided: list[Provided]) -> tuple[tuple[Provided, ...], tuple[LoadE
     order = [kind.kind for kind in KINDS]
     usable.sort(key=lambda plugin: (order.index(plugin.kind), plugin.name))
     return tuple(usable), clashes
-
-
-def named_plugins(names: Collection[str], *, files: Iterable[str | Path] = ()) -> Plugins:
-    """The plugins of these names; all that are installed, where one of them is not found.
-
-    Raises:
-        PluginError: one of the files cannot be used.
-    """
-    few = load_plugins(names=names, files=files)
-    there = {plugin.name for plugin in few.provided} | {problem.name for problem in few.problems}
-    return few if there.issuperset(names) else load_plugins(files=files)
-
-
-def _load(
-    entry_point: metadata.EntryPoint, dead: Mapping[str, str]
-) -> Iterator[Provided | LoadError]:
-    """What one entry point provides, class by class.
-
-    Args:
-        entry_point: the module's.
-        dead: modules that must not be imported, and why.
-    """
-    distribution, version = _origin(entry_point)
-    where = f"plugin {entry_point.name!r} of {f'{distribution} {version}'.strip()}"
-    if entry_point.module in dead:
-        reason = f"{entry_point.module} {dead[entry_point.module]}"
-        yield LoadError(f"{where} cannot be loaded: {reason}", entry_point.name)
-        return
-
-    def load() -> object:
-        with own_world(where):
-            return entry_point.load()
-
-    yield from provided_by(distribution, version, where, load, entry_point.name)
 
 
 def _clashes(provided: list[Provided]) -> Iterator[LoadError]:
@@ -210,18 +247,6 @@ def _clashes(provided: list[Provided]) -> Iterator[LoadError]:
             yield LoadError(
                 f"{kind} {name!r} is provided by {who}: uninstall or rename one", name, kind
             )
-
-
-def _origin(entry_point: metadata.EntryPoint) -> tuple[str, str]:
-    """Distribution and version; the module's name where there is no distribution."""
-    if entry_point.dist is None:
-        return entry_point.value.partition(":")[0], ""
-    return _named(entry_point.dist)
-
-
-@lru_cache(maxsize=64)  # each look parses the distribution's metadata anew
-def _named(distribution: metadata.Distribution) -> tuple[str, str]:
-    return distribution.name, distribution.version
 
 
 def _suggestion(name: str, valid_names: Iterable[str]) -> str:

@@ -5,7 +5,9 @@ What pluggy leaves untyped stays in `_ask`; everything else here is typed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -13,8 +15,10 @@ import pluggy
 
 from privaudit.api import hooks
 from privaudit.api.contract import check_class, kind_of, name_of
+from privaudit.api.interrupt import in_a_line, is_interrupt, no_sudden_exit
 from privaudit.api.plugin import Plugin
 from privaudit.api.source import source_digest
+from privaudit.api.world import own_world
 from privaudit.errors import PluginError
 
 
@@ -71,19 +75,28 @@ def provided_by(
         name: of its entry point.
     """
     try:
-        classes = _classes(_ask(load()))
+        # What it prints while it is loaded is not the command's answer.
+        with own_world(where), redirect_stdout(sys.stderr), no_sudden_exit():
+            results = list(_loaded(distribution, version, where, load, name))
     except PluginError as error:
         text = str(error)
-        yield LoadError(
-            text if text.startswith(where) else f"{where} {text}", name, original=error.original
-        )
-        return
-    except (Exception, SystemExit) as error:
+        results = [
+            LoadError(
+                text if text.startswith(where) else f"{where} {text}", name, original=error.original
+            )
+        ]
+    except BaseException as error:
         # A stranger's code may raise anything; whatever it is, the other plugins go on.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        yield LoadError(f"{where} cannot be loaded: {reason}", name)
-        return
-    for cls in classes:
+        if is_interrupt(error):
+            raise
+        results = [LoadError(f"{where} cannot be loaded: {in_a_line(error)}", name)]
+    yield from results
+
+
+def _loaded(
+    distribution: str, version: str, where: str, load: Callable[[], object], name: str
+) -> Iterator[Provided | LoadError]:
+    for cls in _classes(_ask(load())):
         called = name_of(cls)
         try:
             plugin = check_class(cls)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
+from privaudit.api.interrupt import in_a_line, is_interrupt, no_sudden_exit
+from privaudit.api.world import own_world
 from privaudit.errors import PluginError
 from privaudit.messages import plain
 from privaudit.readers.door import content, kind, located
@@ -68,9 +71,12 @@ class OneFile:
         setattr(module, SOURCE, self.source)
         sys.modules[name] = module  # before it runs: dataclasses and pydantic look it up
         try:
-            exec(compile(self.source, str(self.path), "exec"), vars(module))
-        except (Exception, SystemExit) as error:
-            del sys.modules[name]
+            with own_world(str(self.path)), redirect_stdout(sys.stderr), no_sudden_exit():
+                exec(compile(self.source, str(self.path), "exec"), vars(module))
+        except BaseException as error:
+            sys.modules.pop(name, None)
+            if is_interrupt(error):
+                raise
             original = "".join(traceback.format_exception(error))
             raise PluginError(failure(error, str(self.path)), original) from error
         return module
@@ -85,5 +91,6 @@ def failure(error: BaseException, file: str) -> str:
         if frame.f_code.co_filename == file:
             line = number
     where = f"{file}:{line}" if line else file
-    said = error.msg if isinstance(error, SyntaxError) else error
-    return " ".join(f"{where}: {type(error).__name__}: {said}".split())
+    if isinstance(error, SyntaxError):
+        return " ".join(f"{where}: {type(error).__name__}: {error.msg}".split())
+    return f"{where}: {in_a_line(error)}"

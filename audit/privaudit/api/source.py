@@ -6,6 +6,8 @@ import ast
 import sys
 from functools import lru_cache
 from hashlib import sha256
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 from privaudit.api.single_file import SOURCE
@@ -22,10 +24,20 @@ def source_digest(cls: type) -> str:
     source = getattr(sys.modules.get(cls.__module__), SOURCE, None)
     if source is not None:  # the file may have changed since it was loaded
         return sha256(source).hexdigest()
-    modules = _closure(cls.__module__)
+    return module_digest(cls.__module__, cls.__qualname__)
+
+
+def module_digest(module: str, name: str) -> str:
+    """The `source_digest` of a class, which need not have been imported.
+
+    Args:
+        module: that defines it.
+        name: its qualified name.
+    """
+    modules = _closure(module)
     if not modules:
-        return sha256(f"{cls.__module__}.{cls.__qualname__}".encode()).hexdigest()
-    first, *rest = modules.pop(cls.__module__), *(modules[name] for name in sorted(modules))
+        return sha256(f"{module}.{name}".encode()).hexdigest()
+    first, *rest = modules.pop(module), *(modules[one] for one in sorted(modules))
     digest = sha256(first.read_bytes())
     for path in rest:
         digest.update(path.read_bytes())
@@ -35,7 +47,7 @@ def source_digest(cls: type) -> str:
 def has_source(cls: type) -> bool:
     """Whether a class has source that `source_digest` reads, so that a change is noticed."""
     module = sys.modules.get(cls.__module__)
-    return getattr(module, SOURCE, None) is not None or _file(cls.__module__) is not None
+    return getattr(module, SOURCE, None) is not None or module_file(cls.__module__) is not None
 
 
 def _closure(start: str) -> dict[str, Path]:
@@ -44,26 +56,42 @@ def _closure(start: str) -> dict[str, Path]:
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        path = None if name in files else _file(name)
+        path = None if name in files else module_file(name)
         if path is not None:
             files[name] = path
             waiting += _imports(name, path, path.stat().st_mtime_ns)
     return files if start in files else {}
 
 
-def _file(name: str) -> Path | None:
+def module_file(name: str) -> Path | None:
     """The source file of a module, found without importing anything."""
     top, *parts = name.split(".")
-    package = sys.modules.get(top)
+    package = sys.modules.get(top) or _not_imported(top)
     if not parts:
-        init_file = getattr(package, "__file__", None) or ""
+        init_file = getattr(package, "__file__", None) or getattr(package, "origin", None) or ""
         return Path(init_file) if init_file.endswith(".py") else None
-    for folder in getattr(package, "__path__", ()):
+    folders = getattr(package, "__path__", None)
+    if folders is None:
+        folders = getattr(package, "submodule_search_locations", None)
+    for folder in folders or ():
         stem = Path(folder, *parts)
         for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
             if path.is_file():
                 return path
     return None
+
+
+def is_there(top: str) -> bool:
+    """Whether there is a top-level module of this name, imported or not."""
+    return top in sys.modules or _not_imported(top) is not None
+
+
+def _not_imported(top: str) -> ModuleSpec | None:
+    """Where a top-level module would come from."""
+    try:
+        return find_spec(top)
+    except (ImportError, AttributeError, ValueError):  # an odd name, or a finder that is broken
+        return None
 
 
 @lru_cache(maxsize=1024)  # plugins of one package share most of what they import

@@ -100,7 +100,7 @@ def audit(
     coins: _Coins = False,
 ) -> None:
     """Attack a network by the outputs you already have, and gate a release on the result."""
-    from privaudit.api.host import named_plugins
+    from privaudit.api.host import load_plugins
     from privaudit.cli.audited import as_json, chosen, print_table
     from privaudit.doubts.doubt import check_accepted, lines, still_open
     from privaudit.gate import judge, parse_gate
@@ -112,8 +112,7 @@ def audit(
     accepted = check_accepted(accept_doubt or ())
     entries = chosen(attacks, changes or ())
     arrays = read_archive(outputs, kind)
-    names = [entry if isinstance(entry, str) else str(entry["name"]) for entry in entries]
-    plugins = named_plugins(names, files=plugin or ())
+    plugins = load_plugins(files=plugin or ())
     results = audit_outputs(
         **arrays,
         attacks=entries,

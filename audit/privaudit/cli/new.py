@@ -24,7 +24,7 @@ def new(
 
     check_request(kind, name)
     folder = output or Path(distribution_name(name))
-    for taken in load_plugins().provided:
+    for taken in load_plugins().listed():
         if (taken.kind, taken.name) == (kind, name):
             raise PluginError(
                 f"{kind} {name!r} is provided by {taken.distribution} {taken.version} already: "

@@ -19,33 +19,41 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List the installed plugins, or show the options of one.")
 
+_UNTOLD = "its source does not tell: see --load"
+_LOAD = typer.Option(
+    False, "--load", help="Import what does not tell its kind, first in a process of its own."
+)
 _JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
 
 
 @app.callback(invoke_without_command=True)
-def plugins(context: typer.Context, as_json: bool = _JSON, plugin: PluginFiles = None) -> None:
+def plugins(
+    context: typer.Context, as_json: bool = _JSON, plugin: PluginFiles = None, load: bool = _LOAD
+) -> None:
     """List the installed plugins, or show the options of one."""
     if context.invoked_subcommand is not None:
         return
     from privaudit.api.host import load_plugins
 
-    loaded = load_plugins(files=plugin or ())
+    found = load_plugins(files=plugin or ())
+    if load:
+        found.load_untold()
+    listed, problems = found.listed(), found.known_broken()
     if as_json:
-        listed = [_identity(provided) for provided in loaded.provided]
-        problems = [str(problem) for problem in loaded.problems]
-        typer.echo(json.dumps({"plugins": listed, "problems": problems}, indent=2))
+        told = {"plugins": [asdict(one) for one in listed], "problems": [*map(str, problems)]}
+        typer.echo(json.dumps(told, indent=2))
     else:
         rows = (
             (
-                provided.kind,
-                provided.name,
-                provided.summary,
-                f"{provided.distribution} {provided.version}".strip(),
+                one.kind or "?",
+                one.name,
+                one.summary if one.kind else _UNTOLD,
+                f"{one.distribution} {one.version}".strip(),
             )
-            for provided in loaded.provided
+            for one in listed
         )
         _print(_table(("kind", "name", "what it does", "from"), rows))
-    for problem in loaded.problems:
+    for problem in problems:
         typer.echo(f"warning: {_plain(str(problem))}", err=True)
 
 
@@ -57,11 +65,15 @@ def show(
 ) -> None:
     """Show a plugin's options: type, default and meaning, and the paper it comes from."""
     from privaudit.api.describe import describe
-    from privaudit.api.host import named_plugins
+    from privaudit.api.host import load_plugins
+    from privaudit.api.listed import Listed
 
-    matches = named_plugins([name], files=plugin or ()).named(name)
+    matches = load_plugins(files=plugin or ()).named(name)
     if as_json:
-        both = [{**_identity(provided), **asdict(describe(provided.cls))} for provided in matches]
+        both = [
+            {**asdict(Listed.of(provided)), **asdict(describe(provided.cls))}
+            for provided in matches
+        ]
         typer.echo(json.dumps(both, indent=2))
         return
     for number, provided in enumerate(matches):
@@ -94,17 +106,6 @@ def _show(provided: Provided) -> None:
             for option in description.options
         )
         _print(_table(("option", "type", "default", "meaning"), rows))
-
-
-def _identity(provided: Provided) -> dict[str, str]:
-    return {
-        "kind": provided.kind,
-        "name": provided.name,
-        "summary": provided.summary,
-        "distribution": provided.distribution,
-        "version": provided.version,
-        "source": provided.source,
-    }
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> RenderableType:

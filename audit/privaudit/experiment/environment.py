@@ -11,7 +11,7 @@ from typing import Any
 import platformdirs
 import torch
 
-from privaudit.api.host import Plugins, load_plugins
+from privaudit.api.host import Plugins
 from privaudit.api.plugin import Plugin
 from privaudit.errors import RecipeError
 from privaudit.recipe import Recipe
@@ -42,19 +42,6 @@ def cache_folder(given: Path | None = None) -> Path:
         return given
     named = os.environ.get("PRIVAUDIT_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("privaudit")
-
-
-def plugins_of(recipe: Recipe) -> Plugins:
-    """The installed plugins that a recipe uses, and those of its files; others if need be.
-
-    Raises:
-        PluginError: one of its files cannot be used.
-    """
-    named = _named(recipe)
-    few = load_plugins(names={plugin.name for plugin in named}).with_files(recipe.plugins)
-    if all(few.has(type(plugin)) for plugin in named):
-        return few
-    return load_plugins().with_files(recipe.plugins)
 
 
 def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:

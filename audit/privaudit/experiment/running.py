@@ -11,7 +11,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
-from privaudit.api.host import Plugins
+from privaudit.api.host import Plugins, load_plugins
 from privaudit.cohort import Journal
 from privaudit.errors import PrivauditError, RecipeError
 from privaudit.events import Event, SubjectStarted
@@ -20,7 +20,7 @@ from privaudit.experiment.auditing import Auditor, test_accuracy
 from privaudit.experiment.canaries import inserted
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.ensemble import make_ensemble
-from privaudit.experiment.environment import cache_folder, choose_device, describe, plugins_of
+from privaudit.experiment.environment import cache_folder, choose_device, describe
 from privaudit.experiment.identity import Data
 from privaudit.experiment.level import DENSE, Level
 from privaudit.experiment.levels import control_of, controls, levels
@@ -77,7 +77,7 @@ def run(
     """
     started = time.monotonic()
     choose_device(device)  # a wrong one is told even where there is nothing left to do
-    plugins = plugins.with_files(recipe.plugins) if plugins else plugins_of(recipe)
+    plugins = (plugins or load_plugins()).with_files(recipe.plugins)
     made_by = identity.made_by(recipe, plugins)
     folder = run_folder(recipe) if output is None else Path(output)
     with nullcontext() if _only_to_read(folder) else run_lock(folder):
@@ -157,7 +157,7 @@ def _workers(device: str, processes: int, plugins: Plugins) -> Iterator[Workers 
     if processes < 2 or choose_device(device).type != "cpu":
         yield None
         return
-    with Workers(processes, [file.load for file in plugins.files]) as workers:
+    with Workers(processes, plugins.loads()) as workers:
         yield workers
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.api.calls import scored
-from privaudit.api.host import Plugins, named_plugins
+from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.plugin import Attack
 from privaudit.doubts.attacks import attacks_doubts
 from privaudit.doubts.doubt import Doubt, lines
@@ -136,7 +136,7 @@ def audit_outputs(
         raise RecipeError(f"delta must be from 0 to below 1, such as 1e-5 (got {delta})")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise RecipeError(f"seed must be a whole number from 0 on (got {show(seed)})")
-    entries = attack_entries(attacks, plugins or _plugins(attacks))
+    entries = attack_entries(attacks, plugins or load_plugins())
     answers = read_answers(logits, labels, members, shadow_logits, shadow_members, audited, x, kind)
     check_needs(entries, answers)
     doubts = doubts_about(answers)
@@ -207,9 +207,3 @@ def _audited(
         score = score.masked_fill(scores.left_out, torch.nan)
     decision = None if scores.decision is None else scores.decision[rows].numpy()
     return OutputAudit(score[rows].numpy(), metrics, decision)
-
-
-def _plugins(attacks: Sequence[Any]) -> Plugins:
-    """The installed plugins that a list of attacks names."""
-    names = (a.get("name") if isinstance(a, Mapping) else getattr(a, "name", a) for a in attacks)
-    return named_plugins({name for name in names if isinstance(name, str)})

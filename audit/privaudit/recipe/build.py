@@ -196,7 +196,7 @@ class Builder:
         name = options["name"]
         if not isinstance(name, str):
             return self._wrong(kind, where, f"must be text (got {show(name)})")
-        chosen = cast("type[P] | None", self.plugins.of(kind.kind).get(name))
+        chosen = cast("type[P] | None", self.plugins.find(kind.kind, name))
         if chosen is None:
             return self._wrong(kind, where, self._not_installed(kind, name))
         options = self.nested(chosen, options, path)
@@ -228,10 +228,10 @@ class Builder:
 
     def _not_installed(self, kind: type[Plugin], name: str) -> str:
         for other in KINDS:
-            if name in self.plugins.of(other.kind):
+            if self.plugins.find(other.kind, name) is not None:
                 return f"{name!r} names another kind of plugin: {other.kind}, not {kind.kind}"
-        text = unknown(kind.kind, name, self.plugins.of(kind.kind))
-        problems = self.plugins.problems
+        text = unknown(kind.kind, name, self.plugins.names(kind.kind))
+        problems = self.plugins.known_problems
         meant = [problem for problem in problems if problem.name == name]
         broken = "; ".join(map(str, meant or ([] if "did you mean" in text else problems)))
         return f"{text} (what could not be loaded: {broken})" if broken else text

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel
 
 from privaudit.errors import PluginError, RecipeError
 from privaudit.messages import Place, plain, show, spell, unknown
 from privaudit.readers.door import content, exists, kind, located
 from privaudit.recipe import overrides as changes
-from privaudit.recipe.build import DEFAULTS, build
+from privaudit.recipe.build import build
 from privaudit.recipe.document import Document, UnreadableError, parse
 from privaudit.recipe.messages import Mistake
 from privaudit.recipe.model import Recipe
@@ -40,7 +38,7 @@ def load_recipe(
         source: a YAML file, the bare name of a recipe that ships with privaudit, or the data
             itself; plugins may stand in it as objects.
         overrides: changes as `--set` takes them, such as `training.epochs=3`.
-        plugins: what is installed; those that the recipe names are found if not given.
+        plugins: what is installed; found if not given.
         files: Python files of plugins without packaging, relative to the current folder, beside
             those that the recipe names.
 
@@ -53,44 +51,17 @@ def load_recipe(
     else:
         path = find_recipe(source)
         label, document, folder = str(path), _read(path), path.parent
+    if plugins is None:
+        from privaudit.api.host import load_plugins
+
+        plugins = load_plugins()
     places, problems = changes.apply(document.value, overrides)
-    first = _named(document.value) if plugins is None else plugins
-    used, unusable = _with_files(document.value, folder, places, files, first)
-    recipe, mistakes = build(document.value, used)
-    if mistakes and plugins is None:  # a name may be that of a plugin whose entry point has another
-        used, _ = _with_files(document.value, folder, places, files, _all())
-        recipe, mistakes = build(document.value, used)
+    plugins, unusable = _with_files(document.value, folder, places, files, plugins)
+    recipe, mistakes = build(document.value, plugins)
     mistakes += document.mistakes + unusable
     if mistakes or problems:
         raise RecipeError(*_lines(label, document, mistakes, places), *map(plain, problems))
     return recipe
-
-
-def _named(data: Any) -> Plugins:
-    """The installed plugins that a recipe may mean by any of its words."""
-    from privaudit.api.host import load_plugins
-
-    return load_plugins(names={*_words(DEFAULTS), *_words(data)})
-
-
-def _all() -> Plugins:
-    from privaudit.api.host import load_plugins
-
-    return load_plugins()
-
-
-def _words(data: Any) -> Iterator[str]:
-    """Every text in plain data, and the names of the plugins in it."""
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, Mapping):
-        for value in data.values():
-            yield from _words(value)
-    elif isinstance(data, list | tuple):
-        for value in data:
-            yield from _words(value)
-    elif isinstance(data, BaseModel):
-        yield from _words(data.model_dump(mode="json", serialize_as_any=True))
 
 
 def find_recipe(source: str | Path) -> Path:

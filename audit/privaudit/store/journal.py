@@ -14,14 +14,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
-from importlib import metadata
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from privaudit.api.hooks import GROUP
+from privaudit.api.entry_points import brought_by
 from privaudit.api.source import source_digest
 from privaudit.errors import StoreError
 from privaudit.store.files import private_folder, write_many
@@ -145,12 +144,8 @@ def digest(*parts: object) -> str:
 @cache
 def _source(cls: type) -> str:
     """What a plugin class is made of: its source, and the version of what distributes it."""
-    versions = [
-        entry_point.dist.version
-        for entry_point in metadata.entry_points(group=GROUP)
-        if entry_point.dist and entry_point.module == cls.__module__
-    ]
-    return f"{source_digest(cls)} {versions[0] if versions else ''}"
+    brought = brought_by(lambda module: module == cls.__module__)
+    return f"{source_digest(cls)} {brought[1] if brought else ''}"
 
 
 def _sources(part: object) -> set[str]:
