@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from privaudit.cli.signals import Stopped, exit_code, stoppable
 from privaudit.errors import StoreError
 from privaudit.jobs.lent import LentFolder, sweep
 from privaudit.jobs.shared import share_tensors
@@ -173,3 +175,15 @@ def test_report_shows_the_finished_runs_and_names_the_others(tmp_path: Path) -> 
     assert process.returncode == 1
     assert "dense" in shown
     assert "notes.txt" in said
+
+
+def test_a_stop_that_somebody_swallows_is_repeated() -> None:
+    with stoppable() as stop:
+        stop.check()
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(1)
+        with pytest.raises(Stopped) as stopped:
+            stop.check()
+    assert exit_code(stopped.value) == 129
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL

@@ -14,6 +14,8 @@ from privaudit.cli.options import PluginFiles
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
+    from privaudit.cli.signals import Stop
+    from privaudit.events import Event
     from privaudit.recipe import Recipe
     from privaudit.store.failure import Failure
 
@@ -80,9 +82,19 @@ def run(
     errors = Console(stderr=True)
     _attach_logging(errors)
     try:
-        with stoppable():
+        with stoppable() as stop:
             failures = _run(
-                errors, recipe, changes, plugin, output, device, cache, processes, memory, dry_run
+                stop,
+                errors,
+                recipe,
+                changes,
+                plugin,
+                output,
+                device,
+                cache,
+                processes,
+                memory,
+                dry_run,
             )
     except KeyboardInterrupt as stopped:
         errors.print("stopped: trainings that are finished are kept, and the same command goes on")
@@ -103,6 +115,7 @@ def _tell(failures: Sequence[Failure], debug: bool) -> None:
 
 
 def _run(
+    stop: Stop,
     errors: Console,
     recipe: str,
     changes: list[str] | None,
@@ -134,12 +147,17 @@ def _run(
     from privaudit.report import print_table
 
     with Progress(errors) as progress:
+
+        def on_event(event: Event) -> None:
+            stop.check()
+            progress(event)
+
         result = run_recipe(
             loaded,
             output,
             device=device,
             cache=cache,
-            on_event=progress,
+            on_event=on_event,
             processes=processes or get_num_threads(),
             memory=None if memory is None else int(memory * 2**30),
         )

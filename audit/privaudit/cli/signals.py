@@ -28,26 +28,47 @@ def exit_code(stopped: KeyboardInterrupt) -> int:
     return 128 + getattr(stopped, "number", int(signal.SIGINT))
 
 
+class Stop:
+    """Whether a signal has asked this process to stop.
+
+    Attributes:
+        number: of the signal; 0 before there was one.
+    """
+
+    number = 0
+
+    def check(self) -> None:
+        """Stop again, where somebody's `except:` has swallowed the first `Stopped`.
+
+        Raises:
+            Stopped: a signal has come.
+        """
+        if self.number:
+            raise Stopped(self.number)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        self.number = number
+        signal.signal(number, signal.SIG_DFL)
+        raise Stopped(number)
+
+
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[Stop]:
     """Raise `Stopped` at the first SIGTERM or SIGHUP; a second one ends the process at once.
 
     What is ignored, as nohup has it, stays ignored.
     """
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop
         return
     before = {number: signal.getsignal(number) for number in _STOPS}
     before = {n: handler for n, handler in before.items() if handler == signal.SIG_DFL}
     for number in before:
-        signal.signal(number, _stop)
+        signal.signal(number, stop)
     try:
-        yield
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    raise Stopped(number)
