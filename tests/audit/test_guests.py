@@ -73,7 +73,7 @@ def test_a_seal_sees_a_change_of_every_kind_in_small_and_large_tensors() -> None
             tensor = torch.arange(size, dtype=torch.float32)
             seal = watch.Seal({"it": tensor, "none": None})
             assert seal.broken() == ""
-            change(tensor)
+            change(tensor)  # type: ignore[no-untyped-call]
             assert seal.broken() == "it"
 
 
@@ -252,7 +252,8 @@ def test_nothing_that_was_trained_on_overwritten_data_is_kept(
 def tiny_digits(make_cohort: Any) -> privaudit.Examples:
     """Digits of a test's own."""
     examples = make_cohort()._data.examples
-    return replace(examples, y=examples.y.clone())
+    tiny: privaudit.Examples = replace(examples, y=examples.y.clone())
+    return tiny
 
 
 class Inplace(privaudit.Model):

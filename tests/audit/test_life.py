@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +17,6 @@ import pytest
 import torch
 
 from privaudit.errors import StoreError
-from privaudit.jobs import lent
 from privaudit.jobs.lent import LentFolder, sweep
 from privaudit.jobs.shared import share_tensors
 from privaudit.store.files import private_folder
@@ -94,7 +94,7 @@ def test_parents_are_private_whatever_the_umask(tmp_path: Path) -> None:
 def test_what_is_lent_is_private_and_gone_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lent.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = os.umask(0)
     try:
         with LentFolder() as folder:
@@ -108,7 +108,7 @@ def test_what_is_lent_is_private_and_gone_at_the_end(
 
 
 def test_what_the_dead_have_lent_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lent.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead, young = tmp_path / "privaudit-lent-1", tmp_path / "privaudit-lent-2"
     for folder in (dead, young):
         folder.mkdir()

@@ -606,13 +606,15 @@ class Blank(Attack):
         return AttackScores(torch.full(signals.y.shape, torch.nan))
 
 
-def test_a_run_with_a_broken_attack_names_it_and_keeps_no_result(
+def test_a_run_with_a_broken_attack_names_it_and_keeps_none_of_its_numbers(
     first: tuple[RunResult, list[Event]],
     home: Path,
     recipe: Recipe,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Loss, "score", Blank.score)
-    with pytest.raises(PluginError, match=r"attack 'loss' of .*: score .* gives NaN for"):
-        run(recipe, home / "broken", device="cpu", cache=home / "fresh")
-    assert not (home / "broken" / "result.json").exists()
+    result = run(recipe, home / "broken", device="cpu", cache=home / "fresh")
+    assert {failure.attack for failure in result.failures} == {"loss"}
+    assert "gives NaN for" in result.failures[0].sentence
+    assert "loss" not in {audit.attack for audit in result.audits}
+    assert result.audits

@@ -16,6 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("part", nargs="*", help=f"{', '.join(known)}; all if not given")
     parser.add_argument("--share", type=float, default=1.0, help="of the cases of each part")
+    parser.add_argument("--sample", type=int, help="so many cases of each part instead")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     if unknown := sorted(set(asked.part) - known.keys()):
@@ -23,10 +24,12 @@ def main() -> None:
     wrong: Counter[str] = Counter()
     print(f"{'part':<16}{'cases':>8}{'wrong':>8}{'minutes':>9}")
     for name in asked.part or known:
-        started, tried, every = time.monotonic(), 0, max(1, round(1 / asked.share))
-        for number, case in enumerate(known[name].cases(asked.seed)):
-            if number % every:
-                continue
+        started, tried = time.monotonic(), 0
+        cases = list(known[name].cases(asked.seed))
+        every = max(1, round(1 / asked.share))
+        if asked.sample:
+            every = max(1, len(cases) // asked.sample)
+        for case in cases[every // 2 :: every][: asked.sample]:
             tried += case.count
             if problem := case.outcome():
                 wrong[name] += 1

@@ -149,8 +149,8 @@ def _loaded(paths: list[Path]) -> tuple[list[RunResult], bool]:
             runs.setdefault(run.folder and run.folder.resolve(), run)
         except StoreError as error:
             errors.append(error)
-    for error in errors if runs else errors[1:]:
-        typer.echo(plain(f"left out: {error}"), err=True)
+    for problem in errors if runs else errors[1:]:
+        typer.echo(plain(f"left out: {problem}"), err=True)
     if not runs:
         raise errors[0]
-    return [*runs.values()], not all(isinstance(error, UnfinishedError) for error in errors)
+    return [*runs.values()], not all(isinstance(problem, UnfinishedError) for problem in errors)
