@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from privaudit import RunResult, load_recipe, load_run, run
+from privaudit.cohort import Cohort
 from privaudit.errors import PluginError, PrivauditError, StoreError
+from privaudit.events import Event, SubjectStarted
 from privaudit.experiment import attack_job
 from privaudit.explain import explain
 from privaudit.report import render
@@ -220,3 +225,28 @@ def test_whoever_lacks_something_is_named_with_its_distribution(tmp_path: Path) 
     (tmp_path / "nameless.py").write_text(NAMELESS)
     result = ran(tmp_path, plugins=[str(tmp_path / "nameless.py")], attacks=["loss", "poor"])
     assert all("attack 'poor' of nameless.py" in f.sentence for f in result.failures)
+
+
+def test_a_subject_that_failed_does_not_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Cohort]] = []
+    begin = Cohort.__init__
+
+    def noted(cohort: Cohort, *arguments: Any, **options: Any) -> None:
+        begin(cohort, *arguments, **options)
+        made.append(weakref.ref(cohort))
+
+    alive: list[int] = []
+
+    def reached(event: Event) -> None:
+        if isinstance(event, SubjectStarted) and event.number == 2:
+            gc.collect()
+            alive.extend(number for number, cohort in enumerate(made) if cohort() is not None)
+
+    monkeypatch.setattr(Cohort, "__init__", noted)
+    wild = {"name": "dense", "label": "wild", "training": {"lr": 1e30}}
+    recipe = load_recipe(recipe_of(tmp_path, sparsifiers=[wild, "dense"]))
+    run(recipe, tmp_path / "run", device="cpu", cache=tmp_path / "cache", on_event=reached)
+    assert made
+    assert alive == []

@@ -49,7 +49,7 @@ def cases(seed: int) -> Iterator[Case]:
 
 
 def _outcome(changes: dict[str, object], folder: Path) -> str:
-    recipe = digits(folder, **(_BASE | changes))
+    recipe = digits(folder, "recipe.yaml", **(_BASE | changes))
     return _partial(privaudit("run", recipe, "--output", "run", cwd=folder), folder)
 
 
@@ -59,7 +59,7 @@ def _mended(one: Failing, processes: int, folder: Path, believed: bool = False) 
     if believed:
         entry = {"name": "loss", "label": "bad", "shadow_sparsifier": {"name": "bad"}}
         changes = {"attacks": [entry, "loss"]}
-    recipe = digits(folder, plugins=["bad.py"], **(_BASE | changes))
+    recipe = digits(folder, "recipe.yaml", plugins=["bad.py"], **(_BASE | changes))
     command = ("run", recipe, "--output", "run", "--processes", str(processes))
     ran = privaudit(*command, cwd=folder)
     if problem := _partial(ran, folder):
@@ -130,7 +130,9 @@ def _alone() -> str:
     """The numbers of a run without what fails, in one process on a cache of its own."""
     with TemporaryDirectory(prefix="campaign-") as home:
         folder = Path(home)
-        ran = privaudit("run", digits(folder, **_BASE), "--output", "run", cwd=folder)
+        ran = privaudit(
+            "run", digits(folder, "recipe.yaml", **_BASE), "--output", "run", cwd=folder
+        )
         return complaint(ran, 0) or _healthy(folder / "run")
 
 

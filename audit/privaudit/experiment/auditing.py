@@ -13,12 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from privaudit.api.blame import origin
 from privaudit.api.plugin import Attack, Plugin, Promise
 from privaudit.doubts.attacks import attacks_doubts
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.promises import promise_doubts
-from privaudit.errors import PluginError, PrivauditError, ShortageError, contained
+from privaudit.errors import PrivauditError, ShortageError, contained
 from privaudit.events import AttackDone, BelievedDone, BelievedStarted
 from privaudit.experiment.attack_job import AttackJob, attack_job
 from privaudit.experiment.attack_jobs import scores_of
@@ -26,6 +25,7 @@ from privaudit.experiment.attacking import advised, measured
 from privaudit.experiment.audited_rows import audited_examples, audited_rows
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs
+from privaudit.experiment.failing import attributed, without_frames
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
 from privaudit.experiment.untrained import untrained
@@ -129,12 +129,12 @@ class Auditor:
             raise error
         original = getattr(error, "original", "")
         plugins: list[Plugin] = [e.plugin for e in self.context.recipe.attacks if e.title == attack]
-        sentence = _blamed(error, plugins or [subject.sparsifier, subject.defense])
+        sentence = attributed(error, plugins or [subject.sparsifier, subject.defense])
         failure = Failure(subject.label, sentence, level, attack, seed, target, original)
         if failure.sentence not in {earlier.sentence for earlier in self.failures}:
             logger.warning("%s", lines([failure])[0])
         self.failures.append(failure)
-        self.errors.append(error)
+        self.errors.append(without_frames(error))
 
     def _ready(self, subject: Subject, level: Level) -> tuple[list[Entry[Attack]], list[Level]]:
         """The attacks that can be made, and the shadows of each."""
@@ -294,14 +294,6 @@ def test_accuracy(context: RunContext, outputs: Outputs) -> Tensor:
     right = outputs.logits[:, 0].argmax(-1) == context.examples.y
     tests = context.ensemble.tests
     return (right & tests).sum(1).double() / tests.sum(1)
-
-
-def _blamed(error: PrivauditError, plugins: Sequence[Plugin]) -> str:
-    """What went wrong, and in whose code: an author's own words do not say that."""
-    if isinstance(error, PluginError):
-        return str(error)
-    who = " + ".join(f"{p.kind} {p.name!r} of {origin(type(p))}" for p in plugins)
-    return f"{who}: {error}"
 
 
 def _finite(number: float) -> float | None:
