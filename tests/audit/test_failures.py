@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from privaudit import RunResult, load_recipe, load_run, run
+from privaudit.cohort import Cohort
 from privaudit.errors import PluginError, PrivauditError, StoreError
+from privaudit.events import Event, SubjectStarted
 from privaudit.experiment import attack_job
 from privaudit.explain import explain
 from privaudit.report import render
@@ -30,8 +35,8 @@ class Half(privaudit.Attack):
     """Fails where weights are missing."""
     name: Literal["half"] = "half"
     def score(self, signals):
-        if signals.seed % 2:
-            raise ValueError("an odd seed")
+        if signals.seed // 8 % 2:  # of the seeds 0 and 1 the first
+            raise ValueError("an odd eighth")
         return privaudit.AttackScores(-signals.target.logits[0].float().logsumexp(-1))
 
 class Late(privaudit.Sparsifier):
@@ -171,3 +176,77 @@ def test_processes_go_on_after_a_failure(tmp_path: Path) -> None:
     ]
     assert both[0].failures == both[1].failures
     assert both[0].audits == both[1].audits
+
+
+def test_an_attack_that_failed_everywhere_stands_in_its_row(partial: RunResult) -> None:
+    lines = render([partial], width=200).splitlines()
+    assert "failed" in next(line for line in lines if line.startswith("dense"))
+    assert render([partial], attacks=["bad"])
+
+
+def test_an_attack_that_failed_on_one_network_says_so_beside_its_mean(tmp_path: Path) -> None:
+    text = render([ran(tmp_path, attacks=["loss", "half"])], width=200)
+    row = next(line for line in text.splitlines() if line.startswith("dense"))
+    assert "(1 failed)" in row
+
+
+NAMELESS = """
+from typing import Literal
+import privaudit
+
+class Nameless(privaudit.Sparsifier):
+    name: Literal["nameless"] = "nameless"
+    def sparsify(self, cohort):
+        cohort.fit()
+        yield ""
+        raise RuntimeError("too late")
+
+class Poor(privaudit.Attack):
+    name: Literal["poor"] = "poor"
+    def score(self, signals):
+        raise privaudit.ShortageError("nobody to compare with")
+
+@privaudit.hookimpl
+def privaudit_provide():
+    return [Nameless, Poor]
+"""
+
+
+def test_a_level_without_a_name_is_kept_where_its_subject_fails_later(tmp_path: Path) -> None:
+    (tmp_path / "nameless.py").write_text(NAMELESS)
+    result = ran(tmp_path, plugins=[str(tmp_path / "nameless.py")], sparsifiers=["nameless"])
+    rows = json.loads(render([result], format="json"))["rows"]
+    assert [(row["subject"], row["level"]) for row in rows] == [("nameless", "")]
+    text = render([result], width=200).splitlines()
+    assert sum(line.startswith("nameless") for line in text) == 2
+
+
+def test_whoever_lacks_something_is_named_with_its_distribution(tmp_path: Path) -> None:
+    (tmp_path / "nameless.py").write_text(NAMELESS)
+    result = ran(tmp_path, plugins=[str(tmp_path / "nameless.py")], attacks=["loss", "poor"])
+    assert all("attack 'poor' of nameless.py" in f.sentence for f in result.failures)
+
+
+def test_a_subject_that_failed_does_not_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Cohort]] = []
+    begin = Cohort.__init__
+
+    def noted(cohort: Cohort, *arguments: Any, **options: Any) -> None:
+        begin(cohort, *arguments, **options)
+        made.append(weakref.ref(cohort))
+
+    alive: list[int] = []
+
+    def reached(event: Event) -> None:
+        if isinstance(event, SubjectStarted) and event.number == 2:
+            gc.collect()
+            alive.extend(number for number, cohort in enumerate(made) if cohort() is not None)
+
+    monkeypatch.setattr(Cohort, "__init__", noted)
+    wild = {"name": "dense", "label": "wild", "training": {"lr": 1e30}}
+    recipe = load_recipe(recipe_of(tmp_path, sparsifiers=[wild, "dense"]))
+    run(recipe, tmp_path / "run", device="cpu", cache=tmp_path / "cache", on_event=reached)
+    assert made
+    assert alive == []

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from privaudit.api.plugin import Attack, Promise
+from privaudit.api.plugin import Attack, Plugin, Promise
 from privaudit.doubts.attacks import attacks_doubts
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.promises import promise_doubts
@@ -25,6 +25,7 @@ from privaudit.experiment.attacking import advised, measured
 from privaudit.experiment.audited_rows import audited_examples, audited_rows
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs
+from privaudit.experiment.failing import attributed, without_frames
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
 from privaudit.experiment.untrained import untrained
@@ -127,11 +128,13 @@ class Auditor:
         if not contained(error):
             raise error
         original = getattr(error, "original", "")
-        failure = Failure(subject.label, str(error), level, attack, seed, target, original)
+        plugins: list[Plugin] = [e.plugin for e in self.context.recipe.attacks if e.title == attack]
+        sentence = attributed(error, plugins or [subject.sparsifier, subject.defense])
+        failure = Failure(subject.label, sentence, level, attack, seed, target, original)
         if failure.sentence not in {earlier.sentence for earlier in self.failures}:
             logger.warning("%s", lines([failure])[0])
         self.failures.append(failure)
-        self.errors.append(error)
+        self.errors.append(without_frames(error))
 
     def _ready(self, subject: Subject, level: Level) -> tuple[list[Entry[Attack]], list[Level]]:
         """The attacks that can be made, and the shadows of each."""

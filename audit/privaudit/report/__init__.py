@@ -122,7 +122,7 @@ def _lines(
     chosen = pick_metrics(metrics, default_metrics(rows))
     every = columns(rows, chosen, style, cost, intervals)
     sentences = [*legend(rows, chosen, style, cost, intervals), *doubts]
-    if len(rows) != 1 or len(rows[0].attacks) < _MANY:
+    if len(rows) != 1 or rows[0].failed or len(rows[0].attacks) < _MANY:
         return table_lines(every, sentences, style, width)
     network = [column for column in every if column.kind != "attack"]
     attacks = attack_columns(rows[0], chosen, style, intervals)

@@ -19,6 +19,9 @@ from privaudit.statistics.metric import Metric
 from privaudit.statistics.metrics import Estimate, disjoint, mean_std
 from privaudit.store.result import AuditResult, RunResult
 
+LATER = "what follows"
+"""Stands for the levels that a subject did not reach; its last one may have no name."""
+
 
 def compare(
     results: Sequence[RunResult],
@@ -121,7 +124,14 @@ def _rows(run: str, evidence: Evidence) -> list[Row]:
 def _failed(run: str, result: RunResult) -> list[Row]:
     """Rows of the subjects, or levels, of which nothing is known but that they failed."""
     there = {(audit.subject, audit.level) for audit in result.audits}
-    names = dict.fromkeys((failure.subject, failure.level) for failure in result.failures)
+    begun = {audit.subject for audit in result.audits}
+    names = dict.fromkeys(
+        (
+            failure.subject,
+            failure.level or LATER * (failure.subject in begun and not failure.attack),
+        )
+        for failure in result.failures
+    )
     nothing, failed = Summary(nan), frozenset({""})
     return [
         Row(run, *name, nan, nothing, nothing, 0, 0, attacks={}, failed=failed)
@@ -153,7 +163,7 @@ def _row(run: str, audits: Sequence[AuditResult], evidence: Evidence) -> Row:
         failed=frozenset(
             failure.attack
             for failure in evidence.result.failures
-            if (failure.subject, failure.level) == (first.subject, first.level)
+            if failure.attack and (failure.subject, failure.level) == (first.subject, first.level)
         ),
     )
 

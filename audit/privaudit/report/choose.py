@@ -79,13 +79,17 @@ def pick_attacks(rows: Iterable[Row], wanted: Sequence[str]) -> list[Row]:
         RecipeError: no row has been attacked so.
     """
     rows = list(rows)
-    labels = dict.fromkeys(label for row in rows for label in row.attacks)
+    labels = dict.fromkeys(label for row in rows for label in (*row.attacks, *sorted(row.failed)))
     names = [n for text in wanted for n in ([text] if text in labels else _listed(text))]
     for name in names:
         if name not in labels:
             raise _unknown("--attack", name, labels, labels)
     return [
-        replace(row, attacks={name: row.attacks[name] for name in names if name in row.attacks})
+        replace(
+            row,
+            attacks={name: row.attacks[name] for name in names if name in row.attacks},
+            failed=row.failed & {*names},
+        )
         for row in rows
     ]
 
@@ -146,11 +150,15 @@ def _number(value: float | None) -> _Key:
 
 def _weakest_defense(row: Row) -> _Key:
     defenses = [attack.metrics["defense"] for attack in row.attacks.values()]
+    if row.failed:  # perhaps the attack that would have told most
+        return _number(None)
     return _number(max((-defense.mean for defense in defenses if defense), default=None))
 
 
 def _strongest_auc(row: Row) -> _Key:
     aucs = [attack.metrics["auc"] for attack in row.attacks.values()]
+    if row.failed:
+        return _number(None)
     return _number(max((auc.mean for auc in aucs if auc), default=None))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isnan
 from typing import Literal
 
@@ -102,15 +103,15 @@ def columns(
         cells = [_note(name, row.notes.get(name), style) for row in rows]
         heading = tuple(map(escape, name.rsplit(" ", 1)))
         table_columns.append(Column("note", "", heading, cells))
-    for label in dict.fromkeys(label for row in rows for label in row.attacks):
+    labels = [label for row in rows for label in row.attacks]
+    labels += [label for row in rows for label in sorted(row.failed - {""})]
+    for label in dict.fromkeys(labels):
         attacks = [row.attacks.get(label) for row in rows]
         for metric in table.named(metrics):
             if metric.absence.hides and not any(a and a.metrics[metric.name] for a in attacks):
                 continue
             column = _column(escape(label), metric, attacks, style, intervals)
-            lost = [row.failed & {"", label} and label not in row.attacks for row in rows]
-            shown = zip(lost, column.cells, strict=True)
-            cells = [FAILED if failed else cell for failed, cell in shown]
+            cells = list(map(partial(_told, label), rows, column.cells))
             table_columns.append(replace(column, cells=cells))
             if intervals and metric.marked and any(a and a.comparison for a in attacks):
                 table_columns.append(_change_column(escape(label), metric, attacks, style))
@@ -172,6 +173,15 @@ def _column(
         width = max(map(len, marks), default=0)
         cells = [cell + mark.ljust(width) for cell, mark in zip(cells, marks, strict=True)]
     return Column("attack", group, headed(metric, style), cells)
+
+
+def _told(label: str, row: Row, cell: str) -> str:
+    """A cell of an attack, with the networks of the row that it failed on, which are no part."""
+    if not row.failed & {"", label}:
+        return cell
+    if label not in row.attacks:
+        return FAILED
+    return f"{cell.rstrip()} ({row.models - row.attacks[label].audits} {FAILED})"
 
 
 def _change_column(
