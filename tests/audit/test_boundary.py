@@ -249,6 +249,23 @@ class Reading(privaudit.Dataset):
         return None
 
 
+class Doubling(Reading):
+    """Gives numbers that no network takes."""
+
+    name: Literal["doubling"] = "doubling"  # type: ignore[assignment]
+
+    def load(self, root: Path) -> Any:
+        zero, one = torch.tensor(0.0), torch.tensor(1.0)
+        return privaudit.Examples(
+            torch.zeros(2, 3).double(), torch.arange(2), ("a", "b"), zero, one
+        )
+
+
+def test_examples_that_cannot_be_are_told_of_the_plugin_that_made_them() -> None:
+    with pytest.raises(PluginError, match=r"^dataset 'doubling' .*: load .* got torch\.float64"):
+        loaded(Doubling(), Path())
+
+
 def test_hooks_around_training_are_called_through_the_boundary() -> None:
     split, wrong = privaudit.SplitOptions(), Careless(raises=False)
     for hook, call in (

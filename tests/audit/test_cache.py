@@ -86,7 +86,7 @@ def test_what_is_damaged_is_named_once_and_set_aside(
     told = capsys.readouterr().out
     assert "4 units read, 3 damaged" in told
     for key in KEYS[1:]:
-        assert f"{key}.damaged" in told
+        assert f"{key}.unit.damaged" in told
         assert not os.path.lexists(unit(cache, key))
     assert command(cache, monkeypatch, "verify") == 0
     find = Journal(cache / "units").find

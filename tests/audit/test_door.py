@@ -36,10 +36,10 @@ def _loop(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (_pipe, "is a pipe, not a file"),
-        (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
+        (_pipe, "it is a pipe, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
         (_loop, "Too many levels of symbolic links"),
-        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.mkdir(), "it is a folder, not a file"),
         (lambda path: None, "No such file or directory"),
     ],
 )

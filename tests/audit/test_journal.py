@@ -221,7 +221,7 @@ def test_a_damaged_unit_is_set_aside_named_and_redone(
     assert trained(again) == [1]
     assert path.stem in caplog.text
     assert "damaged" in caplog.text
-    assert path.with_suffix(".damaged").read_bytes() == content
+    assert path.with_suffix(".unit.damaged").read_bytes() == content
     assert trained(run(Dense())) == [0]
     for one, other in zip(whole.states(), again.states(), strict=True):
         assert (one.flat - other.flat).abs().max() < 1e-12

@@ -147,7 +147,7 @@ def test_a_damaged_file_is_named_set_aside_and_made_again(
         content = path.read_bytes()
         caplog.clear()
         assert not any(isinstance(event, FitDone) for event in again())
-        aside = path.with_name(path.name + (".damaged" if number == 1 else ".damaged-2"))
+        aside = path.with_name(path.name + (".damaged" if number == 1 else ".2.damaged"))
         assert aside.read_bytes() == content
         assert caplog.text.count("WARNING") == 1
         assert f"{path} is damaged" in caplog.text
@@ -178,7 +178,7 @@ def test_a_pipe_in_a_file_s_place_keeps_nobody_waiting(
     for name in ("result.json", "manifest.json", "scores.npz"):
         (folder / name).unlink()
         os.mkfifo(folder / name)
-        with pytest.raises(StoreError, match="no regular file"):
+        with pytest.raises(StoreError, match="a pipe, not a file"):
             RunArrays(load_run(folder))
         again()
 

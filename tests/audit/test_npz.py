@@ -68,7 +68,10 @@ def test_one_array_is_no_archive(tmp_path: Path) -> None:
 
 
 def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
-    for path, why in ((tmp_path, "Is a directory"), (tmp_path / "b", "No such file or directory")):
+    for path, why in (
+        (tmp_path, "it is a folder, not a file"),
+        (tmp_path / "b", "No such file or directory"),
+    ):
         with pytest.raises(DataError, match=f"^{path}: cannot be read: {why}$"):
             read_npz(path, lambda names: names)
 

@@ -214,7 +214,7 @@ def test_a_broken_file_is_one_line_that_says_where(
     [
         ("[gone.py]", "gone.py: there is no such file"),
         ("[mine.txt]", "mine.txt does not end in .py: a plugin is a Python file"),
-        ("[more/folder.py]", "folder.py: cannot be read: Is a directory"),
+        ("[more/folder.py]", "folder.py: cannot be read: it is a folder, not a file"),
         ("[3]", "plugins[0]: must be text (got 3)"),
         ("mine.py", "plugins: must be a list (got 'mine.py')"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import ZipFile
@@ -347,6 +349,34 @@ def test_a_plan_counts_the_shadows_alone(home: Home, tmp_path: Path) -> None:
 def hollow(path: Path) -> None:
     with ZipFile(path, "w") as archive:
         archive.writestr("a/constants.pkl", b"")
+
+
+class Evil:
+    """A pickle that makes a folder where it is read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_nothing_in_a_program_is_unpickled(home: Home, tmp_path: Path) -> None:
+    path, marker, pickled = tmp_path / "a.pt2", tmp_path / "executed", BytesIO()
+    export(home.network, path)
+    torch.save(Evil(marker), pickled)
+    with ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    places = [name for name in parts if name.endswith(".pt")]
+    assert places
+    for place in (*places, "a/data/constants/opaque_obj_0"):
+        with ZipFile(path, "w") as archive:
+            for name, part in (parts | {place: pickled.getvalue()}).items():
+                archive.writestr(name, part)
+        with pytest.raises(DataError, match=r"cannot be loaded as torch\.export"):
+            home.run("evil", f"target.checkpoint={path}")
+        assert not marker.exists()
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
 class Tupled(nn.Module):

@@ -89,8 +89,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         "cannot be decoded",
     ),
     "more bytes than it can need": (lambda path: os.truncate(path, 2**33), "bytes, more than"),
-    "a folder": (instead(lambda path: (path / "deeper").mkdir(parents=True)), "no regular file"),
-    "a pipe": (instead(os.mkfifo), "no regular file"),
+    "a folder": (
+        instead(lambda path: (path / "deeper").mkdir(parents=True)),
+        "a folder, not a file",
+    ),
+    "a pipe": (instead(os.mkfifo), "a pipe, not a file"),
     "a link to nothing": (instead(lambda path: path.symlink_to("nowhere")), "a link to nothing"),
     "a link to itself": (instead(lambda path: path.symlink_to(path.name)), "cannot be read"),
 }
@@ -107,7 +110,7 @@ def test_what_is_not_the_unit_is_named_and_set_aside(
         assert journal.find(KEY, SCHEMA) is None
         [record] = caplog.records
         assert record.levelno == logging.WARNING
-        aside = place(tmp_path).with_suffix(f"{number}.damaged")
+        aside = place(tmp_path).with_suffix(f".unit{number}.damaged")
         assert KEY in record.getMessage()
         assert str(aside) in record.getMessage()
         assert os.path.lexists(aside)
@@ -145,7 +148,7 @@ def test_a_read_error_of_the_disk_makes_the_unit_again(
     monkeypatch.setattr("privaudit.store.unit_file.os.open", broken)
     assert journal.find(KEY, SCHEMA) is None
     assert journal.find(OTHER, SCHEMA) is not None
-    assert place(tmp_path).with_suffix(".damaged").exists()
+    assert place(tmp_path).with_suffix(".unit.damaged").exists()
 
 
 def test_what_lies_in_the_place_of_a_folder_of_units_is_set_aside(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ MISBEHAVIOURS: list[Misbehaviour] = [
            "double": "return replace(examples(), x=examples().x.double())",
            "sparse": "e = examples(); object.__setattr__(e, 'x', e.x.to_sparse()); return e"}),
     *_many("dataset", "load", {"dtype": "torch.set_default_dtype(torch.float64)"}, HARMLESS),
-    Misbehaviour("attack", "score is no method", "score = 5"),
+    Misbehaviour("attack", "score is no method", "score: ClassVar[Any] = 5"),
     Misbehaviour("attack", "score takes nothing", "def score(self): return None"),
     Misbehaviour("defense", "respond takes nothing", "def respond(self): return None"),
     Misbehaviour("attack", "raises an error of ours", "raise DataError('not with these')", "score",

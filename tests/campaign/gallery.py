@@ -238,6 +238,24 @@ def _torch_pickle(path: Path) -> None:
     torch.save({"x": _Trap(path.parent / "executed")}, path)
 
 
+def _pickle_in_a_program(path: Path) -> None:
+    """A torch.export file, whole but for a pickle where its example inputs are."""
+    import torch
+    from torch import nn
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    sizes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(network, (torch.zeros(7, 1, 8, 8),), dynamic_shapes=sizes)
+    torch.export.save(program, path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    pickled = io.BytesIO()
+    torch.save(_Trap(path.parent / "executed"), pickled)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, pickled.getvalue() if name.endswith(".pt") else part)
+
+
 def cases(seed: int) -> Iterator[Case]:
     """The gallery; the seed chooses nothing."""
     for what, make in _ANY.items():
@@ -269,6 +287,7 @@ def cases(seed: int) -> Iterator[Case]:
     yield Case("target: a header of 2^63 bytes", partial(_checkpoint, ".safetensors", _long_header))
     for ending in (".pt", ".pt2"):
         yield Case(f"target {ending}: pickle", partial(_checkpoint, ending, _torch_pickle))
+    yield Case("target .pt2: a pickle inside", partial(_checkpoint, ".pt2", _pickle_in_a_program))
     for path in ("a\x01b.yaml", "x" * 300 + ".yaml", "~nobody-here/x.yaml", "r.yaml/x"):
         yield Case(f"validate {path[:20]!r}", partial(_path, path))
 

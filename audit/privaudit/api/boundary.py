@@ -27,6 +27,7 @@ _ASIDE = 120  # the same, where the cause is known and said before
 _KEPT = 100_000  # characters of a traceback that --debug shows
 _ERRORS = "privaudit.errors"
 _COHORT = "privaudit.cohort"  # what it raises about an author's call lacks the author's line
+_VALUES = "privaudit.values"  # and so does what it raises about an author's values
 
 
 @contextmanager
@@ -55,10 +56,11 @@ def guest(plugin: Guest, hook: str, *beside: Plugin) -> Iterator[None]:
     except (KeyboardInterrupt, torch.OutOfMemoryError):
         raise
     except BaseException as error:
-        if isinstance(error, PrivauditError) and _ours(error):
+        own = isinstance(error, PrivauditError) and _ours(error)
+        if own and not raised_by_engine(error, _VALUES):
             raise
         blame = _blame(error, plugin, hook, *beside)
-        raise _told(error, blame, f"{type(error).__name__}: ") from error
+        raise _told(error, blame, "" if own else f"{type(error).__name__}: ") from error
 
 
 @contextmanager

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from hashlib import file_digest
 from pathlib import Path
 from typing import Literal, cast
 
-import safetensors.torch
 import torch
 from pydantic import SerializeAsAny
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from privaudit.api.boundary import guest
@@ -22,20 +20,23 @@ from privaudit.api.plugin import Model
 from privaudit.errors import DataError
 from privaudit.networks.bounded import within_memory
 from privaudit.readers.budget import check
-from privaudit.readers.door import exists, opened
+from privaudit.readers.door import exists, expanded, opened
+from privaudit.readers.tensors import Unreadable, read_tensors
 from privaudit.recipe.target import EXPORTED, WEIGHTS
 
 _FEW = 5  # names listed; more would bury the message
 _SCRIPT_MARKS = ("/constants.pkl",)
 _EXPORT_MARKS = ("archive_format", "serialized_exported_program.json")  # since torch 2.8, before
+_SAFE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+_CODE = ("constants/custom_obj_", "constants/opaque_obj_", "data/aotinductor/")
 
 
 class Checkpoint(Model):
     """The network that a file holds.
 
     Weights fill the network that the recipe's model builds, and cannot do any harm. A TorchScript
-    or torch.export file is a program and comes with its weights: it can do whatever its author
-    wished, so it must be trusted.
+    or torch.export file is a program and comes with its weights: nothing in it is unpickled, yet it
+    can do whatever torch's operators can, so it must be trusted.
     """
 
     name: Literal["checkpoint"] = "checkpoint"
@@ -60,9 +61,16 @@ class Checkpoint(Model):
         return Program(_loaded(path, "TorchScript", _SCRIPT_MARKS, self._scripted))
 
     def _exported(self, path: Path) -> nn.Module:
+        """A graph of torch's operators, and tensors: whatever else there is, is not unpickled."""
         from torch.export.passes import move_to_device_pass
 
-        return move_to_device_pass(torch.export.load(path), self.device).module()
+        with opened(path) as file:
+            names = zipfile.ZipFile(file).namelist()
+        if any(part in name for name in names for part in _CODE):
+            raise ValueError("it holds pickled objects or machine code, which is not run")
+        with _no_pickle():
+            program = torch.export.load(path)
+        return move_to_device_pass(program, self.device).module()
 
     def _scripted(self, path: Path) -> nn.Module:
         with warnings.catch_warnings():
@@ -105,7 +113,7 @@ def existing(path: str) -> Path:
     Raises:
         DataError: there is none.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not exists(file):
         raise DataError(
             f"target.checkpoint: {path}: no such file; the path is relative to the current folder"
@@ -143,6 +151,20 @@ def _loaded(
         ) from error
 
 
+@contextmanager
+def _no_pickle() -> Iterator[None]:
+    """Torch's own switch: `torch.load` then takes tensors alone, whoever calls it and how."""
+    before = {
+        name: os.environ.pop(name, None) for name in ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", _SAFE)
+    }
+    os.environ[_SAFE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_SAFE]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
 def first_line(error: Exception) -> str:
     """What an error says, as far as it fits into a message of one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
@@ -153,8 +175,8 @@ def _fill(network: nn.Module, path: Path, model: str) -> None:
     with opened(path) as file:
         check(path, os.fstat(file.fileno()).st_size, "what it holds")
     try:
-        stored = safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
+        stored, _ = read_tensors(path)
+    except Unreadable as error:
         raise DataError(
             f"target.checkpoint: {path} cannot be read as safetensors: {first_line(error)}"
         ) from error

@@ -10,7 +10,6 @@ from typing import Literal, TypeVar
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from privaudit.api.calls import loaded, responded
@@ -22,10 +21,11 @@ from privaudit.experiment.environment import cache_folder
 from privaudit.experiment.onnx import as_onnx
 from privaudit.messages import plain
 from privaudit.networks.build import build_networks
+from privaudit.readers.tensors import Unreadable, read_tensors
 from privaudit.recipe import Recipe, Subject, load_recipe
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs, packed
-from privaudit.store.manifest import open_regular, read_manifest
+from privaudit.store.manifest import read_manifest
 from privaudit.store.result import RunResult, load_run, model_path
 from privaudit.version import __version__
 
@@ -195,15 +195,12 @@ def _one(option: str, wanted: T | None, choices: Sequence[T], first: bool = Fals
 
 def _read(path: Path) -> tuple[Inputs | None, dict[str, Tensor]]:
     try:
-        with open_regular(path):
-            pass
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return Inputs.read(file.metadata()), weights
+        weights, metadata = read_tensors(path)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such file; run its recipe again") from error
-    except (SafetensorError, OSError) as error:
+    except Unreadable as error:
         raise StoreError(f"{path} is damaged: {error}; run its recipe again") from error
+    return Inputs.read(metadata), weights
 
 
 def _rebuilt(

@@ -22,8 +22,8 @@ from privaudit.experiment.environment import used_plugins
 from privaudit.messages import plain
 from privaudit.recipe import Recipe
 from privaudit.recipe.model import without_speed_options
-from privaudit.store.manifest import NAME, DamagedError, Manifest, read_manifest
-from privaudit.store.models import set_aside
+from privaudit.store.manifest import NAME, DamagedRunError, Manifest, read_manifest
+from privaudit.store.models import set_file_aside
 from privaudit.store.record import RESULT, read_record
 from privaudit.store.result import RunResult, load_run
 from privaudit.values import Examples
@@ -153,7 +153,7 @@ def finished(
                 damage[name] = f"{folder / name} {problem}"
     if damage:
         for name, problem in damage.items():
-            aside = set_aside(folder, name)
+            aside = set_file_aside(folder, name)
             kept = f"set aside as {aside.name}, and " if aside else ""
             logger.warning("%s: %sthe run is made again", plain(problem), kept)
         return None
@@ -200,7 +200,7 @@ def _spelt(name: str, dataset: Dataset) -> str:
 def _manifest(folder: Path) -> tuple[Manifest | None, dict[str, str]]:
     try:
         return read_manifest(folder), {}
-    except DamagedError as error:
+    except DamagedRunError as error:
         return None, {NAME: _what(error)}
 
 
@@ -213,7 +213,7 @@ def _result(folder: Path, manifest: Manifest | None, damage: dict[str, str]) -> 
     except StoreError as error:
         if not os.path.lexists(folder / RESULT):
             damage[RESULT] = f"{folder / RESULT} is missing"
-        elif isinstance(error, DamagedError) or (manifest and manifest.problem(RESULT)):
+        elif isinstance(error, DamagedRunError) or (manifest and manifest.problem(RESULT)):
             damage[RESULT] = _what(error)
         else:
             raise

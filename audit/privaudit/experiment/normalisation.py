@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from privaudit.errors import DataError
+from privaudit.readers.door import expanded
+from privaudit.readers.tensors import Unreadable, tensor_file
 from privaudit.recipe.target import WEIGHTS, MeanStd, TargetOptions
 from privaudit.store.inputs import Inputs
 from privaudit.values import Examples
@@ -83,13 +83,13 @@ def normalised(how: str | MeanStd, examples: Examples) -> Examples:
 
 def stored_normalisation(options: TargetOptions, examples: Examples) -> Examples | None:
     """The examples as the metadata of a .safetensors file say; None where it says nothing."""
-    path = Path(options.checkpoint).expanduser()
+    path = expanded(options.checkpoint)
     if path.suffix != WEIGHTS:
         return None
     try:
-        with safe_open(path, framework="pt") as file:
+        with tensor_file(path) as file:
             inputs = Inputs.read(file.metadata())
-    except (SafetensorError, OSError):
+    except Unreadable:
         return None  # as is said where it is read for its weights
     if inputs is None or inputs.dtype != examples.x.dtype or inputs.shape != examples.shape:
         return None

@@ -11,12 +11,13 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from privaudit.errors import DataError, PrivauditError
 from privaudit.messages import plain as plain
+from privaudit.readers.regular import regular
 
 Kind = Literal["file", "folder", "other", "nothing"]
 """What there is at a path; `other` is a pipe, a socket or a device."""
@@ -25,12 +26,6 @@ Refusal = Callable[[str], PrivauditError]
 """From a line of text to the error that says it."""
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
-_OTHERS = {
-    stat.S_IFIFO: "is a pipe, not a file",
-    stat.S_IFSOCK: "is a socket, not a file",
-    stat.S_IFCHR: "is a device, not a file",
-    stat.S_IFBLK: "is a device, not a file",
-}
 
 
 def kind(path: str | Path, refusal: Refusal = DataError) -> Kind:
@@ -57,6 +52,18 @@ def exists(path: str | Path, refusal: Refusal = DataError) -> bool:
     return kind(path, refusal) in ("file", "other")
 
 
+def expanded(path: str | Path, refusal: Refusal = DataError) -> Path:
+    """A path with the home that a `~` at its beginning stands for.
+
+    Raises:
+        PrivauditError: no such home is known; from `refusal`.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise refusal(plain(f"{path}: cannot be read: {error}")) from error
+
+
 def located(path: str | Path, refusal: Refusal = DataError, folder: str | Path = ".") -> Path:
     """Where a path leads, absolutely and behind its links, even where there is nothing.
 
@@ -69,9 +76,7 @@ def located(path: str | Path, refusal: Refusal = DataError, folder: str | Path =
         PrivauditError: it leads nowhere; from `refusal`.
     """
     try:
-        return Path(os.path.realpath(folder / Path(path).expanduser()))
-    except RuntimeError as error:  # what pathlib raises of the home of a user it does not know
-        raise refusal(plain(f"{path}: cannot be read: {error}")) from error
+        return Path(os.path.realpath(folder / expanded(path, refusal)))
     except (OSError, ValueError) as error:
         raise unreadable(path, error, refusal) from error
 
@@ -87,28 +92,11 @@ def opened(path: str | Path, refusal: Refusal = DataError) -> Iterator[BinaryIO]
     Raises:
         PrivauditError: it is no regular file, or the system refuses; from `refusal`.
     """
-    try:
-        # without O_NONBLOCK a pipe nobody writes to would hold the program here for ever
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENXIO:
-            raise refusal(plain(f"{path}: cannot be read: {_OTHERS[stat.S_IFSOCK]}")) from error
-        raise unreadable(path, error, refusal) from error
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
-            what = _OTHERS.get(stat.S_IFMT(mode), "is no regular file")
-            raise refusal(plain(f"{path}: cannot be read: {what}"))
-        file = os.fdopen(descriptor, "rb")
-    except OSError as error:
-        os.close(descriptor)
-        raise unreadable(path, error, refusal) from error
-    except BaseException:
-        os.close(descriptor)
-        raise
-    with file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(regular(path))
+        except (OSError, ValueError) as error:
+            raise unreadable(path, error, refusal) from error
         yield file
 
 

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from privaudit.errors import StoreError
+from privaudit.store.aside import ASIDE, set_aside
 from privaudit.store.files import TEMPORARY
 from privaudit.store.unit_file import (
-    ASIDE,
     SUFFIX,
-    DamagedError,
+    DamagedUnitError,
     checked,
     read_label,
-    read_regular,
-    set_aside,
+    read_unit,
 )
 
 _DAY = 24 * 3600  # seconds after which nobody is still writing a temporary file
@@ -83,7 +82,7 @@ def schema_of(unit: Kept) -> str:
     """The name of a unit's schema, as far as its header says one."""
     try:
         label = read_label(unit.path)
-    except (DamagedError, FileNotFoundError):
+    except (DamagedUnitError, FileNotFoundError):
         return UNREADABLE
     return FIRST_FORMAT if label is None else label.schema
 
@@ -98,12 +97,12 @@ def verified(cache: Path) -> Iterator[tuple[Kept, str, Path | None]]:
     """
     for unit in contents(cache).units:
         try:
-            checked(read_regular(unit.path)[0], unit.path.stem)
+            checked(read_unit(unit.path)[0], unit.path.stem)
             if unit.path.parent.name != unit.path.stem[:2]:
-                raise DamagedError("it lies in another unit's folder")
+                raise DamagedUnitError("it lies in another unit's folder")
         except FileNotFoundError:  # a run has set it aside, or somebody has evicted it
             continue
-        except DamagedError as reason:
+        except DamagedUnitError as reason:
             yield unit, str(reason), set_aside(unit.path)
         else:
             yield unit, "", None

@@ -23,15 +23,15 @@ from torch import Tensor
 from privaudit.api.entry_points import brought_by
 from privaudit.api.source import source_digest
 from privaudit.errors import StoreError
+from privaudit.store.aside import set_aside
 from privaudit.store.files import private_folder, write_many
 from privaudit.store.unit_file import (
     SUFFIX,
-    DamagedError,
+    DamagedUnitError,
     Schema,
     encoded,
     expected,
-    read_regular,
-    set_aside,
+    read_unit,
 )
 from privaudit.version import __version__
 
@@ -65,11 +65,11 @@ class Journal:
         if path is None or not os.path.isdir(path.parent):  # noqa: PTH112
             return None
         try:
-            content, about = read_regular(path, most=schema.most)
+            content, about = read_unit(path, most=schema.most)
             tensors, label = expected(content, key, schema)
         except FileNotFoundError:
             return None
-        except DamagedError as reason:
+        except DamagedUnitError as reason:
             aside = set_aside(path)
             logger.warning(
                 "the cached unit %s is damaged (%s): set aside as %s and redone", key, reason, aside

@@ -9,18 +9,16 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from privaudit.errors import StoreError
+from privaudit.readers.regular import IrregularError, regular
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -31,7 +29,7 @@ _CHUNK = 2**20
 _GONE = (errno.ENOENT, errno.ENOTDIR)
 
 
-class DamagedError(StoreError):
+class DamagedRunError(StoreError):
     """A file of a run is not what the run wrote: running the recipe again mends it."""
 
 
@@ -59,7 +57,7 @@ class FileSum:
         Raises:
             OSError: it cannot be read.
         """
-        with open_regular(path) as file:
+        with regular(path) as file:
             state, size = blake2b(digest_size=32), 0
             while chunk := file.read(_CHUNK):
                 state.update(chunk)
@@ -89,7 +87,7 @@ class Manifest:
         if expected is None:
             return f"is not in the run's {NAME}"
         try:
-            with open_regular(path) as file:
+            with regular(path) as file:
                 if os.fstat(file.fileno()).st_size != expected.size:
                     return "is damaged: it has another size than the run wrote"
             if FileSum.read(path) != expected:
@@ -104,10 +102,10 @@ class Manifest:
         """Make sure that a file of the run is what the run wrote.
 
         Raises:
-            DamagedError: it is not.
+            DamagedRunError: it is not.
         """
         if problem := self.problem(name):
-            raise DamagedError(f"{self.folder / name} {problem}; {_REDO}")
+            raise DamagedRunError(f"{self.folder / name} {problem}; {_REDO}")
 
 
 class _Sum(BaseModel):
@@ -145,17 +143,17 @@ def read_manifest(folder: Path) -> Manifest | None:
     """A run's manifest; None where it has none.
 
     Raises:
-        DamagedError: it is not what a run wrote.
+        DamagedRunError: it is not what a run wrote.
         StoreError: a newer privaudit made it.
     """
     path = folder / NAME
     if not os.path.lexists(path):
         return None
     try:
-        record = json.loads(read_regular(path))
+        record = json.loads(read_file(path))
         own = record.pop("checksum")
         if not isinstance(own, str) or own != _hash(_canonical(record)):
-            raise DamagedError(f"{path} is damaged: its checksum is wrong; {_REDO}")
+            raise DamagedRunError(f"{path} is damaged: its checksum is wrong; {_REDO}")
         if isinstance(record["format"], int) and record["format"] > FORMAT:
             raise StoreError(
                 f"{path} was made by a newer privaudit (format {record['format']}, this one reads "
@@ -164,51 +162,30 @@ def read_manifest(folder: Path) -> Manifest | None:
         stored = _Record.model_validate(record)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = "a part is wrong" if isinstance(error, ValidationError) else "it is no manifest"
-        raise DamagedError(f"{path} is damaged: {what}; {_REDO}") from error
+        raise DamagedRunError(f"{path} is damaged: {what}; {_REDO}") from error
     if stored.identity != identity_of(stored.about):
-        raise DamagedError(f"{path} is damaged: its identity is wrong; {_REDO}")
+        raise DamagedRunError(f"{path} is damaged: its identity is wrong; {_REDO}")
     files = {name: FileSum(file.bytes, file.blake2b) for name, file in stored.files.items()}
     return Manifest(folder, stored.identity, stored.about, files)
 
 
-def read_regular(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """The whole content of a file of a run.
 
     Raises:
-        DamagedError: it is no regular file, or larger than any that a run writes.
+        DamagedRunError: it is no regular file, or larger than any that a run writes.
         StoreError: it is not there, or may not be read.
     """
     try:
-        with open_regular(path) as file:
+        with regular(path) as file:
             if os.fstat(file.fileno()).st_size > _LARGEST:
-                raise DamagedError(f"{path} is damaged: it is too large; {_REDO}")
+                raise DamagedRunError(f"{path} is damaged: it is too large; {_REDO}")
             return file.read(_LARGEST)
-    except _IrregularError as error:
-        raise DamagedError(f"{path} is damaged: {error.strerror}; {_REDO}") from error
+    except IrregularError as error:
+        raise DamagedRunError(f"{path} is damaged: {error.strerror}; {_REDO}") from error
     except OSError as error:
-        kind = DamagedError if path.is_symlink() else StoreError
+        kind = DamagedRunError if path.is_symlink() else StoreError
         raise kind(f"cannot read {path}: {error.strerror or error}; {_REDO}") from error
-
-
-class _IrregularError(OSError):
-    """A folder, pipe or device stands where a file should."""
-
-
-@contextmanager
-def open_regular(path: Path) -> Iterator[BufferedReader]:
-    """Open a file, and nothing that would wait for a writer or never end.
-
-    Raises:
-        OSError: it is no regular file, or cannot be opened.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _IrregularError(errno.EINVAL, "it is no regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            yield file
-    finally:
-        os.close(descriptor)
 
 
 def _canonical(record: Mapping[str, Any]) -> bytes:

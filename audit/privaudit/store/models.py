@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from privaudit.errors import StoreError
+from privaudit.store.aside import set_aside
 from privaudit.store.files import private_folder
 from privaudit.store.record import MODELS
 
@@ -48,12 +49,12 @@ def finish(folder: Path) -> None:
     models, new = folder / MODELS, unfinished(folder)
     try:
         if os.path.lexists(models) and not models.is_dir():
-            set_aside(folder, MODELS)
+            set_aside(models)
         if new:
             private_folder(models)
         for name in new:
             if (models / name).is_dir():
-                set_aside(folder, f"{MODELS}/{name}")
+                set_aside(models / name)
             (folder / UNFINISHED / name).replace(models / name)
         for path in models.iterdir() if models.is_dir() else ():
             if path.suffix == _KIND and path.name not in new and not path.is_dir():
@@ -63,8 +64,8 @@ def finish(folder: Path) -> None:
         raise StoreError(f"cannot write {models}: {error.strerror or error}") from error
 
 
-def set_aside(folder: Path, name: str) -> Path | None:
-    """Rename what stands where a file of a run should be; nothing is lost.
+def set_file_aside(folder: Path, name: str) -> Path | None:
+    """Rename what stands where a file of a run should be.
 
     Args:
         folder: of the run.
@@ -79,14 +80,4 @@ def set_aside(folder: Path, name: str) -> Path | None:
     path = folder / name
     if path.parent != folder and not path.parent.is_dir():
         path = path.parent  # a file or a pipe stands where the folder was
-    if not os.path.lexists(path):
-        return None
-    number, aside = 1, path.with_name(f"{path.name}.damaged")
-    while os.path.lexists(aside):
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged-{number}")
-    try:
-        path.rename(aside)
-    except OSError as error:
-        raise StoreError(f"cannot rename {path}: {error.strerror or error}") from error
-    return aside
+    return set_aside(path)

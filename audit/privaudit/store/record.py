@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import StoreError, UnfinishedError
-from privaudit.store.manifest import NAME, DamagedError, FileSum, read_manifest, read_regular
+from privaudit.store.manifest import NAME, DamagedRunError, FileSum, read_file, read_manifest
 
 RESULT = "result.json"
 MODELS = "models"
@@ -40,24 +40,24 @@ def read_record(path: Path, verify: bool) -> tuple[Path, dict[str, Any]]:
                 "finished (running its recipe again goes on where it stopped)"
             )
         raise StoreError(f"{path}: no such run; `privaudit run RECIPE` makes one")
-    content = read_regular(path)
+    content = read_file(path)
     manifest = read_manifest(path.parent) if verify and path.name == RESULT else None
     if manifest is not None and manifest.files.get(RESULT) != FileSum.of(content):
-        raise DamagedError(
+        raise DamagedRunError(
             f"{path} is damaged: it does not hold what the run wrote, as {NAME} beside it tells; "
             "run its recipe again"
         )
     try:
         data = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(
+        raise DamagedRunError(
             f"{path} is damaged, or no result of privaudit: not JSON ({error}); "
             "run its recipe again"
         ) from error
     if not isinstance(data, dict):
-        raise DamagedError(f"{path} is not a result of privaudit: it holds no JSON object")
+        raise DamagedRunError(f"{path} is not a result of privaudit: it holds no JSON object")
     if verify and manifest is None and "identity" in data and _in_its_folder(path):
-        raise DamagedError(
+        raise DamagedRunError(
             f"{path.parent / NAME}: no such file, though the run wrote one; run its recipe again"
         )
     return path, data

@@ -25,7 +25,7 @@ from privaudit.store.failure import Failure
 from privaudit.store.files import private_folder, write_many
 from privaudit.store.manifest import (
     NAME,
-    DamagedError,
+    DamagedRunError,
     FileSum,
     identity_of,
     sealed,
@@ -176,14 +176,16 @@ def load_run(path: str | Path, *, verify: bool = True) -> RunResult:
     path, data = read_record(Path(path), verify)
     format_number = data.get("format")
     if not isinstance(format_number, int):
-        raise DamagedError(f"{path} is not a result of privaudit: it has no format number")
+        raise DamagedRunError(f"{path} is not a result of privaudit: it has no format number")
     if format_number > FORMAT:
         raise StoreError(
             f"{path} was made by a newer privaudit (format {format_number}, this one reads "
             f"{FORMAT}): upgrade privaudit"
         )
     if format_number != FORMAT:
-        raise DamagedError(f"{path} has the unknown format {format_number}: run its recipe again")
+        raise DamagedRunError(
+            f"{path} has the unknown format {format_number}: run its recipe again"
+        )
     try:
         record = _Record.model_validate(data)
         return RunResult(
@@ -249,10 +251,12 @@ def _audit(number: int, data: dict[str, Any]) -> AuditResult:
         raise _BadAuditError(number, problem) from problem
 
 
-def _damaged(path: Path, location: str, error: ValidationError) -> DamagedError:
+def _damaged(path: Path, location: str, error: ValidationError) -> DamagedRunError:
     first = error.errors()[0]
     for part in first["loc"]:
         # A key may hold anything: spelt as in JSON, no terminal obeys it.
         location += f"[{part}]" if isinstance(part, int) else f".{json.dumps(part)[1:-1]}"
     what = "is missing" if first["type"] == "missing" else f"is wrong: {first['msg']}"
-    return DamagedError(f"{path} is damaged: {location.lstrip('.')} {what}; run its recipe again")
+    return DamagedRunError(
+        f"{path} is damaged: {location.lstrip('.')} {what}; run its recipe again"
+    )

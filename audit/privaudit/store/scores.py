@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import StoreError
-from privaudit.store.manifest import open_regular, read_manifest
+from privaudit.readers.regular import regular
+from privaudit.store.manifest import read_manifest
 from privaudit.store.result import RunResult
 
 
@@ -35,7 +36,7 @@ class RunArrays:
         elif not self.path.exists():
             return
         try:
-            with open_regular(self.path):
+            with regular(self.path):
                 pass
             # Kept open, as its list of names takes longer to read than a small array.
             self._archive = zipfile.ZipFile(self.path)

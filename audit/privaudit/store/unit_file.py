@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -25,8 +24,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from privaudit.errors import StoreError
+from privaudit.readers.regular import IrregularError, regular
 
-SUFFIX, ASIDE = ".unit", ".damaged"
+SUFFIX = ".unit"
 FORMAT = 2
 _CHECKSUM = 32  # bytes
 _METADATA = "privaudit"
@@ -34,7 +34,7 @@ _HEADER = 2**16 + 2**20  # bytes that names and shapes take at most, beside the 
 _OUT_OF_REACH = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # says nothing about the file
 
 
-class DamagedError(Exception):
+class DamagedUnitError(Exception):
     """A unit cannot be believed; the message says why."""
 
 
@@ -111,28 +111,28 @@ def decoded(content: bytes) -> tuple[dict[str, Tensor], Label | None]:
     """The tensors in the content of a file, and what it says it is; None in the first format.
 
     Raises:
-        DamagedError: its checksum is wrong, or it is no image.
+        DamagedUnitError: its checksum is wrong, or it is no image.
     """
     body = content[_CHECKSUM:]
     if blake2b(body, digest_size=_CHECKSUM).digest() != content[:_CHECKSUM]:
-        raise DamagedError("its checksum is wrong")
+        raise DamagedUnitError("its checksum is wrong")
     try:
         return safetensors.torch.load(body), _label(body)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise DamagedError(f"it cannot be decoded: {error}") from error
+        raise DamagedUnitError(f"it cannot be decoded: {error}") from error
 
 
 def checked(content: bytes, key: str) -> tuple[dict[str, Tensor], Label | None]:
     """What `decoded` gives, where the unit is that of a key, as far as it says whose it is.
 
     Raises:
-        DamagedError: it is not.
+        DamagedUnitError: it is not.
     """
     tensors, label = decoded(content)
     if label is not None and label.format != FORMAT:
-        raise DamagedError(f"it has the unknown format {label.format}")
+        raise DamagedUnitError(f"it has the unknown format {label.format}")
     if label is not None and label.key != key:
-        raise DamagedError(f"it holds another unit, {label.key}")
+        raise DamagedUnitError(f"it holds another unit, {label.key}")
     return tensors, label
 
 
@@ -140,15 +140,15 @@ def expected(content: bytes, key: str, schema: Schema) -> tuple[dict[str, Tensor
     """What `checked` gives, where the tensors are those that a caller expects.
 
     Raises:
-        DamagedError: they are not.
+        DamagedUnitError: they are not.
     """
     tensors, label = checked(content, key)
     if label is None and not schema.first_format:
-        raise DamagedError("it does not say what it is")
+        raise DamagedUnitError("it does not say what it is")
     if label is not None and label.schema != schema.name:
-        raise DamagedError(f"it holds {label.schema!r}, not {schema.name!r}")
+        raise DamagedUnitError(f"it holds {label.schema!r}, not {schema.name!r}")
     if problem := schema.problem(tensors):
-        raise DamagedError(problem)
+        raise DamagedUnitError(problem)
     return tensors, label
 
 
@@ -156,21 +156,21 @@ def read_label(path: Path) -> Label | None:
     """What a file says it is, without a look at its tensors; None in the first format.
 
     Raises:
-        DamagedError: it cannot be read, or has no header.
+        DamagedUnitError: it cannot be read, or has no header.
         FileNotFoundError: it is not there.
     """
-    start = read_regular(path, limit=_CHECKSUM + 8)[0]
+    start = read_unit(path, limit=_CHECKSUM + 8)[0]
     size = int.from_bytes(start[_CHECKSUM:], "little")
     if len(start) < _CHECKSUM + 8 or size > _HEADER:
-        raise DamagedError("it has no header")
-    body = read_regular(path, limit=_CHECKSUM + 8 + size)[0][_CHECKSUM:]
+        raise DamagedUnitError("it has no header")
+    body = read_unit(path, limit=_CHECKSUM + 8 + size)[0][_CHECKSUM:]
     try:
         return _label(body)
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError("it has no header") from error
+        raise DamagedUnitError("it has no header") from error
 
 
-def read_regular(
+def read_unit(
     path: Path, *, most: int | None = None, limit: int | None = None
 ) -> tuple[bytes, os.stat_result]:
     """A regular file's content; nothing else that may lie there is waited for.
@@ -181,52 +181,26 @@ def read_regular(
         limit: read no more bytes.
 
     Raises:
-        DamagedError: it cannot be read, is no regular file, or is too large.
+        DamagedUnitError: it cannot be read, is no regular file, or is too large.
         FileNotFoundError: nothing is there.
         StoreError: this process cannot open any file at present.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                raise DamagedError("it is no regular file")
+        with regular(path) as file:
+            about = os.fstat(file.fileno())
             if most is not None and about.st_size > most + _HEADER:
-                raise DamagedError(f"it has {about.st_size:,} bytes, more than it can need")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(-1 if limit is None else limit), about
-        finally:
-            os.close(descriptor)
+                raise DamagedUnitError(f"it has {about.st_size:,} bytes, more than it can need")
+            return file.read(-1 if limit is None else limit), about
     except FileNotFoundError:
         if path.is_symlink():
-            raise DamagedError("it is a link to nothing") from None
+            raise DamagedUnitError("it is a link to nothing") from None
         raise
+    except IrregularError as error:
+        raise DamagedUnitError(error.strerror) from error
     except OSError as error:
         if error.errno in _OUT_OF_REACH:
             raise StoreError(f"cannot read {path}: {error.strerror}; then run again") from error
-        raise DamagedError(f"it cannot be read: {error.strerror or error}") from error
-
-
-def set_aside(path: Path) -> Path | None:
-    """Rename whatever lies in a place to the first free name beside it; None: it is gone.
-
-    Raises:
-        StoreError: it cannot be renamed.
-    """
-    number, aside = 1, path.with_suffix(ASIDE)
-    while os.path.lexists(aside):
-        number += 1
-        aside = path.with_suffix(f".{number}{ASIDE}")
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be used, nor set aside: {error.strerror or error}; remove it, or name "
-            "another --cache"
-        ) from error
-    return aside
+        raise DamagedUnitError(f"it cannot be read: {error.strerror or error}") from error
 
 
 def _label(body: bytes) -> Label | None:

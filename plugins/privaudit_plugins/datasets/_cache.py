@@ -7,11 +7,11 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 from torch import Tensor
 
 from privaudit import StoreError
+from privaudit.readers.tensors import Unreadable, tensor_file
 from privaudit.store.files import private_folder, write_whole
 
 _log = logging.getLogger(__name__)
@@ -25,15 +25,15 @@ def _checksum(x: Tensor) -> str:
 
 def _read(path: Path, key: str) -> Tensor | None:
     """The array, or None where there is none for this key; a damaged one is named in a warning."""
-    if not path.exists():
-        return None
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with tensor_file(path) as file:
             about = file.metadata() or {}
             if about.get("key") != key:
                 return None
             x: Tensor = file.get_tensor("x").clone()
-    except (OSError, safetensors.SafetensorError) as error:
+    except FileNotFoundError:
+        return None
+    except Unreadable as error:
         _log.warning("%s is damaged (%s): decoding the images again", path, error)
         return None
     if _checksum(x) != about.get("checksum"):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from privaudit import DataError
-from privaudit.readers.door import exists
+from privaudit.readers.door import exists, expanded
 from privaudit.readers.npz import Array
 from privaudit_plugins.datasets._tables import encode_labels, mean_and_std
 
@@ -21,7 +21,7 @@ def existing_file(path: Path) -> Path:
     Raises:
         DataError: it is not, or nobody may see whether it is.
     """
-    absolute = path.expanduser().absolute()
+    absolute = expanded(path).absolute()
     if not exists(absolute):
         raise DataError(f"{absolute}: no such file; `path` is relative to the current folder")
     return absolute

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 
 import privaudit
+from privaudit.readers.door import expanded
 from privaudit_plugins.datasets._cache import cached
 from privaudit_plugins.datasets._images import (
     ImageFile,
@@ -57,7 +58,7 @@ class ImageFolder(privaudit.Dataset):
         Raises:
             DataError: the folder or an image cannot be used.
         """
-        folder = self.path.expanduser().absolute()
+        folder = expanded(self.path).absolute()
         files = list_images(folder)
         classes = natural_order({file.label for file in files})
         files = self._chosen(files, classes)
