@@ -11,6 +11,22 @@ class Event:
 
 
 @dataclass(frozen=True)
+class RunStarted(Event):
+    """What there is to train, as far as scripts tell before they run.
+
+    Attributes:
+        trainings: of single models; one that two subjects share is counted for both.
+        found: how many of them an earlier run has done.
+        epochs: of single models that remain, for each subject in turn, with what attackers believe
+            it to be and its dense control.
+    """
+
+    trainings: int
+    found: int
+    epochs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class SubjectStarted(Event):
     """One sparsifier under one defense is about to be trained and audited.
 

@@ -20,6 +20,7 @@ from privaudit.events import (
     FitDone,
     FitStarted,
     LevelReached,
+    RunStarted,
     SubjectStarted,
 )
 
@@ -118,6 +119,44 @@ def test_on_a_terminal_the_bar_alone_tells_of_fits() -> None:
     assert lines.count("dense: 100.00% of the weights, attacking") == 1
     assert lines.count("  shadows believed l1 + none: density 0.3") == 1
     assert not any("epochs" in line for line in lines)
+
+
+def test_the_bar_is_of_the_whole_run_and_what_was_done_is_said() -> None:
+    """Three trainings of two epochs each are left of the first subject, four of the second."""
+    text = io.StringIO()
+    clock = iter(range(1000))
+    with Progress(Console(file=text, width=80, force_terminal=True)) as progress:
+        bar = progress._bar
+        bar.get_time = lambda: float(next(clock))
+
+        def left() -> tuple[float, float | None]:
+            return bar.tasks[0].completed, bar.tasks[0].total
+
+        progress(RunStarted(12, 5, (6, 8)))
+        progress(SubjectStarted("dense", 1, 2))
+        progress(FitStarted(6, 3, 2))
+        assert left() == (0, 14)
+        for epoch in (1, 2):
+            progress(EpochDone(3, epoch, 2, 0.5, 0.75, float("nan")))
+        progress(AttackDone("loss", "", 0.625))
+        assert left() == (6, 14)
+        progress(SubjectStarted("dense matched to it", 1, 2))
+        assert left() == (6, 14)
+        progress(SubjectStarted("imp", 2, 2))
+        progress(FitStarted(4, 2, 2))  # of which the first subject has done two
+        progress(EpochDone(2, 1, 2, 0.5, 0.75, float("nan")))
+        assert left() == (8, 14)
+        assert bar.tasks[0].time_remaining
+    assert "5 of 12 trainings are done" in text.getvalue()
+
+
+def test_what_subjects_share_is_not_waited_for_twice() -> None:
+    with Progress(Console(file=io.StringIO(), force_terminal=True)) as progress:
+        progress(RunStarted(9, 0, (6, 8)))
+        progress(SubjectStarted("dense", 1, 2))
+        progress(EpochDone(4, 1, 1, 0.5, 0.75, float("nan")))  # a cheaper one than was thought
+        progress(SubjectStarted("imp", 2, 2))
+        assert progress._bar.tasks[0].total == 4 + 8
 
 
 def test_progress_shows_labels_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

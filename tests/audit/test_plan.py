@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from privaudit import Recipe, load_recipe, run
-from privaudit.events import Event, FitStarted
+from privaudit.events import Event, FitStarted, RunStarted
 from privaudit.experiment.plan import plan
 from privaudit.experiment.running import run_context
 
@@ -23,12 +23,15 @@ RECIPE = {
 }
 
 
-def trained(recipe: Recipe, folder: Path) -> tuple[int, int]:
-    """Trainings that a run asks for, and those of them that it finds."""
+def trained(recipe: Recipe, folder: Path) -> tuple[int, int, RunStarted]:
+    """Trainings that a run asks for, those of them that it finds, and what it said before."""
     events: list[Event] = []
     run(recipe, folder / recipe.name, device="cpu", cache=folder / "cache", on_event=events.append)
     fits = [event for event in events if isinstance(event, FitStarted)]
-    return sum(f.models for f in fits), sum(f.found for f in fits)
+    (said,) = (event for event in events if isinstance(event, RunStarted))
+    assert said is events[0]
+    assert [sum(said.epochs)] >= [sum((f.models - f.found) * f.epochs for f in fits)]
+    return sum(f.models for f in fits), sum(f.found for f in fits), said
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,9 @@ def test_what_is_trained_beside_the_subjects_has_rows_of_its_own(
     assert [(row.subject, row.levels, row.trainings) for row in fresh] == rows
     assert all(row.found == 0 for row in fresh)
     assert all(row.steps > 0 and row.seconds > 0 for row in fresh)
-    asked, _ = trained(recipe, tmp_path)
+    asked, _, said = trained(recipe, tmp_path)
+    assert (said.trainings, said.found, len(said.epochs)) == (asked, 0, 2)
+    assert sum(said.epochs) == 2 * asked
     assert asked == sum(row.trainings for row in fresh)
     units = (tmp_path / "cache" / "units").rglob("*.unit")
     written, kept = sum(path.stat().st_size for path in units), tmp_path / recipe.name

@@ -44,6 +44,7 @@ from privaudit.events import (
     FitDone,
     FitStarted,
     LevelReached,
+    RunStarted,
     SubjectStarted,
 )
 from privaudit.experiment.attacking import signals_of
@@ -117,6 +118,7 @@ def test_every_subject_level_seed_and_attack_is_audited(
 
 def test_events_tell_the_story_in_order(first: tuple[RunResult, list[Event]]) -> None:
     _, events = first
+    assert of(events, RunStarted) == [RunStarted(18, 0, (18, 36))]  # imp begins with dense's
     assert of(events, SubjectStarted) == [
         SubjectStarted("dense", 1, 2),
         SubjectStarted("imp", 2, 2),
@@ -404,6 +406,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
         recipe, tmp_path / "run", device="cpu", cache=tmp_path / "cache", on_event=events.append
     )
     assert [f.models - f.found for f in of(events, FitStarted)] == [0, 0, 4]
+    assert of(events, RunStarted) == [RunStarted(18, 14, (0, 12))]
     assert result.audits == first[0].audits
     for path in (tmp_path / "run").rglob("*"):
         assert not path.name.startswith(".tmp-")

@@ -6,8 +6,10 @@ from math import isnan
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
+from rich.text import Text
 
 from privaudit.events import (
     AttackDone,
@@ -18,9 +20,19 @@ from privaudit.events import (
     FitDone,
     FitStarted,
     LevelReached,
+    RunStarted,
     SubjectStarted,
 )
 from privaudit.report.escape import plain
+
+_A_RUN = 1e9  # seconds over which speed is measured: pauses of attacks belong to it
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """Of the whole run, attacks among it as they went so far; nothing where only they are left."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.finished else super().render(task)
 
 
 class Progress:
@@ -31,14 +43,17 @@ class Progress:
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
+            _TimeLeft(compact=True, table_column=Column(min_width=5, no_wrap=True)),
             TextColumn("{task.fields[detail]}", markup=False),
-            TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
+            speed_estimate_period=_A_RUN,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=None, detail="")
         self._subject = self._believed = ""
+        self._epochs: tuple[int, ...] = ()  # that remain, by subject
+        self._done, self._number = 0, 0
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -56,12 +71,18 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
+            case RunStarted():
+                self._epochs = event.epochs
+                if event.found:
+                    trainings = _count(event.trainings, "training")
+                    self._print(f"{event.found:,} of {trainings} are done: an earlier run did them")
             case SubjectStarted():
                 self._subject = plain(event.subject)
-                self._bar.update(
-                    self._task,
-                    description=f"[{event.number}/{event.subjects}] {self._subject}",
-                )
+                place = f"[{event.number}/{event.subjects}] {self._subject}"
+                self._bar.update(self._task, description=place)
+                if event.number > self._number:  # what it shares with an earlier one is done
+                    self._number = event.number
+                    self._all(self._done + sum(self._epochs[event.number - 1 :]))
             case BelievedStarted():
                 self._believed = f"  shadows believed {plain(event.believed)}"
                 self._bar.update(self._task, detail="training what an attacker believes")
@@ -69,12 +90,11 @@ class Progress:
                 self._believed = ""
                 self._bar.update(self._task, detail="attacking")
             case FitStarted():
-                work = (event.models - event.found) * event.epochs
-                self._bar.reset(self._task, total=max(1, work), detail="")
-                if event.found == event.models:
-                    self._bar.update(self._task, completed=1, detail="trained before")
+                found = event.found == event.models
+                self._bar.update(self._task, detail="trained before" if found else "")
             case EpochDone():
-                self._bar.update(self._task, advance=event.models, detail=_numbers(event))
+                self._done += event.models
+                self._bar.update(self._task, completed=self._done, detail=_numbers(event))
             case FitDone() if not self._console.is_terminal:
                 self._print(f"{self._believed or self._subject}: {_trained(event)}", "dim")
             case LevelReached() if self._believed:
@@ -85,6 +105,10 @@ class Progress:
                 self._bar.update(self._task, detail="attacking")
             case AttackDone():
                 self._print(f"    {plain(event.attack)}: AUC {event.auc:.3f}", "dim")
+
+    def _all(self, epochs: int) -> None:
+        if epochs:
+            self._bar.update(self._task, total=epochs)
 
     def _print(self, line: str, style: str = "") -> None:
         self._console.print(line, markup=False, highlight=False, style=style, soft_wrap=True)

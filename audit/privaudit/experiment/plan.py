@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,10 +66,8 @@ def plan(context: RunContext) -> list[SubjectPlan]:
     for subject in context.recipe.subjects():
         row, sparse = _planned(context, subject)
         rows.append(_attacked(context, row))
-        for other in _beliefs(context, subject):
-            if not any(_made_alike(other, earlier) for earlier in believed):
-                believed.append(other)
-                rows.append(replace(_planned(context, other)[0], kept=0))
+        for other in beliefs(context, subject, believed):
+            rows.append(replace(_planned(context, other)[0], kept=0))
         if context.recipe.matched and sparse:
             rows.append(_attacked(context, _control(context, subject, sparse)))
     return rows
@@ -107,10 +105,19 @@ def _accuracy(context: RunContext, cohort: Cohort) -> Tensor:
     return test_accuracy(context, answers(cohort, context.ensemble.audited))
 
 
-def _beliefs(context: RunContext, subject: Subject) -> list[Subject]:
-    """What attackers believe a subject to be, where it is something else."""
-    subjects = [shadow_subject(context.recipe, subject, entry) for entry in context.recipe.attacks]
-    return [believed for believed in subjects if believed is not subject]
+def beliefs(context: RunContext, subject: Subject, earlier: list[Subject]) -> Iterator[Subject]:
+    """What attackers believe a subject to be, where it is something else.
+
+    Args:
+        context: with the recipe.
+        subject: that is attacked.
+        earlier: what was believed of other subjects, and is trained already; it grows.
+    """
+    for entry in context.recipe.attacks:
+        believed = shadow_subject(context.recipe, subject, entry)
+        if believed is not subject and not any(_made_alike(believed, one) for one in earlier):
+            earlier.append(believed)
+            yield believed
 
 
 def _made_alike(one: Subject, other: Subject) -> bool:

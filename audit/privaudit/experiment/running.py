@@ -21,6 +21,7 @@ from privaudit.experiment.canaries import inserted
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.ensemble import make_ensemble
 from privaudit.experiment.environment import cache_folder, choose_device, describe
+from privaudit.experiment.forecast import forecast
 from privaudit.experiment.identity import Data
 from privaudit.experiment.level import DENSE, Level
 from privaudit.experiment.levels import control_of, controls, levels
@@ -97,7 +98,7 @@ def run(
                 memory=memory,
                 data=data,
             )
-            auditor, stacks = _audited(context, folder)
+            auditor, stacks = _audited(context, folder, told=on_event is not None)
         environment = describe(context.device, made_by["plugins"]) | made_by
         environment |= {"stack": stacks, "processes": 1 if workers is None else processes}
         environment["seconds"] = round(time.monotonic() - started, 1)
@@ -123,7 +124,7 @@ def _only_to_read(folder: Path) -> bool:
     return identity.has_run(folder) and not os.access(folder, os.W_OK)
 
 
-def _audited(context: RunContext, folder: Path) -> tuple[Auditor, dict[str, int]]:
+def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, dict[str, int]]:
     """Every audit of a recipe, and how many models of each subject shared a training step."""
     private_folder(folder)
     begin(folder)
@@ -131,6 +132,8 @@ def _audited(context: RunContext, folder: Path) -> tuple[Auditor, dict[str, int]
     auditor.doubts += repeated(context)
     stacks: dict[str, int] = {}
     subjects = context.recipe.subjects()
+    if told:
+        context.on_event(forecast(context))
     for number, subject in enumerate(subjects, 1):
         context.on_event(SubjectStarted(subject.label, number, len(subjects)))
         sparse: dict[str, Tensor] = {}
@@ -145,7 +148,7 @@ def _audited(context: RunContext, folder: Path) -> tuple[Auditor, dict[str, int]
         except PrivauditError as error:
             auditor.fail(error, subject)
         if context.recipe.matched and sparse:
-            _audit_controls(auditor, subject, sparse)
+            _audit_controls(auditor, subject, number, sparse)
     if auditor.errors and not auditor.audits:
         raise auditor.errors[0]
     return auditor, stacks
@@ -233,14 +236,17 @@ def run_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.name}-{recipe.digest()[:8]}"
 
 
-def _audit_controls(auditor: Auditor, subject: Subject, sparse: dict[str, Tensor]) -> None:
+def _audit_controls(
+    auditor: Auditor, subject: Subject, number: int, sparse: dict[str, Tensor]
+) -> None:
     """Audit a dense network as accurate as each sparse one, so that sparsity alone is left.
 
     Gonon et al. 2023, "Can sparsity improve the privacy of neural networks?": networks of
     different accuracy must not be compared.
     """
-    control = control_of(auditor.context.recipe, subject)
-    auditor.context.on_event(SubjectStarted(control.label, 1, 1))
+    recipe = auditor.context.recipe
+    control = control_of(recipe, subject)
+    auditor.context.on_event(SubjectStarted(control.label, number, len(recipe.subjects())))
     try:
         for level in controls(auditor.context, control, sparse):
             auditor.audit(control, level, matched=subject.label)
