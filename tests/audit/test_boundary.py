@@ -127,6 +127,16 @@ def test_what_is_no_mistake_of_the_plugin_passes_untouched(error: BaseException)
         assert caught.value is error
 
 
+@pytest.mark.parametrize("opened", [lambda: guest(Loss(), "score"), lambda: guests(Loss())])
+def test_a_boundary_that_an_interrupt_leaves_open_is_put_away_in_silence(opened: Any) -> None:
+    """As where Ctrl-C comes between its beginning and what stands inside."""
+    left = opened()
+    left.__enter__()
+    left.gen.close()
+    with pytest.raises(PluginError, match="GeneratorExit"), guest(Loss(), "score"):
+        raise GeneratorExit
+
+
 def test_a_plugin_that_ends_the_program_is_told() -> None:
     model = Building(ends=True)
     for boundary in (guest(model, "build"), guests(model)):

@@ -56,6 +56,8 @@ def guest(plugin: Guest, hook: str, *beside: Plugin) -> Iterator[None]:
     except (KeyboardInterrupt, torch.OutOfMemoryError):
         raise
     except BaseException as error:
+        if _abandoned(error):
+            raise
         own = isinstance(error, PrivauditError) and _ours(error)
         if own and not raised_by_engine(error, _VALUES):
             raise
@@ -78,12 +80,23 @@ def guests(*plugins: Plugin) -> Iterator[None]:
     except (KeyboardInterrupt, torch.OutOfMemoryError):
         raise
     except BaseException as error:
+        if _abandoned(error):
+            raise
         if isinstance(error, PrivauditError) and _ours(error):
             raise
         plugin_error = blamed(error, *plugins)
         if plugin_error is None:
             raise
         raise plugin_error from error
+
+
+def _abandoned(error: BaseException) -> bool:
+    """Whether nothing was raised: Python puts away a hook that an interrupt never let begin.
+
+    What a hook raises, even where it is this, has a frame of the hook in its traceback.
+    """
+    frames = error.__traceback__
+    return isinstance(error, GeneratorExit) and (frames is None or frames.tb_next is None)
 
 
 def blamed(error: BaseException, *plugins: Plugin) -> PluginError | None:
