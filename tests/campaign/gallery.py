@@ -160,7 +160,7 @@ _SETS = (
     "training.batch_size=9223372036854775808", "training.lr=.inf", "training.lr=.nan",
     "model.hidden=[1000000000]", "model.hidden=[9223372036854775808]", 'name="\\U00110000"',
     "training={schedule: cosinus, milestones: [3]}", "sparsifiers=[{name: l1, weight: .inf}]",
-    "seeds=[-1]", "shadows=1e99", "split.members=.nan", "plugins=['\x01.py']",
+    "seeds=[-1]", "shadows=1e99", "shadows=1000000000", "split.members=.nan", "plugins=['\x01.py']",
     "dataset.name=\x1b[31m",
 )  # fmt: skip
 

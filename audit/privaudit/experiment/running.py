@@ -31,6 +31,7 @@ from privaudit.experiment.tokens import check_tokens
 from privaudit.jobs.local import Workers
 from privaudit.jobs.memory import free_memory
 from privaudit.readers.budget import limited_to
+from privaudit.readers.door import amount
 from privaudit.recipe import Recipe, Subject
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs
@@ -181,19 +182,20 @@ def run_context(
         data = data or identity.load_data(recipe, folder / "data")
     examples, target, order = data.pool, None, None
     _check_augmentation(recipe, examples)
+    memory = free_memory() * 3 // 4 if memory is None else memory
     if recipe.target is None:
+        _check_memory(recipe, examples, memory)
         examples = inserted(examples, recipe.split)
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples))
     else:
         candidates = joined(data.target, examples)
         examples, order = candidates.examples, candidates.order
+        _check_memory(recipe, examples, memory)
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples), candidates)
         role = ensemble.role[ensemble.targets[0]]
         target = given_target(recipe, recipe.target, examples, role, chosen)
-    memory = free_memory() * 3 // 4 if memory is None else memory
-    _check_memory(recipe, examples, len(ensemble.seeds), memory)
     return RunContext(
         recipe,
         examples,
@@ -209,15 +211,16 @@ def run_context(
     )
 
 
-def _check_memory(recipe: Recipe, examples: Examples, models: int, memory: int) -> None:
+def _check_memory(recipe: Recipe, examples: Examples, memory: int) -> None:
     """All models' answers of a level are held at once, for attacks compare them."""
+    models = len(recipe.seeds) * (1 + recipe.shadows)
     attacks = [attack for _, attack in recipe.attack_entries()]
     asked = max(a.queries for a in attacks) + max(a.noise for a in attacks)
     needed = 4 * models * len(examples) * len(examples.classes) * asked
     if needed > memory:
         raise RecipeError(
-            f"the answers of {models} networks to {len(examples):,} examples, each asked {asked} "
-            f"times, take {needed / 2**30:.1f} GiB, and {memory / 2**30:.1f} GiB may be used: "
+            f"the answers of {models:,} networks to {len(examples):,} examples, each asked {asked} "
+            f"times, take {amount(needed)}, and {amount(memory)} may be used: "
             "lower shadows or seeds, choose attacks with fewer queries, or raise --memory"
         )
 
