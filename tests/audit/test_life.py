@@ -135,11 +135,34 @@ def test_signals_end_a_run_as_ctrl_c_does(tmp_path: Path, number: signal.Signals
     time.sleep(0.5)
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + number, said
     assert "stopped: trainings that are finished are kept" in said
     assert "Traceback" not in said
     assert not list(tmp_path.glob("privaudit-lent-*"))
     assert not list(tmp_path.rglob(NAME))
+
+
+STOPPED = """
+import privaudit.cli as cli
+
+def app(obj):
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        raise SystemExit(130)
+
+cli.app = app
+cli.main()
+"""
+
+
+def test_an_interrupt_in_the_middle_of_an_import_gives_the_exit_code_too(tmp_path: Path) -> None:
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "stopped"], env=os.environ | {"PYTHONPATH": paths}, check=False
+    )
+    assert done.returncode == 130  # -2 would be a death by the signal
 
 
 def test_nobody_listening_does_not_end_a_run(tmp_path: Path) -> None:

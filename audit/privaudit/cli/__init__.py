@@ -77,6 +77,9 @@ def main() -> None:
     if problem := stdout_problem():
         typer.echo(f"cannot write the output: {problem}", err=True)
         code = code or 1
+    # An interrupt that went through an exec of text, as dataclasses are made, would otherwise have
+    # `python -m privaudit` end as if nobody had caught it: CPython forgets it at the next one.
+    exec("")
     sys.exit(code)
 
 
