@@ -100,7 +100,7 @@ def source(one: Misbehaviour) -> str:
     if not one.hook:
         body += one.code.splitlines()
     for hook in dict.fromkeys(filter(None, [one.hook, _MAIN[one.kind]])):
-        if not one.hook and (f"def {hook}" in one.code or f"{hook} =" in one.code):
+        if not one.hook and one.code.startswith((f"def {hook}", f"{hook} =", f"{hook}:")):
             continue
         signature, right = _HOOKS[hook]
         code = one.code.splitlines() if hook == one.hook else []
