@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tests.campaign._case import Case
+from tests.campaign._case import Case, apart
 from tests.campaign._command import complaint, digits, privaudit
 
 QUESTION = "Is every hostile file refused in plain lines, within 30 s, 3 GiB and unexecuted?"
@@ -243,10 +243,13 @@ def _pickle_in_a_program(path: Path) -> None:
     import torch
     from torch import nn
 
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
-    sizes = ({0: torch.export.Dim("batch")},)
-    program = torch.export.export(network, (torch.zeros(7, 1, 8, 8),), dynamic_shapes=sizes)
-    torch.export.save(program, path)
+    def export() -> None:
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+        sizes = ({0: torch.export.Dim("batch")},)
+        program = torch.export.export(network, (torch.zeros(7, 1, 8, 8),), dynamic_shapes=sizes)
+        torch.export.save(program, path)
+
+    apart(export)
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     pickled = io.BytesIO()
