@@ -82,7 +82,7 @@ class _Trial:
         named = network.views(self.state.flat.clone())
         rule = OPTIMIZERS[self.options.optimizer](self.options)
         steps = WAYS[way](self.objective, count, self.data, self.options, Optimizer(named, rule))
-        now = self.state
+        now = self.state.clone()
         if self.objective.companion:
             steps.companion_gradients(
                 self.objective.companion.views(now.companion), now, self.batch

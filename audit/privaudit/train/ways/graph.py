@@ -106,7 +106,7 @@ OneStep = Callable[[State, Batch], tuple[list[Tensor | None], Buffers, Tensor, T
 
 def _step_of(objective: Objective, options: Training) -> OneStep:
     network, mixed = objective.network, options.precision == "bf16"
-    loss_of = objective.loss
+    loss_of = objective.in_place().loss
     if options.compile:
         loss_of = torch.compile(loss_of, dynamic=False)
 
