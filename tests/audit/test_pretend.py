@@ -9,10 +9,15 @@ import json
 import os
 import subprocess
 import sys
+from typing import Literal
 
 import pytest
+import torch
+from pydantic import Field
+from torch import Tensor
 
-from privaudit.testing import pretend
+import privaudit
+from privaudit.testing import check_plugin, pretend
 
 pytestmark = pytest.mark.skipif(
     not pretend.available() and os.environ.get("PRIVAUDIT_TEST_DEVICE") is None,
@@ -52,3 +57,22 @@ def test_a_step_neither_waits_nor_uploads_and_launches_little() -> None:
     for line in child("count_launches"):
         assert (line["waits"], line["uploads"]) == (0, 0), line
         assert int(str(line["launches"])) <= 250, line
+
+
+class Smoothing(privaudit.Defense):
+    """Makes a tensor on the host, where the step's may be elsewhere."""
+
+    name: Literal["smoothing"] = "smoothing"
+    careful: bool = Field(False, description="whether it does not")
+
+    def loss(self, step: privaudit.Step) -> Tensor:
+        device = step.logits.device if self.careful else None
+        classes = torch.arange(step.logits.shape[1], device=device)
+        hot = (step.y[:, None] == classes).to(step.logits.dtype)
+        return -(hot * step.logits.log_softmax(1)).sum(1).mean()
+
+
+def test_a_strangers_hook_that_mixes_devices_is_told_where_no_gpu_is() -> None:
+    check_plugin(Smoothing, careful=True)
+    with pytest.raises(AssertionError, match=r"'smoothing'.*: loss .* GPU.*device=x\.device"):
+        check_plugin(Smoothing)

@@ -40,9 +40,11 @@ class _Module:
 
 
 def available() -> bool:
-    """Whether this torch has what the device is made of."""
+    """Whether this torch has what the device is made of, and nobody else has taken it."""
     from torch.utils import backend_registration
 
+    if torch._C._get_privateuse1_backend_name() not in ("privateuseone", NAME):
+        return False
     return hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 
 
