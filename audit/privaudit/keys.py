@@ -70,7 +70,15 @@ def _mix(z: Tensor) -> Tensor:
 
 def fold(key: Tensor, number: int | Tensor) -> Tensor:
     """A new key from a key and a number (a step, a layer), elementwise, int64."""
-    return _mix(key + (torch.as_tensor(number, device=key.device) + 1) * _GAMMA)
+    if isinstance(number, int):  # a host's number takes part in a kernel; as a tensor it is sent
+        return _mix(key + _signed((number + 1) * _GAMMA))
+    return _mix(key + (number.to(key.device) + 1) * _GAMMA)
+
+
+def _signed(number: int) -> int:
+    """A number modulo 2^64, as int64 has it."""
+    number &= (1 << 64) - 1
+    return number - (1 << 64) if number >> 63 else number
 
 
 def _bits(key: Tensor, shape: tuple[int, ...]) -> Tensor:

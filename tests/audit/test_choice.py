@@ -186,4 +186,4 @@ def test_a_target_that_views_its_images_is_asked_in_their_usual_order(make_cohor
 
 
 def test_the_ways_are_listed_quickest_first() -> None:
-    assert list(choose.WAYS) == ["chain", "vmapped", "plain"]
+    assert list(choose.WAYS) == ["graph", "chain", "vmapped", "plain"]

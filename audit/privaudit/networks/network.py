@@ -35,6 +35,7 @@ class Network:
             parameters (`leaves`).
         batch: the only number of examples that it takes, where its author has fixed it.
         contiguous: it takes images only in the order of memory in which channels come first.
+        in_place: the buffers that it is given may become those afterwards.
         writes: whether it changes what it is given, so that it has to be given copies; None
             until it has answered for the first time.
     """
@@ -43,6 +44,7 @@ class Network:
     inhabited: bool = False
     batch: int | None = None
     contiguous: bool = False
+    in_place: bool = False
     writes: bool | None = None
 
     def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
@@ -70,6 +72,12 @@ class Network:
         """The same structure, to be called inhabited."""
         other = copy(self)
         other.inhabited = True
+        return other
+
+    def working_in_place(self) -> Network:
+        """The same structure, to be given buffers that nobody needs as they were."""
+        other = copy(self)
+        other.in_place = True
         return other
 
     def check_single_examples(self, whose: str) -> None:
@@ -134,12 +142,12 @@ class Network:
 
         Args:
             weights: (P,), or by name; inhabited, by name as `leaves` gives them.
-            buffers: by name; not changed.
+            buffers: by name; not changed, unless it works in place.
             inputs: what the module takes: normalised examples (B, ...).
             key: for dropout, which also means that the network trains; None to answer.
         """
         self.module.train(key is not None)
-        held = {n: b.clone() for n, b in buffers.items()}
+        held = dict(buffers) if self.in_place else {n: b.clone() for n, b in buffers.items()}
         keys = [f"{name}.key" for name in self._dropouts] if key is not None else []
         if key is not None:
             held |= {name: fold(key, i) for i, name in enumerate(keys)}

@@ -19,6 +19,7 @@ from privaudit.errors import PluginError
 from privaudit.testing.attack import check_attack
 from privaudit.testing.dataset import check_dataset
 from privaudit.testing.defense import check_defense
+from privaudit.testing.elsewhere import check_elsewhere
 from privaudit.testing.material import C, tiny_cohort
 from privaudit.testing.model import check_model
 from privaudit.testing.options import check_options
@@ -60,6 +61,7 @@ def check_plugin(
     )
     try:
         _check(plugin, shape, classes)
+        check_elsewhere(plugin)
     except PluginError as error:
         raise AssertionError(str(error)) from error
 

@@ -17,6 +17,7 @@ class Batch(NamedTuple):
         x: (K, B, ...) normalised examples; `SparseRows` where the first layer takes them.
         y: (K, B) int64.
         key: (K,) int64: each model's own for this step.
+        keys: (K, purposes) int64: the key folded with each purpose that `objective` names.
         epoch: (K,) int64, from 0.
         reference_x: (K, B, ...), for a defense that asks.
         reference_y: (K, B).
@@ -28,6 +29,7 @@ class Batch(NamedTuple):
     x: Tensor
     y: Tensor
     key: Tensor
+    keys: Tensor
     epoch: Tensor
     reference_x: Tensor | None = None
     reference_y: Tensor | None = None
@@ -53,6 +55,7 @@ class StepResult(NamedTuple):
 
 
 # From the weights by name, (K, *shape) each, the same among all that answers depend on, a batch.
+# The buffers among it may be written into: they are the caller's to keep a copy of.
 GradientFunction = Callable[[Mapping[str, Tensor], State, Batch], StepResult]
 # The same for companions: gradients by parameter, and buffers afterwards.
 CompanionGradientFunction = Callable[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,24 @@ from privaudit.values import Examples
 
 _SMALL = 2**23  # numbers of a dataset that is kept normalised, too
 _FLIP, _DOWN, _RIGHT = 101, 102, 103  # purposes of a step's key
+
+
+class Moves(NamedTuple):
+    """How examples (..., B) are augmented.
+
+    Attributes:
+        down: int64, pixels by which the window moves; None: it stays.
+        right: likewise.
+        flip: bool; None: no example.
+    """
+
+    down: Tensor | None
+    right: Tensor | None
+    flip: Tensor | None
+
+    def at(self, step: int) -> Moves:
+        """Of one step, where they are (K, S, B)."""
+        return Moves(*(None if part is None else part[:, step] for part in self))
 
 
 class DeviceDataset:
@@ -46,6 +65,7 @@ class DeviceDataset:
             c = self._crop
             height, width = examples.shape[1:]
             padded = pad(self._x, (c, c, c, c))  # black, as before normalisation
+            self._channels = torch.arange(self._x.shape[1], device=device)
             self._windows = padded.unfold(2, height, 1).unfold(3, width, 1)
         every = {"x": self._x, "y": self.y, "normalised x": self._ready}
         every |= {"mean": self._mean, "std": self._std}
@@ -92,18 +112,28 @@ class DeviceDataset:
             rows: (K, B) int64.
             key: (K,) int64: each model's own.
         """
-        count = rows.shape[1]
+        return self.moved(rows, self.moves(key, rows.shape[1]))
+
+    def moves(self, key: Tensor, count: int) -> Moves:
+        """How `count` examples of each key (...) are flipped and cropped."""
+        down = right = flip = None
         if self._crop:
             shifts = 2 * self._crop + 1
             down = (uniform(fold(key, _DOWN), count) * shifts).long()
             right = (uniform(fold(key, _RIGHT), count) * shifts).long()
-            channels = torch.arange(self._x.shape[1], device=rows.device)
-            x = self._windows[rows[..., None], channels, down[..., None], right[..., None]]
-        else:
-            x = self._x[rows]
         if self._flip:
             flip = uniform(fold(key, _FLIP), count) < 0.5
-            x = torch.where(flip[..., None, None, None], x.flip(-1), x)
+        return Moves(down, right, flip)
+
+    def moved(self, rows: Tensor, moves: Moves) -> Tensor:
+        """Normalised examples (K, B, ...), flipped and cropped as it was drawn for rows (K, B)."""
+        if moves.down is not None and moves.right is not None:
+            down, right = moves.down[..., None], moves.right[..., None]
+            x = self._windows[rows[..., None], self._channels, down, right]
+        else:
+            x = self._x[rows]
+        if moves.flip is not None:
+            x = torch.where(moves.flip[..., None, None, None], x.flip(-1), x)
         return self._arranged(self._normalise(x))
 
     @property

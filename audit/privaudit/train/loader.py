@@ -15,10 +15,11 @@ from privaudit.keys import derive, fold
 from privaudit.networks.state import Rows
 from privaudit.train.batch import Batch
 from privaudit.train.dataset import DeviceDataset, epoch_order, poisson_order
-from privaudit.train.objective import Objective
+from privaudit.train.objective import Objective, keys_of_purposes
 from privaudit.train.sparse import SparseRows
 from privaudit.training import Training
 
+_DRAWN = 2**20  # moves drawn at once, which cost as much as those of a single step
 _REFERENCE = 1 << 32  # purpose of a step's key: its reference examples
 
 
@@ -92,6 +93,7 @@ class BatchLoader:
         models, steps = order.shape[:2]
         numbers = torch.arange(steps, device=self._device)
         keys = fold(fold(self._keys, epoch)[:, None], numbers)
+        purposes = keys_of_purposes(keys)
         epochs = torch.full((models,), epoch, device=self._device)
         reference = self._reference(epoch, steps)
         others: Iterator[_Examples | None] = repeat(None)
@@ -104,6 +106,7 @@ class BatchLoader:
                 x=members.x,
                 y=members.y,
                 key=keys[:, s],
+                keys=purposes[:, s],
                 epoch=epochs,
                 reference_x=other.x if other else None,
                 reference_y=other.y if other else None,
@@ -125,9 +128,13 @@ class BatchLoader:
             yield from data.sparse.batches(rows)
             return
         augment = self._options.augment and data.augments
-        for s in range(rows.shape[1]):
-            now = rows[:, s]
-            yield data.augmented(now, keys[:, s]) if augment else data.plain(now)
+        count = rows.shape[2]
+        together = max(1, _DRAWN // max(1, len(rows) * count))
+        for first in range(0, rows.shape[1], together):
+            some = slice(first, first + together)
+            moves = data.moves(keys[:, some], count) if augment else None
+            for s, now in enumerate(rows[:, some].unbind(1)):
+                yield data.plain(now) if moves is None else data.moved(now, moves.at(s))
 
     def _members(self, epoch: int) -> tuple[Tensor, Tensor | None, Tensor]:
         """Rows (K, S, B) of an epoch's batches, which of them count, and each model's steps (K,).

@@ -132,7 +132,10 @@ class _Loop:
         if self.objective.companion:
             self._companion_steps(batch, some)
         self.optimizer.begin(some)
-        after = self.steps.gradients(self._named(), self.now, batch)
+        given = self.now
+        if some is not None:  # models that have stopped keep their buffers
+            given = replace(given, buffers={n: b.clone() for n, b in given.buffers.items()})
+        after = self.steps.gradients(self._named(), given, batch)
         if self.objective.projects and some is not None:
             self.now = replace(self.now, flat=self.now.flat.clone())
         weights = list(self._named().values())

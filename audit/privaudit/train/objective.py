@@ -18,7 +18,7 @@ from privaudit.train.batch import Batch
 from privaudit.train.batch_norm import refuse_batch_norm
 from privaudit.train.returned import alike, projected, scalar
 
-DROPOUT, _REFERENCE, LOSS, _NOISE, _COMPANION = range(5)  # purposes of a step's key
+_PURPOSES = DROPOUT, _REFERENCE, LOSS, _NOISE, _COMPANION = range(5)  # of a step's key
 
 _NUMBERS = 2**26  # of single examples' gradients held at once
 
@@ -74,6 +74,10 @@ class Objective:
             alone.companion = self.companion.one_at_a_time()
         return alone
 
+    def in_place(self) -> Objective:
+        """The same where a step's buffers may be written into, and only one answer changes them."""
+        return self if self.defense.reference else self.on(self.network.working_in_place())
+
     def loss(
         self,
         weights: Mapping[str, Tensor],
@@ -108,7 +112,7 @@ class Objective:
         """
 
         def one(x: Tensor, y: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            alone = batch._replace(x=x[None], y=y[None], key=key)
+            alone = batch._replace(x=x[None], y=y[None], key=key, keys=keys_of_purposes(key))
             return self._example_gradient(flat, buffers, alone, companion, companion_buffers)
 
         one_each = _looped(one) if self.network.inhabited else vmap(one, randomness="error")
@@ -122,7 +126,7 @@ class Objective:
         total, loss, correct = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
         expected = batch.expected
         count = torch.full_like(loss, len(batch.y)) if expected is None else expected
-        changed = self.defense.batch_gradient(total, count, fold(batch.key, _NOISE))
+        changed = self.defense.batch_gradient(total, count, batch.keys[_NOISE])
         total = alike(self.defense, "batch_gradient", changed, total)
         if self.penalises:
             total = total + grad(lambda w: self.penalty(self.weights(w)))(flat)
@@ -191,28 +195,28 @@ class Objective:
         companion: Tensor | Mapping[str, Tensor],
         companion_buffers: Buffers,
     ) -> tuple[Step, Buffers]:
-        key, x = batch.key, batch.x
+        keys, x = batch.keys, batch.x
         if self.inputs:
-            x = alike(self.defense, "inputs", self.defense.inputs(x, fold(key, LOSS)), x)
-        logits, after = self.network.forward(weights, buffers, x, key=fold(key, DROPOUT))
+            x = alike(self.defense, "inputs", self.defense.inputs(x, keys[LOSS]), x)
+        logits, after = self.network.forward(weights, buffers, x, key=keys[DROPOUT])
         reference = None
         if batch.reference_x is not None:
             reference, _ = self.network.forward(
-                weights, buffers, batch.reference_x, key=fold(key, _REFERENCE)
+                weights, buffers, batch.reference_x, key=keys[_REFERENCE]
             )
         step = Step(
             logits=logits,
             y=batch.y,
             epoch=batch.epoch,
-            key=fold(key, LOSS),
+            key=keys[LOSS],
             reference_logits=reference,
             reference_y=batch.reference_y,
-            companion=self._player(companion, companion_buffers, key) if self.companion else None,
+            companion=self._player(companion, companion_buffers, keys) if self.companion else None,
         )
         return step, after
 
     def _player(
-        self, weights: Tensor | Mapping[str, Tensor], held: Buffers, key: Tensor
+        self, weights: Tensor | Mapping[str, Tensor], held: Buffers, keys: Tensor
     ) -> Callable[..., Tensor]:
         network = self.companion
         assert network is not None
@@ -220,11 +224,16 @@ class Objective:
             weights = network.leaves(weights) if network.inhabited else network.views(weights)
 
         def play(*inputs: Tensor) -> Tensor:
-            answer, after = network.forward(weights, held, *inputs, key=fold(key, _COMPANION))
+            answer, after = network.forward(weights, held, *inputs, key=keys[_COMPANION])
             held.update(after)
             return answer
 
         return play
+
+
+def keys_of_purposes(key: Tensor) -> Tensor:
+    """Keys (..., purposes) of what a step draws for, from the step's own (...)."""
+    return fold(key[..., None], torch.arange(len(_PURPOSES), device=key.device))
 
 
 def derivatives(value: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:

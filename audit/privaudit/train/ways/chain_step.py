@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from privaudit.api.plugin import Step, Weights, overrides
-from privaudit.keys import fold
 from privaudit.networks.state import State
 from privaudit.networks.vmapped import over_models
 from privaudit.train.batch import Batch, GradientFunction, StepResult
 from privaudit.train.dataset import DeviceDataset
-from privaudit.train.objective import LOSS, Objective
+from privaudit.train.objective import DROPOUT, LOSS, Objective
 from privaudit.train.optimizer import Optimizer
 from privaudit.train.ways.chain import Chain, back, chain, entry, forth
 from privaudit.train.ways.passing import Pass
@@ -77,7 +76,7 @@ def _gradients(
 
     @torch.no_grad()
     def all_models(named: Mapping[str, Tensor], now: State, batch: Batch) -> StepResult:
-        now_passing = Pass(named, dict(now.buffers), batch.key, optimizer)
+        now_passing = Pass(named, dict(now.buffers), batch.keys[:, DROPOUT], optimizer)
         logits = forth(layers, now_passing, batch.x)
         loss, gradient = loss_of(logits, batch)
         correct = (logits.mT.max(1).indices == batch.y).sum(1)  # quicker than argmax
@@ -99,14 +98,14 @@ def _loss(objective: Objective, count: int) -> Callable[[Tensor, Batch], tuple[T
         return lambda logits, batch: cross_entropy(logits, batch.y)
 
     def one(logits: Tensor, y: Tensor, epoch: Tensor, key: Tensor) -> Tensor:
-        return objective.defense.loss(Step(logits, y, epoch, fold(key, LOSS)))
+        return objective.defense.loss(Step(logits, y, epoch, key))
 
     of_each = over_models(one, count)
 
     @torch.enable_grad()
     def own_loss(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         leaf = logits.detach().requires_grad_()
-        loss = of_each(leaf, batch.y, batch.epoch, batch.key)
+        loss = of_each(leaf, batch.y, batch.epoch, batch.keys[:, LOSS])
         return loss.detach(), _derivatives(loss, {"": leaf}).get("", torch.zeros_like(logits))
 
     return own_loss

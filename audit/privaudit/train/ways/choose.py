@@ -26,6 +26,7 @@ from privaudit.train.loader import BatchLoader
 from privaudit.train.objective import Objective
 from privaudit.train.optimizer import Optimizer
 from privaudit.train.ways.chain_step import chain_of, chain_steps
+from privaudit.train.ways.graph import graph_steps, graph_suits
 from privaudit.train.ways.plain import plain_steps
 from privaudit.train.ways.vmapped import vmapped_steps
 from privaudit.train.ways.way import Steps
@@ -34,11 +35,19 @@ from privaudit.training import Training
 logger = logging.getLogger(__name__)
 
 WAYS: dict[str, Callable[[Objective, int, DeviceDataset, Training, Optimizer], Steps]] = {
+    "graph": graph_steps,
     "chain": chain_steps,
     "vmapped": vmapped_steps,
     "plain": plain_steps,
 }
 """The ways by name, the quickest first."""
+
+_SUITS: dict[str, Callable[[Objective, DeviceDataset, Training], bool]] = {
+    "graph": graph_suits,
+    "chain": lambda objective, data, options: chain_of(objective, data, options) is not None,
+    "vmapped": lambda objective, data, options: True,
+}
+"""The quicker ways, and whether one is to be tried."""
 
 _TRIED = 4  # examples of a tried step; BatchNorm makes nothing of two
 _CLOSE = {torch.float64: 1e-6, torch.float32: 2e-2}  # of the largest gradient
@@ -73,7 +82,7 @@ class _Trial:
         named = network.views(self.state.flat.clone())
         rule = OPTIMIZERS[self.options.optimizer](self.options)
         steps = WAYS[way](self.objective, count, self.data, self.options, Optimizer(named, rule))
-        now = self.state
+        now = self.state.clone()
         if self.objective.companion:
             steps.companion_gradients(
                 self.objective.companion.views(now.companion), now, self.batch
@@ -120,8 +129,8 @@ def choose_way(
     trial = _Trial(objective, data, state, batch, plain_options)
     expected = trial.by("plain")
     reason = ""
-    for way in ("chain", "vmapped"):
-        if way == "chain" and chain_of(objective, data, options) is None:
+    for way, suits in _SUITS.items():
+        if not suits(objective, data, options):
             continue
         try:
             with warnings.catch_warnings():  # what torch says of a way that may not be taken

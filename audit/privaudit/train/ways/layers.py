@@ -14,7 +14,6 @@ from torch.nn.functional import conv2d
 
 from privaudit.keys import fold, uniform
 from privaudit.networks.dropout import KeyedDropout
-from privaudit.train.objective import DROPOUT
 from privaudit.train.sparse import SparseRows
 from privaudit.train.ways.passing import Pass
 
@@ -158,7 +157,7 @@ def flatten(now: Pass, name: str, layer: nn.Module, x: Tensor) -> Tensor:
 def dropout(now: Pass, name: str, layer: nn.Module, x: Tensor) -> Tensor:
     """Some numbers of each model zero, by its own key."""
     assert isinstance(layer, KeyedDropout)
-    key = fold(fold(now.key, DROPOUT), now.dropouts)
+    key = fold(now.key, now.dropouts)
     now.dropouts += 1
     if layer.p == 0:
         return x

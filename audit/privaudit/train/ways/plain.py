@@ -47,9 +47,9 @@ class _Alone:
     def gradients(self, now: State, batch: Batch) -> StepResult:
         """Of K models' losses."""
         results = []
-        for model in range(len(now.flat)):
+        for model, key in enumerate(batch.key.tolist()):
             state, part = now.one(model), _one(batch, model)
-            with seeded(derive(int(part.key), "step"), part.key.device):
+            with seeded(derive(key, "step"), part.key.device):
                 results.append(self._gradient(state, part))
         return StepResult(*stacked_results(results))
 
@@ -58,10 +58,10 @@ class _Alone:
         network = self._objective.companion
         assert network is not None
         results = []
-        for model in range(len(now.flat)):
+        for model, key in enumerate(batch.key.tolist()):
             state, part = now.one(model), _one(batch, model)
             leaves = network.leaves(state.companion)
-            with seeded(derive(int(part.key), "companion"), part.key.device):
+            with seeded(derive(key, "companion"), part.key.device):
                 loss, after = self._objective.companion_loss(
                     state.flat, state.buffers, part, leaves, state.companion_buffers
                 )

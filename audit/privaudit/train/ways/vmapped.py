@@ -47,11 +47,30 @@ def _sums(objective: Objective, count: int, options: Training) -> GradientFuncti
     a leaf of its own, because the gradient of flat weights would be put together at every step.
     """
     mixed = options.precision == "bf16"
-    loss_of = over_models(objective.loss, count)
+    of_one = objective.in_place().loss
+    loss_of = over_models(of_one, count)
     if options.compile:
+        of_one = torch.compile(of_one, dynamic=False)
         loss_of = torch.compile(loss_of, dynamic=False)
+    alone = False
+
+    def one_model(named: Mapping[str, Tensor], now: State, batch: Batch) -> StepResult:
+        """Without a leading axis of one, which every weight's gradient would have to be put in."""
+        leaves = _leaves({name: weight[0] for name, weight in named.items()})
+        state, only = now.one(0), Batch._make(None if part is None else part[0] for part in batch)
+        with torch.autocast(now.flat.device.type, torch.bfloat16, enabled=mixed):
+            loss, after, correct = of_one(
+                leaves, state.buffers, only, state.companion, state.companion_buffers
+            )
+        gradients = [None if g is None else g[None] for g in _derivatives(loss, leaves)]
+        buffers = {name: buffer[None] for name, buffer in _detached(after).items()}
+        return StepResult(gradients, buffers, loss.detach()[None], correct[None])
 
     def all_models(named: Mapping[str, Tensor], now: State, batch: Batch) -> StepResult:
+        nonlocal alone
+        if alone:
+            return one_model(named, now, batch)
+        alone = count == 1  # from now on; the first time it is stacked, see `over_models`
         leaves = _leaves(named)
         with torch.autocast(now.flat.device.type, torch.bfloat16, enabled=mixed):
             loss, after, correct = loss_of(
