@@ -126,7 +126,7 @@ class Fit:
     def _run(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
         device = data.y.device
         job = Job(
-            self.objective,
+            self.objective.in_precision(self.options.precision),
             self.way,
             data,
             self.start.to(device),

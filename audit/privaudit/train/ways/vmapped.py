@@ -46,17 +46,15 @@ def _sums(objective: Objective, count: int, options: Training) -> GradientFuncti
     plain backward pass serves all, and costs less than a stacked derivative. Each parameter is
     a leaf of its own, because the gradient of flat weights would be put together at every step.
     """
-    mixed = options.precision == "bf16"
     loss_of = over_models(objective.loss, count)
     if options.compile:
         loss_of = torch.compile(loss_of, dynamic=False)
 
     def all_models(named: Mapping[str, Tensor], now: State, batch: Batch) -> StepResult:
         leaves = _leaves(named)
-        with torch.autocast(now.flat.device.type, torch.bfloat16, enabled=mixed):
-            loss, after, correct = loss_of(
-                leaves, now.buffers, batch, now.companion, now.companion_buffers
-            )
+        loss, after, correct = loss_of(
+            leaves, now.buffers, batch, now.companion, now.companion_buffers
+        )
         return StepResult(_derivatives(loss, leaves), _detached(after), loss.detach(), correct)
 
     return all_models
