@@ -60,7 +60,7 @@ class LowProducts(TorchFunctionMode):
     """
 
     def __init__(self, low: torch.dtype, full: torch.dtype) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.low, self.full = low, full
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
