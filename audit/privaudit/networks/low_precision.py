@@ -19,12 +19,16 @@ from torch.overrides import TorchFunctionMode
 
 _PRODUCTS = (
     "matmul", "__matmul__", "mm", "bmm", "addmm", "addbmm", "baddbmm", "chain_matmul", "einsum",
-    "tensordot", "linear", "bilinear", "conv1d", "conv2d", "conv3d", "convolution",
-    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "scaled_dot_product_attention",
-    "lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell",
-    "rnn_relu_cell",
+    "tensordot", "bilinear", "convolution", "scaled_dot_product_attention", "lstm", "gru",
+    "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell",
 )  # fmt: skip
 """Answer in the lower precision."""
+
+_BIASED = (
+    "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d",
+)  # fmt: skip
+"""Products, too; their bias is added apart, as a stack of models has it."""
 
 _NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
 """Take their statistics in the full precision, and answer in that of what they are given."""
@@ -75,6 +79,19 @@ def _product(mode: LowProducts, func: Any, args: Any, kwargs: Any) -> Any:
     if kwargs.get("out") is not None:
         return func(*args, **kwargs)
     return func(*_cast(args, mode.full, mode.low), **_cast(kwargs, mode.full, mode.low))
+
+
+def _biased(mode: LowProducts, func: Any, args: Any, kwargs: Any) -> Any:
+    names = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    bias, weight, rest = names.pop("bias", None), names["weight"], args[3:]
+    if bias is not None and rest:
+        args = (*args[:2], None, *rest)
+    elif bias is not None:
+        args, kwargs = args[:2], {**kwargs, "bias": None}
+    answer = _product(mode, func, args, kwargs)
+    if bias is None:
+        return answer
+    return answer + bias.to(answer.dtype).reshape(-1, *[1] * (weight.ndim - 2))
 
 
 def _full(mode: LowProducts, func: Any, args: Any, kwargs: Any) -> Any:
@@ -146,5 +163,6 @@ _RULES: Mapping[Any, Callable[[LowProducts, Any, Any, Any], Any]] = {
     **dict.fromkeys(_called(*_NORMS), _norm),
     **dict.fromkeys(_called(*_ALIKE), _alike),
     **dict.fromkeys(_called(*_PRODUCTS), _product),
+    **dict.fromkeys(_called(*_BIASED), _biased),
     functional.multi_head_attention_forward: _attention,
 }
