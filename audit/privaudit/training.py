@@ -47,9 +47,9 @@ class Training(BaseModel):
         le=MOST,
         description="end after so many epochs of the schedule, which stays as it is",
     )
-    precision: Literal["auto", "fp32", "bf16", "fp64"] = Field(
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp64"] = Field(
         "fp32",
-        description="bf16: products in training, weights stay fp32; fp64: everything; "
+        description="tf32, bf16: products in training, weights stay fp32; fp64: everything; "
         "auto: bf16 on a GPU that has it, else fp32",
     )
     compile: bool = Field(

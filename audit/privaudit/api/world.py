@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from privaudit.api import float32
+
 logger = logging.getLogger(__name__)
 
 _SIGNALS = [
@@ -102,14 +104,13 @@ def _set_generators(of_torch: Any, of_numpy: Any, of_python: Any, of_cuda: Any) 
 
 def _backends() -> tuple[Any, ...]:
     cudnn = torch.backends.cudnn
-    flags = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
-    return (*flags, torch.backends.cuda.matmul.allow_tf32)
+    return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, *float32.settings()
 
 
 def _set_backends(flags: tuple[Any, ...]) -> None:
     cudnn = torch.backends.cudnn
-    cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = flags[:4]
-    torch.backends.cuda.matmul.allow_tf32 = flags[4]
+    cudnn.enabled, cudnn.benchmark, cudnn.deterministic = flags[:3]
+    float32.set_settings(list(flags[3:]))
 
 
 def _set_device(device: torch.device) -> None:

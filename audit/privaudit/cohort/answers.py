@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
 from privaudit.api.calls import responded
+from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import overrides
 from privaudit.cohort.gradient_norms import gradient_norms
 from privaudit.cohort.trainable import Cohort
-from privaudit.keys import derive
+from privaudit.keys import derive, fold, normal
 from privaudit.networks.answer import Answers
 from privaudit.values import Outputs
 
-_BLOCK = 1000  # examples answered at once; noise is drawn block by block, so it must not change
+_BLOCK = 1000  # examples answered at once; flips and crops are drawn by block: it must not change
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def answers(
                     logits[m, q, block] = ask(m, asked)
             asked_rows = [a.nonzero()[:, 0] for a in audited[:, block]] if noise else []
             for d in range(noise):
-                asked = x + noise_scale * unit * _noise(x, derive(0, "noise", d, b))
+                asked = x + noise_scale * unit * _noise(x, rows, d)
                 for m, chosen in enumerate(asked_rows):
                     if len(chosen):
                         some = asked.index_select(0, chosen.to(network.device))
@@ -84,13 +84,14 @@ def answers(
                     for state, kept in zip(models, cohort.kept, strict=True)
                 ]
             )
-    logits, noisy = _responded(cohort, logits), _responded(cohort, noisy)
+        logits, noisy = _responded(cohort, logits), _responded(cohort, noisy)
     return Outputs(logits, noisy if noise else None, norms, noise_scale)
 
 
-def _noise(x: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator(x.device).manual_seed(seed)
-    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+def _noise(x: Tensor, rows: Tensor, copy: int) -> Tensor:
+    """Standard normal numbers like x (B, ...), each example's by its row (B,) and the copy."""
+    keys = fold(torch.tensor(derive(0, "noise", copy), device=x.device), rows)
+    return normal(keys, *x.shape[1:], dtype=x.dtype)
 
 
 def _responded(cohort: Cohort, logits: Tensor) -> Tensor:
@@ -106,12 +107,6 @@ def _responded(cohort: Cohort, logits: Tensor) -> Tensor:
     return torch.where(logits.isnan(), logits, answered)
 
 
-@contextmanager
-def exact() -> Iterator[None]:
+def exact() -> AbstractContextManager[None]:
     """Convolutions and matrix products without TF32."""
-    flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = flags
+    return float32_products()

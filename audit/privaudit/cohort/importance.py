@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import Plugin
 from privaudit.cohort.fits import Fits
 from privaudit.keys import derive, seeded
@@ -47,6 +48,7 @@ def mean_gradients(
     return torch.stack(result)
 
 
+@float32_products()
 def _gradient(fits: Fits, state: State, loss: Loss, rows: Tensor) -> Tensor:
     """(P,) gradient of one model's mean loss."""
     network = fits.network.one_at_a_time()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from privaudit.api.calls import scheduled
 from privaudit.api.cohort import Cohort as AbstractCohort
+from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.cohort.fits import FitRecord, Fits
 from privaudit.cohort.importance import mean_gradients
@@ -169,6 +170,7 @@ class Cohort(StackedModels, AbstractCohort):
         flat = mean_gradients(self._fits, self._state.weights, loss, chosen, owner)
         return self._network.views(flat)
 
+    @float32_products()
     def logits(self, x: Tensor | None = None) -> Tensor:
         """As `privaudit.Cohort.logits` says; zeros in a plan that lacks a training."""
         if self._fits.waits:
@@ -178,10 +180,8 @@ class Cohort(StackedModels, AbstractCohort):
         self.looked |= {"answers to examples"}
         data = self._data if x is None else self._data.on(x)
         rows = torch.arange(len(data.y), device=self._network.device)
-        answers = Answers(self._network)
-        return torch.stack(
-            [answers.to_rows(state, data.plain, rows) for state in self.states()]
-        ).cpu()
+        ask = Answers(self._network).to_rows
+        return torch.stack([ask(state, data.plain, rows) for state in self.states()]).cpu()
 
     def rows(self, role: str) -> list[Tensor]:
         """As `privaudit.Cohort.rows` says."""

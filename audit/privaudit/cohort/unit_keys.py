@@ -13,6 +13,7 @@ _TRAINS = (
     "example_gradient", "batch_gradient",
 )  # fmt: skip
 _SHAPES = ("penalty", "project")
+_BF16 = "bf16 alike in any company"  # as it is trained now; units that are older say bf16
 
 
 def unit_keys(source: str, fit: Fit) -> list[str]:
@@ -23,6 +24,8 @@ def unit_keys(source: str, fit: Fit) -> list[str]:
         fit: what is done to it.
     """
     options = fit.options.model_dump(mode="json", exclude=set(SPEED))
+    if options["precision"] == "bf16":
+        options["precision"] = _BF16
     common = digest(source, options, fit.until, fit.number, *_hooks(fit.objective))
     start = fit.start
     return [

@@ -9,6 +9,7 @@ import torch
 from scipy.special import betainc
 from torch import Tensor
 
+from privaudit.api.float32 import float32_products
 from privaudit.cohort import Cohort
 from privaudit.doubts.guessing import Agreement, agreement
 from privaudit.doubts.renamed import other_names
@@ -42,6 +43,7 @@ class _Asked:
         """(n,) bool: which of the rows are classified rightly, if asked as `examples` say."""
         return self.predicted(examples, rows) == self.pool.y[rows]
 
+    @float32_products()
     def predicted(self, examples: Examples, rows: Tensor) -> Tensor:
         """(n,) int64."""
         network = self.cohort.network

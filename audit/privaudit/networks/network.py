@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from math import prod
 
@@ -14,6 +14,7 @@ from torch.func import functional_call
 from privaudit.errors import PluginError
 from privaudit.keys import fold
 from privaudit.networks.dropout import KeyedDropout, adapt
+from privaudit.networks.low_precision import LowProducts
 from privaudit.networks.state import Buffers
 
 
@@ -36,6 +37,8 @@ class Network:
         batch: the only number of examples that it takes, where its author has fixed it.
         contiguous: it takes images only in the order of memory in which channels come first.
         in_place: the buffers that it is given may become those afterwards.
+        products: the precision of matrix products and convolutions while it trains; None: that
+            of its weights.
         writes: whether it changes what it is given, so that it has to be given copies; None
             until it has answered for the first time.
     """
@@ -45,6 +48,7 @@ class Network:
     batch: int | None = None
     contiguous: bool = False
     in_place: bool = False
+    products: torch.dtype | None = None
     writes: bool | None = None
 
     def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
@@ -78,6 +82,12 @@ class Network:
         """The same structure, to be given buffers that nobody needs as they were."""
         other = copy(self)
         other.in_place = True
+        return other
+
+    def with_products(self, dtype: torch.dtype) -> Network:
+        """The same structure, whose products are made in that precision while it trains."""
+        other = copy(self)
+        other.products = dtype
         return other
 
     def check_single_examples(self, whose: str) -> None:
@@ -158,13 +168,24 @@ class Network:
         if self.inhabited:
             if isinstance(weights, Tensor):
                 self.leaves(weights)
-            with self._buffers_set(held) as after:
+            with self._buffers_set(held) as after, self._precision(key):
                 answer = self.module(*inputs)
         else:
             named = self.views(weights) if isinstance(weights, Tensor) else dict(weights)
-            answer, after = functional_call(self.module, (named, held), inputs), held
+            with self._precision(key):
+                answer, after = functional_call(self.module, (named, held), inputs), held
+        logits = logits_in(answer)
+        if self.products is not None and key is not None:
+            logits = logits.to(self.dtype)
+            after = {n: b.to(buffers[n].dtype) if n in buffers else b for n, b in after.items()}
         # Keys are drawn anew next time.
-        return logits_in(answer), {**after, **{name: buffers[name] for name in keys}}
+        return logits, {**after, **{name: buffers[name] for name in keys}}
+
+    def _precision(self, key: Tensor | None) -> AbstractContextManager[object]:
+        """The precision of products, which answers and gradients outside training have whole."""
+        if self.products is None or key is None:
+            return nullcontext()
+        return LowProducts(self.products, self.dtype)
 
     @contextmanager
     def _buffers_set(self, held: Buffers) -> Iterator[Buffers]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from privaudit.api.boundary import guests, written
+from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import Plugin
 from privaudit.api.watch import Seal
 from privaudit.jobs.local import SharedExamples, Tell
@@ -87,7 +88,7 @@ class Fit:
         start = {"the weights": self.start.flat, **self.start.buffers}
         seal = Seal(start)
         try:
-            with guests(*self.plugins):
+            with float32_products(self.options.precision), guests(*self.plugins):
                 return self._run_in_order(data, on_epoch)
         finally:  # whatever else went wrong, this is worse
             data.check(self.plugins)
@@ -126,7 +127,7 @@ class Fit:
     def _run(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
         device = data.y.device
         job = Job(
-            self.objective,
+            self.objective.in_precision(self.options.precision),
             self.way,
             data,
             self.start.to(device),

@@ -67,6 +67,14 @@ class Objective:
         there.network = network
         return there
 
+    def in_precision(self, precision: str) -> Objective:
+        """The same with the network's products as `Training.precision` says.
+
+        A companion, small beside the network, keeps the precision of its weights.
+        """
+        low = precision == "bf16"
+        return self.on(self.network.with_products(torch.bfloat16)) if low else self
+
     def one_at_a_time(self) -> Objective:
         """The same for models that are trained one after another."""
         alone = self.on(self.network.one_at_a_time())

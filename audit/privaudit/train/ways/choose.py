@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from privaudit.api.boundary import blamed
+from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import Plugin
 from privaudit.errors import PrivauditError
 from privaudit.networks.state import Rows, State
@@ -94,6 +95,7 @@ class _Trial:
         return result, projected
 
 
+@float32_products()
 def choose_way(
     objective: Objective,
     data: DeviceDataset,

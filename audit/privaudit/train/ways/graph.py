@@ -105,7 +105,7 @@ OneStep = Callable[[State, Batch], tuple[list[Tensor | None], Buffers, Tensor, T
 
 
 def _step_of(objective: Objective, options: Training) -> OneStep:
-    network, mixed = objective.network, options.precision == "bf16"
+    network = objective.network
     loss_of = objective.in_place().loss
     if options.compile:
         loss_of = torch.compile(loss_of, dynamic=False)
@@ -122,10 +122,9 @@ def _step_of(objective: Objective, options: Training) -> OneStep:
         state: State, batch: Batch
     ) -> tuple[list[Tensor | None], Buffers, Tensor, Tensor]:
         leaves = network.leaves(state.flat)
-        with torch.autocast(state.flat.device.type, torch.bfloat16, enabled=mixed):
-            loss, after, correct = loss_of(
-                leaves, state.buffers, batch, state.companion, state.companion_buffers
-            )
+        loss, after, correct = loss_of(
+            leaves, state.buffers, batch, state.companion, state.companion_buffers
+        )
         gradients = derivatives(loss, leaves)
         detached = {name: buffer.detach() for name, buffer in after.items()}
         return [gradients.get(name) for name in leaves], detached, loss.detach(), correct

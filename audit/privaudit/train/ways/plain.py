@@ -7,7 +7,6 @@ generator draws under the model's state key, so that a model has the weights it 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from privaudit.keys import derive, seeded
@@ -29,7 +28,7 @@ def plain_steps(
     optimizer: Optimizer,
 ) -> Steps:
     """The steps of `count` models, one model after another."""
-    alone = _Alone(objective.one_at_a_time(), options.precision == "bf16")
+    alone = _Alone(objective.one_at_a_time())
     return Steps(
         lambda named, now, batch: alone.gradients(now, batch),
         lambda named, now, batch: alone.companion_gradients(now, batch),
@@ -40,9 +39,8 @@ def plain_steps(
 class _Alone:
     """Gradients of models that are called one after another."""
 
-    def __init__(self, objective: Objective, mixed: bool) -> None:
+    def __init__(self, objective: Objective) -> None:
         self._objective = objective
-        self._mixed = mixed
 
     def gradients(self, now: State, batch: Batch) -> StepResult:
         """Of K models' losses."""
@@ -81,8 +79,7 @@ class _Alone:
             )
             return list(network.views(flat).values()), buffers, loss, correct
         leaves = network.leaves(state.flat)
-        with torch.autocast(state.flat.device.type, torch.bfloat16, enabled=self._mixed):
-            loss, after, correct = objective.loss(leaves, state.buffers, batch, *rest)
+        loss, after, correct = objective.loss(leaves, state.buffers, batch, *rest)
         gradients = derivatives(loss, leaves)
         detached = {name: buffer.detach() for name, buffer in after.items()}
         return [gradients.get(name) for name in leaves], detached, loss.detach(), correct

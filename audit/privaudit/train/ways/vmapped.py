@@ -46,7 +46,6 @@ def _sums(objective: Objective, count: int, options: Training) -> GradientFuncti
     plain backward pass serves all, and costs less than a stacked derivative. Each parameter is
     a leaf of its own, because the gradient of flat weights would be put together at every step.
     """
-    mixed = options.precision == "bf16"
     of_one = objective.in_place().loss
     loss_of = over_models(of_one, count)
     if options.compile:
@@ -58,10 +57,9 @@ def _sums(objective: Objective, count: int, options: Training) -> GradientFuncti
         """Without a leading axis of one, which every weight's gradient would have to be put in."""
         leaves = _leaves({name: weight[0] for name, weight in named.items()})
         state, only = now.one(0), Batch._make(None if part is None else part[0] for part in batch)
-        with torch.autocast(now.flat.device.type, torch.bfloat16, enabled=mixed):
-            loss, after, correct = of_one(
-                leaves, state.buffers, only, state.companion, state.companion_buffers
-            )
+        loss, after, correct = of_one(
+            leaves, state.buffers, only, state.companion, state.companion_buffers
+        )
         gradients = [None if g is None else g[None] for g in _derivatives(loss, leaves)]
         buffers = {name: buffer[None] for name, buffer in _detached(after).items()}
         return StepResult(gradients, buffers, loss.detach()[None], correct[None])
@@ -72,10 +70,9 @@ def _sums(objective: Objective, count: int, options: Training) -> GradientFuncti
             return one_model(named, now, batch)
         alone = count == 1  # from now on; the first time it is stacked, see `over_models`
         leaves = _leaves(named)
-        with torch.autocast(now.flat.device.type, torch.bfloat16, enabled=mixed):
-            loss, after, correct = loss_of(
-                leaves, now.buffers, batch, now.companion, now.companion_buffers
-            )
+        loss, after, correct = loss_of(
+            leaves, now.buffers, batch, now.companion, now.companion_buffers
+        )
         return StepResult(_derivatives(loss, leaves), _detached(after), loss.detach(), correct)
 
     return all_models
