@@ -10,7 +10,7 @@ from privaudit.networks.multiply_adds import multiply_adds
 from privaudit.networks.network import Network
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.objective import Objective
-from privaudit.training import Training
+from privaudit.training import MOST, Training
 
 # Multiply-adds of a shared step up to which sharing gains more by saving overhead than it costs
 # in memory traffic. The CPU's is between a small CNN (16 models win) and ResNet-20 (2 lose).
@@ -64,3 +64,21 @@ def resolved(training: Training, device: torch.device) -> Training:
         return training
     mixed = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return training.model_copy(update={"precision": "bf16" if mixed else "fp32"})
+
+
+class StackLimits:
+    """How many models have turned out to be too many for the device's memory, for one run."""
+
+    def __init__(self) -> None:
+        self._most: dict[tuple[int, ...], int] = {}
+
+    def most(self, fit: tuple[int, ...]) -> int:
+        """How many models may share the steps of fits of a kind."""
+        return self._most.get(fit, MOST)
+
+    def lower(self, fit: tuple[int, ...], most: int) -> bool:
+        """Note that no more than so many may; whether that is news."""
+        if most >= self.most(fit):
+            return False
+        self._most[fit] = most
+        return True
