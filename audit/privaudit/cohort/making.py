@@ -90,6 +90,9 @@ class UnitMaker:
         """The processes to train in, where they are quicker than this one."""
         if not self._workers or len(missing) < 2:
             return None
+        kind = self._data.y.device.type
+        if any(torch.device(device).type != kind for device in self._workers.devices):
+            return None  # they are there for other work
         steps_of_all = fit.steps
         steps = [steps_of_all[m] for m in missing]
         first = torch.tensor(missing[:1])

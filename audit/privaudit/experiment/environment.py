@@ -36,6 +36,21 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def devices_of_processes(name: str, processes: int) -> tuple[str, ...]:
+    """What each process of a run works on; empty where the run's own process is enough.
+
+    Args:
+        name: of `--device`; auto and cuda mean every GPU that can be seen, one process each, and
+            cuda:i that one, in the run's own process.
+        processes: how many work on a CPU.
+    """
+    device = choose_device(name)
+    if device.type == "cpu":
+        return ("cpu",) * processes if processes > 1 else ()
+    gpus = torch.cuda.device_count() if device.index is None else 1
+    return tuple(f"cuda:{number}" for number in range(gpus)) if gpus > 1 else ()
+
+
 def cache_folder(given: Path | None = None) -> Path:
     """The cache that all runs share: `--cache`, else PRIVAUDIT_CACHE, else the user's own."""
     if given is not None:

@@ -60,7 +60,7 @@ class Workers:
         devices: Sequence[str] = (),
     ) -> None:
         self._count, self._prepare = count, tuple(prepare)
-        self._devices = tuple(devices) or ("cpu",) * count
+        self.devices = tuple(devices) or ("cpu",) * count
         sweep()
         self._folder = LentFolder()
         self._shared: list[tuple[Examples, SharedExamples]] = []
@@ -71,7 +71,7 @@ class Workers:
     def _start(self) -> None:
         # Forking after OpenMP has run would hang.
         context = multiprocessing.get_context("spawn")
-        for _, device in zip(range(self._count), self._devices, strict=True):
+        for _, device in zip(range(self._count), self.devices, strict=True):
             ours, theirs = context.Pipe()
             arguments = theirs, self._prepare, device
             process = context.Process(target=_serve, args=arguments, daemon=True)

@@ -112,17 +112,23 @@ def packed(tensors: Sequence[Tensor]) -> dict[torch.dtype, Tensor]:
 def unpacked(flat: Mapping[torch.dtype, Tensor], like: Sequence[Tensor]) -> list[Tensor]:
     """Tensors of such shapes and types from what `packed` gave; they share its memory."""
     sizes = {kind: [t.numel() for t in like if t.dtype == kind] for kind in flat}
-    parts = {kind: iter(numbers.split(sizes[kind])) for kind, numbers in flat.items()}
+    parts = {kind: iter(torch.split(numbers, sizes[kind])) for kind, numbers in flat.items()}
     return [next(parts[t.dtype]).view(t.shape) for t in like]
 
 
 def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """Tensors on another device, by one copy for each type of numbers, not one for each tensor.
 
-    A copy to the host waits for the device each time, whatever its size.
+    A copy to the host waits for the device each time, whatever its size. Where the device has no
+    room to lay them side by side, each goes alone.
     """
-    there = {kind: numbers.to(device) for kind, numbers in packed(tensors).items()}
-    return unpacked(there, tensors)
+    away = [t for t in tensors if t.device != device]
+    try:
+        flat = {kind: numbers.to(device) for kind, numbers in packed(away).items()}
+        there = iter(unpacked(flat, away))
+    except torch.OutOfMemoryError:
+        there = iter([t.to(device) for t in away])
+    return [t if t.device == device else next(there) for t in tensors]
 
 
 def lost_epochs(history: Tensor) -> Tensor:

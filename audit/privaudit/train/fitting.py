@@ -45,7 +45,7 @@ class Part:
 
     def divided(self, most: int) -> list[Part]:
         """Parts of so many models at most, each with its share of what was kept."""
-        parts = torch.arange(len(self)).split(most)
+        parts = torch.split(torch.arange(len(self)), most)
         if self.snapshots and len(parts) > 1:
             self.snapshots.divide(parts)
         return [self[models] for models in parts]

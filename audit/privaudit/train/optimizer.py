@@ -84,7 +84,8 @@ class Optimizer:
         for number, slot in enumerate(self._slots):
             for name, place in self._numbers.items():
                 tensor = slot[place]
-                order = sorted(range(tensor.ndim), key=lambda axis: -tensor.stride(axis))
+                strides = tensor.stride()
+                order = sorted(range(tensor.ndim), key=strides.__getitem__, reverse=True)
                 held[f"slot:{number}:{name}"] = tensor
                 held[f"order:{number}:{name}"] = torch.tensor([order] * len(tensor))
         return held

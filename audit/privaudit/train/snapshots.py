@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from privaudit.errors import StoreError
-from privaudit.networks.state import State, packed, unpacked
+from privaudit.networks.state import State, moved
 from privaudit.store.journal import Journal, digest
 from privaudit.store.unit_file import Schema, like
 from privaudit.store.units import named_state, unpack_weights
@@ -135,9 +135,10 @@ class Snapshots:
     def keep(self, tensors: Mapping[str, Tensor]) -> None:
         """Write what these models have come to; a disk that is full stops no fit."""
         models = torch.tensor([list(bytes.fromhex(key)) for key in self.keys], dtype=torch.uint8)
-        names, values = list(tensors), list(tensors.values())
-        on_host = {kind: flat.cpu() for kind, flat in packed(_on_one_device(values)).items()}
-        held = dict(zip(names, unpacked(on_host, values), strict=True)) | {_MODELS: models}
+        values = moved(list(tensors.values()), torch.device("cpu"))
+        # The best may be where the models are now, and a file of tensors shares no memory.
+        held = {name: value.clone() for name, value in zip(tensors, values, strict=True)}
+        held[_MODELS] = models
         try:
             self.journal.keep(SNAPSHOT, {snapshot_key(self.keys[0], self.way): held})
         except StoreError as error:
@@ -240,9 +241,3 @@ def _named_models(tensors: Mapping[str, Tensor]) -> str:
     if models is None or models.dtype != torch.uint8 or models.ndim != 2 or models.shape[1] != 32:
         return "it does not say of which models it is"
     return ""
-
-
-def _on_one_device(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors where most of their numbers are, so that they can be moved together."""
-    where = max(tensors, key=Tensor.numel).device
-    return [t.to(where) for t in tensors]
