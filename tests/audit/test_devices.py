@@ -25,6 +25,7 @@ from privaudit.train import dataset, fitting
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.device_rules import LIMITS, StackLimits, models_at_once, step_memory
 from privaudit.train.fit import Fit, train_units
+from privaudit.train.on_host import OnHost
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from worker_devices import device_here
@@ -63,6 +64,7 @@ def test_every_process_works_on_its_own_device(
         ("auto", 0, 2, ("cpu", "cpu")),
         ("cuda", 1, 1, ()),
         ("cuda:1", 2, 1, ()),
+        ("cuda:1", 2, 2, ("cpu", "cpu")),  # which attack
     ],
 )
 def test_a_process_for_every_gpu_that_is_meant(
@@ -192,7 +194,7 @@ def test_training_from_the_host_gives_the_same_bits(
     one.fit()
     tables: list[Tensor] = []
 
-    class Watched(dataset.OnHost):
+    class Watched(OnHost):
         def __getitem__(self, index: Any) -> Tensor:
             tables.append(super().__getitem__(index))
             return tables[-1]

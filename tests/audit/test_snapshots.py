@@ -18,7 +18,7 @@ from privaudit.events import EpochDone, Event
 from privaudit.jobs.local import Workers
 from privaudit.store.cache import contents, schema_of, verified
 from privaudit.store.journal import Journal
-from privaudit.store.unit_file import encoded
+from privaudit.store.unit_file import decoded, encoded
 from privaudit_plugins.defenses.dp_sgd import DPSGD
 from privaudit_plugins.defenses.min_max import MinMax
 from privaudit_plugins.models.cnn import CNN
@@ -80,7 +80,7 @@ def fitted(make: Make, journal: Journal | None, stop: Stop, **options: Any) -> C
 
 def tensors(cohort: Cohort) -> dict[str, Tensor]:
     now, best = cohort._state.weights, cohort._best
-    held = {}
+    held: dict[str, Tensor] = {}
     for name, state in (("now", now), ("best", best)):
         held |= {f"{name} flat": state.flat, f"{name} second": state.companion}
         held |= {f"{name} {n}": b for n, b in state.buffers.items()}
@@ -208,7 +208,7 @@ def test_what_cannot_be_believed_is_set_aside(
         "damaged": whole[:-1] + bytes([whole[-1] ^ 1]),
         "another's": encoded("0" * 64, "snapshot", {}),
         "of another shape": encoded(
-            snapshot.path.stem, "snapshot", _without("now:flat", journal, snapshot.path)
+            snapshot.path.stem, "snapshot", _without("now:flat", snapshot.path)
         ),
     }
     snapshot.path.write_bytes(wrong[content])
@@ -220,9 +220,7 @@ def test_what_cannot_be_believed_is_set_aside(
     assert_same_bits(resumed, fitted(make_cohort, None, Stop(None)))
 
 
-def _without(name: str, journal: Journal, path: Path) -> dict[str, Tensor]:
-    from privaudit.store.unit_file import decoded
-
+def _without(name: str, path: Path) -> dict[str, Tensor]:
     held, _ = decoded(path.read_bytes())
     return {n: t for n, t in held.items() if n != name}
 

@@ -41,14 +41,13 @@ def devices_of_processes(name: str, processes: int) -> tuple[str, ...]:
 
     Args:
         name: of `--device`; auto and cuda mean every GPU that can be seen, one process each, and
-            cuda:i that one, in the run's own process.
+            cuda:i that one. With a single GPU the run's own process trains.
         processes: how many work on a CPU.
     """
     device = choose_device(name)
-    if device.type == "cpu":
-        return ("cpu",) * processes if processes > 1 else ()
-    gpus = torch.cuda.device_count() if device.index is None else 1
-    return tuple(f"cuda:{number}" for number in range(gpus)) if gpus > 1 else ()
+    if device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
+        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+    return ("cpu",) * processes if processes > 1 else ()
 
 
 def cache_folder(given: Path | None = None) -> Path:
