@@ -107,6 +107,9 @@ def test_a_smaller_stack_is_remembered_for_the_run(
     tried.clear()
     make_cohort([20] * 3).fit()  # another run starts anew
     assert tried == [3, 2, 1]
+    tried.clear()
+    make_cohort([20] * 9, stack=4).fit()  # what comes later in the same fit has learnt from it
+    assert tried == [4, 2, 2, 2, 2, 1]
 
 
 def test_halves_go_on_from_the_snapshot_of_the_whole(

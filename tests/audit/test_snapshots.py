@@ -220,6 +220,22 @@ def test_what_cannot_be_believed_is_set_aside(
     assert_same_bits(resumed, fitted(make_cohort, None, Stop(None)))
 
 
+def test_a_snapshot_of_other_models_is_not_theirs(make_cohort: Make, tmp_path: Path) -> None:
+    def trained(journal: Journal | None, models: list[int], stop: Stop) -> Cohort:
+        members = [20, 33, 48, 33, 48]
+        options = {"models": models, "epochs": EPOCHS, "journal": journal, "on_event": stop}
+        cohort = make_cohort(members, **options)
+        cohort.fit()
+        return cohort
+
+    with pytest.raises(StoppedError):
+        trained(Journal(tmp_path / "units"), [0, 1, 2], Stop(4))
+    again = Stop(None)
+    others = trained(Journal(tmp_path / "units"), [0, 3, 4], again)
+    assert again.first == 1
+    assert_same_bits(others, trained(None, [0, 3, 4], Stop(None)))
+
+
 def _without(name: str, path: Path) -> dict[str, Tensor]:
     held, _ = decoded(path.read_bytes())
     return {n: t for n, t in held.items() if n != name}
