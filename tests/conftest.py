@@ -119,6 +119,7 @@ def make_cohort(digits: Examples) -> Callable[..., Cohort]:
         plan: bool = False,
         on_event: Any = None,
         workers: Any = None,
+        limits: Any = None,
         **training: Any,
     ) -> Cohort:
         members = member or [40, 40]
@@ -137,6 +138,7 @@ def make_cohort(digits: Examples) -> Callable[..., Cohort]:
             plan=plan,
             on_event=on_event,
             workers=workers,
+            limits=limits,
         )
 
     return make

@@ -52,12 +52,14 @@ def test_the_cache_is_listed(
     (cache / "data" / "decoded").write_bytes(bytes(2500))
     (cache / "units" / KEYS[0][:2] / "x.damaged").write_bytes(bytes(7))
     (cache / "units" / ".tmp-dead").write_bytes(bytes(9))
+    Journal(cache / "units").keep("snapshot", {"ff" * 32: ZEROS})
     assert command(cache, monkeypatch) == 0
     told = capsys.readouterr().out
     lines = [" ".join(line.split()[:5]) for line in told.splitlines()]
     size = unit(cache, KEYS[0]).stat().st_size * 3
     assert any(line.startswith(f"units: zeros 3 {size / 1000:.1f} kB") for line in lines), told
     assert "units: unreadable 1 7 B" in lines
+    assert "snapshots of fits that have" in lines
     assert any(line.startswith("set aside 1 7 B") for line in lines)
     assert any(line.startswith("temporary 1 9 B") for line in lines)
     assert "data 2.5 kB" in lines

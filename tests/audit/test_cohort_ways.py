@@ -18,9 +18,10 @@ from privaudit import (
     Sparsifier,
     Weights,
 )
-from privaudit.cohort import Cohort, fits
+from privaudit.cohort import Cohort
 from privaudit.optimizers import SGD
 from privaudit.store.units import Unit
+from privaudit.train import fitting
 from privaudit.train.fit import Fit, train_units
 from privaudit.train.optimizer import Optimizer
 from privaudit.train.ways import choose
@@ -201,7 +202,7 @@ def test_a_stack_too_large_for_the_memory_is_halved(
             raise torch.OutOfMemoryError
         return train_units(fit, *others)
 
-    monkeypatch.setattr(fits, "train_units", short_of_memory)
+    monkeypatch.setattr(fitting, "train_units", short_of_memory)
     halved = make_cohort(MEMBERS, epochs=2)
     halved.fit()
     for one, other in zip(whole.states(), halved.states(), strict=True):
@@ -211,7 +212,7 @@ def test_a_stack_too_large_for_the_memory_is_halved(
     def nothing_fits(fit: Fit, *others: Any) -> list[Unit]:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(fits, "train_units", nothing_fits)
+    monkeypatch.setattr(fitting, "train_units", nothing_fits)
     with pytest.raises(PrivauditError, match=r"not enough memory.*batch_size"):
         make_cohort([20], epochs=2).fit()
 

@@ -19,7 +19,7 @@ from privaudit import (
     PrivauditError,
     Step,
 )
-from privaudit.cohort import Cohort, fits
+from privaudit.cohort import Cohort, making
 from privaudit.events import EpochDone, Event
 from privaudit.jobs.local import Workers
 from privaudit.jobs.message import unwrapped, wrapped
@@ -65,7 +65,7 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture(autouse=True)
 def every_fit_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fits, "_WORTH", 0)
+    monkeypatch.setattr(making, "_WORTH", 0)
 
 
 CASES: dict[str, dict[str, Any]] = {

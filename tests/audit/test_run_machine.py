@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from privaudit import Outputs, RecipeError, load_recipe, run
-from privaudit.cohort import fits
+from privaudit.cohort import making
 from privaudit.experiment import levels
 from privaudit.experiment.running import run_context
 from privaudit.jobs.memory import free_memory, keep_freed_memory
@@ -30,7 +30,7 @@ RECIPE = {
 def test_a_run_in_processes_finds_what_a_run_in_one_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fits, "_WORTH", 0)
+    monkeypatch.setattr(making, "_WORTH", 0)
     recipe = load_recipe(RECIPE)
     one, two = (
         run(recipe, tmp_path / str(n), device="cpu", cache=tmp_path / f"cache{n}", processes=n)

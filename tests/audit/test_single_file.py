@@ -17,7 +17,7 @@ from privaudit.api.host import load_plugins
 from privaudit.api.single_file import OneFile
 from privaudit.api.source import source_digest
 from privaudit.cli import main
-from privaudit.cohort import fits
+from privaudit.cohort import making
 from privaudit.errors import PluginError, RecipeError
 from privaudit.experiment.running import run_folder
 from privaudit.jobs.local import Workers
@@ -240,7 +240,7 @@ def test_a_name_that_is_taken_is_told(folder: Path) -> None:
 def test_a_run_uses_a_file_here_and_in_other_processes(
     folder: Path, processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fits, "_WORTH", 0)
+    monkeypatch.setattr(making, "_WORTH", 0)
     monkeypatch.chdir(folder)
     recipe = load_recipe("file.yaml", ["seeds=2", "attacks=[largest]"])
     result = privaudit.run(
@@ -259,7 +259,7 @@ def test_a_run_uses_a_file_here_and_in_other_processes(
 def test_other_processes_run_what_was_read_even_if_the_file_has_changed(
     folder: Path, make_cohort: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fits, "_WORTH", 0)
+    monkeypatch.setattr(making, "_WORTH", 0)
     path = folder / "more" / "mine.py"
     file = OneFile.read(path)
     defense = load_plugins(files=[path]).get("defense", "halved").model_validate({})

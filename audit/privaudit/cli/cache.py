@@ -25,6 +25,9 @@ _Most = Annotated[
 _Plan = Annotated[bool, typer.Option("--dry-run", help="Remove nothing; say what would go.")]
 
 
+_NAMES = {"snapshot": "snapshots of fits that have not ended"}
+
+
 @app.callback(invoke_without_command=True)
 def cache(context: typer.Context, cache: _Cache = None) -> None:
     """List, verify or shrink the cache that all runs share."""
@@ -95,7 +98,7 @@ def _list(folder: Path) -> None:
     groups: dict[str, list[Kept]] = defaultdict(list)
     for unit in inside.units:
         groups[schema_of(unit)].append(unit)
-    rows = {f"units: {name}": groups[name] for name in sorted(groups)}
+    rows = {_NAMES.get(name, f"units: {name}"): groups[name] for name in sorted(groups)}
     rows |= {"set aside": [*inside.aside], "temporary": [*inside.temporary]}
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("what")

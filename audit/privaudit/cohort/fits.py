@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from privaudit.api.boundary import guests
 from privaudit.api.plugin import Model, Plugin
+from privaudit.cohort.making import UnitMaker
 from privaudit.cohort.records import FitRecord as FitRecord
 from privaudit.cohort.unit_keys import unit_keys
-from privaudit.errors import PrivauditError
-from privaudit.events import EpochDone, Event, FitDone, FitStarted
+from privaudit.events import Event, FitDone, FitStarted
 from privaudit.jobs.local import Workers
 from privaudit.networks.network import Network
 from privaudit.networks.probe import check_answers
@@ -33,15 +33,13 @@ from privaudit.store.units import (
     unpack_weights,
 )
 from privaudit.train.dataset import DeviceDataset
-from privaudit.train.device_rules import models_at_once, step_work
-from privaudit.train.fit import Fit, Match, train_units, train_units_remotely
+from privaudit.train.device_rules import StackLimits
+from privaudit.train.fit import Fit, Match
 from privaudit.train.ways.choose import choose_way
 
 logger = logging.getLogger(__name__)
 
 _CALIBRATION_STEPS = (1, 3)  # the first warms up
-# Below these a fit is over sooner than its parts are sent out; multiply-adds, and steps.
-_WORTH, _MANY_STEPS = 2**35, 2000
 
 
 class Fits:
@@ -55,6 +53,7 @@ class Fits:
         plan: train nothing; a missing unit leaves its model where it was.
         on_event: told about progress.
         workers: processes to share the models of long fits out to.
+        limits: what the run has learnt about the device's memory.
     """
 
     def __init__(
@@ -66,16 +65,17 @@ class Fits:
         plan: bool,
         on_event: Callable[[Event], None] | None,
         workers: Workers | None = None,
+        limits: StackLimits | None = None,
     ) -> None:
         self.network, self.data, self.journal = network, data, journal
         self.model = model
         self.plan = plan
-        self.workers = workers
         self.records: list[FitRecord] = []
         self._waiting: Fit | None = None  # a fit that a plan found work in
         self._checked = False
         self._ways: dict[str, str] = {}
         self._tell = on_event or (lambda event: None)
+        self._maker = UnitMaker(data, journal, self._tell, None if plan else workers, limits)
         examples = data.examples
         self.source = digest(
             examples.x, examples.y, examples.mean, examples.std, str(examples.augmentation), model
@@ -131,62 +131,24 @@ class Fits:
         missing = [m for m in range(len(keys)) if m not in units]
         if missing:
             fit = replace(fit, way=self._way(fit), plugins=self._plugins(fit))
-        helpers = self._helpers(fit, match, missing)
-        at_once = self._at_once(fit, len(missing), helpers)
-        self._record(fit, missing, at_once, schema.most)
+        making = self._maker.planned(fit, match, keys, schema.most, missing)
+        self._record(fit, missing, making.at_once, schema.most)
         if self.plan and missing:
             self._waiting = self._waiting or fit
             units |= {m: stay(m) for m in missing}
             missing = []
         self.journal.prepare(keys[m] for m in missing)
-        groups = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
         started = time.monotonic()
-        for group, new in self._made(fit, match, groups, helpers):
+        for group, new in making.units() if missing else ():
             self.data.check(self._plugins(fit))
-            made = dict(zip(group, new, strict=True))
+            made = dict(zip(group.models, new, strict=True))
             self.journal.keep(schema.name, {keys[m]: unit for m, unit in made.items()})
+            group.done()
             units |= made
         if missing:
             ends = last_epochs([units[m] for m in missing])
             self._tell(FitDone(len(missing), fit.epochs, time.monotonic() - started, *ends))
         return [units[m] for m in range(len(keys))]
-
-    def _made(
-        self, fit: Fit, match: Match | None, groups: list[list[int]], helpers: Workers | None
-    ) -> Iterator[tuple[list[int], list[Unit]]]:
-        """The units of each group of models, as soon as they are there."""
-        chosen = [torch.tensor(group) for group in groups]
-        parts = [(fit[some], None if match is None else match[some]) for some in chosen]
-        if helpers is None:
-            for group, (part, wanted) in zip(groups, parts, strict=True):
-                yield group, self._made_here(part, wanted)
-            return
-        on_epoch, where = self._teller(parts[0][0]), helpers.share(self.data.examples)
-        calls = [(train_units_remotely, (where, self.data.dtype, *part)) for part in parts]
-        for number, units in helpers.run(calls, lambda e: on_epoch(e[0], torch.tensor(e[1]))):
-            yield groups[number], units
-
-    def _made_here(self, fit: Fit, match: Match | None) -> list[Unit]:
-        """The units of models that share their steps; fewer at once where memory is short."""
-        count = len(fit.rows)
-        try:
-            return train_units(fit, match, self.data, self._teller(fit))
-        except torch.OutOfMemoryError as error:
-            if count == 1:
-                raise PrivauditError(
-                    "the device has not enough memory to train one network: lower "
-                    "training.batch_size, or use a smaller model"
-                ) from error
-        torch.cuda.empty_cache()
-        logger.warning(
-            "%d models are too many for the device's memory: going on with half as many; "
-            "training.stack: %d starts so",
-            count,
-            count // 2,
-        )
-        halves = torch.split(torch.arange(count), -(-count // 2))
-        parts = [(fit[half], None if match is None else match[half]) for half in halves]
-        return [unit for part in parts for unit in self._made_here(*part)]
 
     def _check(self, fit: Fit) -> None:
         """See once, before anything is trained, that the network answers as it must."""
@@ -223,25 +185,6 @@ class Fits:
                 logger.warning(words, self.model.name, choice.way, choice.reason)
         return self._ways[key]
 
-    def _helpers(self, fit: Fit, match: Match | None, missing: list[int]) -> Workers | None:
-        """The processes to train in, where they are quicker than this one."""
-        if self.plan or not self.workers or len(missing) < 2:
-            return None
-        steps_of_all = fit.steps
-        steps = [steps_of_all[m] for m in missing]
-        first = torch.tensor(missing[:1])
-        worth = sum(steps) * step_work(fit.objective, self.data, fit.options)
-        if worth < _WORTH and sum(steps) < _MANY_STEPS:
-            return None
-        part = fit[first], None if match is None else match[first]
-        return self.workers if self.workers.accept(part) else None
-
-    def _at_once(self, fit: Fit, models: int, helpers: Workers | None) -> int:
-        most = models_at_once(fit.objective, self.data, fit.options, fit.way)
-        if helpers:
-            most = min(most, -(-models // len(helpers)))
-        return fit.options.stack or most
-
     @property
     def waits(self) -> bool:
         """Whether a plan has found something to train, so that later weights are not known."""
@@ -255,7 +198,7 @@ class Fits:
         fit = self._waiting
         if fit is None:
             return 0.0
-        models = torch.arange(min(self._at_once(fit, len(fit.rows), None), len(fit.rows)))
+        models = torch.arange(min(self._maker.at_once(fit), len(fit.rows)))
         size = fit.options.batch_size
         seconds = 0.0
         for count in _CALIBRATION_STEPS:
@@ -286,11 +229,3 @@ class Fits:
         )
         self.records.append(record)
         self._tell(FitStarted(record.models, record.found, record.epochs))
-
-    def _teller(self, part: Fit) -> Callable[[int, Tensor], None]:
-        def on_epoch(epoch: int, history: Tensor) -> None:
-            loss, accuracy, validation = history.nanmean(0).tolist()
-            done = EpochDone(len(history), epoch + 1, part.epochs, loss, accuracy, validation)
-            self._tell(done)
-
-        return on_epoch

@@ -27,7 +27,7 @@ from privaudit.networks.network import Network
 from privaudit.networks.state import Rows, State, lost_epochs
 from privaudit.store.journal import Journal
 from privaudit.train.dataset import DeviceDataset
-from privaudit.train.device_rules import resolved
+from privaudit.train.device_rules import StackLimits, resolved
 from privaudit.train.fit import Fit
 from privaudit.train.objective import Objective
 from privaudit.training import Training
@@ -53,6 +53,7 @@ class Cohort(StackedModels, AbstractCohort):
         plan: run scripts without training, to see what there is to do.
         on_event: told about progress.
         workers: processes to share the models of long fits out to.
+        limits: what the run has learnt about the device's memory.
 
     Attributes:
         lost: (M,) int64: the first epoch, from 1, in which a model's loss was no number; 0: none.
@@ -73,6 +74,7 @@ class Cohort(StackedModels, AbstractCohort):
         plan: bool = False,
         on_event: Callable[[Event], None] | None = None,
         workers: Workers | None = None,
+        limits: StackLimits | None = None,
     ) -> None:
         device = torch.device(device)
         training = resolved(training, device)
@@ -90,7 +92,7 @@ class Cohort(StackedModels, AbstractCohort):
         super().__init__(network, weights, dense)
         self._data = DeviceDataset(examples, device, dtype)
         journal = journal or Journal(None)
-        self._fits = Fits(network, self._data, journal, model, plan, on_event, workers)
+        self._fits = Fits(network, self._data, journal, model, plan, on_event, workers, limits)
         self._best = weights
         self._saved: dict[str, Snapshot] = {}
         self._first: Fit | None = None
@@ -256,8 +258,7 @@ class Cohort(StackedModels, AbstractCohort):
 
     def _scheduled(self, defense: Defense, changes: Mapping[str, object]) -> Training:
         """The schedule of a fit, as its defense changes it."""
-        options = self._options(changes)
-        return scheduled(defense, options)
+        return scheduled(defense, self._options(changes))
 
     def _options(self, changes: Mapping[str, object]) -> Training:
         try:

@@ -18,6 +18,7 @@ from privaudit.jobs.local import Workers
 from privaudit.networks.build import build_networks
 from privaudit.recipe import Recipe, Subject
 from privaudit.store.journal import digest
+from privaudit.train.device_rules import StackLimits
 from privaudit.values import Examples, Outputs
 
 
@@ -37,6 +38,7 @@ class RunContext:
         order: (N,) int64 with a given target: as `target.Candidates` has it.
         workers: processes to train in.
         digests: hash (hex) of each dataset's examples, as `identity.Data` has them.
+        limits: what the run has learnt about the device's memory.
     """
 
     recipe: Recipe
@@ -50,6 +52,7 @@ class RunContext:
     order: Tensor | None = None
     workers: Workers | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+    limits: StackLimits = field(default_factory=StackLimits)
 
     @property
     def trained(self) -> Tensor:
@@ -94,6 +97,7 @@ class RunContext:
             plan=plan,
             on_event=self.on_event,
             workers=self.workers,
+            limits=self.limits,
         )
 
     def groups(self, subject: Subject) -> Sequence[Tensor]:

@@ -36,6 +36,20 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def devices_of_processes(name: str, processes: int) -> tuple[str, ...]:
+    """What each process of a run works on; empty where the run's own process is enough.
+
+    Args:
+        name: of `--device`; auto and cuda mean every GPU that can be seen, one process each, and
+            cuda:i that one. With a single GPU the run's own process trains.
+        processes: how many work on a CPU.
+    """
+    device = choose_device(name)
+    if device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
+        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+    return ("cpu",) * processes if processes > 1 else ()
+
+
 def cache_folder(given: Path | None = None) -> Path:
     """The cache that all runs share: `--cache`, else PRIVAUDIT_CACHE, else the user's own."""
     if given is not None:

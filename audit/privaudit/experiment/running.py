@@ -20,7 +20,12 @@ from privaudit.experiment.auditing import Auditor, test_accuracy
 from privaudit.experiment.canaries import inserted
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.ensemble import make_ensemble
-from privaudit.experiment.environment import cache_folder, choose_device, describe
+from privaudit.experiment.environment import (
+    cache_folder,
+    choose_device,
+    describe,
+    devices_of_processes,
+)
 from privaudit.experiment.forecast import forecast
 from privaudit.experiment.identity import Data
 from privaudit.experiment.level import DENSE, Level
@@ -61,7 +66,7 @@ def run(
     Args:
         recipe: the question.
         output: the run's folder; runs/NAME-HASH if not given.
-        device: auto, cpu, cuda or cuda:i.
+        device: auto, cpu, cuda (every GPU, one process each) or cuda:i.
         cache: where trainings and data are kept; see `environment.cache_folder`.
         plugins: those installed, if not given.
         on_event: told about progress.
@@ -101,7 +106,7 @@ def run(
             )
             auditor, stacks = _audited(context, folder, told=on_event is not None)
         environment = describe(context.device, made_by["plugins"]) | made_by
-        environment |= {"stack": stacks, "processes": 1 if workers is None else processes}
+        environment |= {"stack": stacks, "processes": 1 if workers is None else len(workers)}
         environment["seconds"] = round(time.monotonic() - started, 1)
         result = RunResult(
             recipe.name,
@@ -158,10 +163,11 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
 @contextmanager
 def _workers(device: str, processes: int, plugins: Plugins) -> Iterator[Workers | None]:
     """Processes to train in, started while the data is read; None trains in this one."""
-    if processes < 2 or choose_device(device).type != "cpu":
+    devices = devices_of_processes(device, processes)
+    if not devices:
         yield None
         return
-    with Workers(processes, plugins.loads()) as workers:
+    with Workers(len(devices), plugins.loads(), devices) as workers:
         yield workers
 
 

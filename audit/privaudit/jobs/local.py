@@ -1,4 +1,7 @@
-"""Processes of one thread each, among which a fit's models and a level's attacks are shared out."""
+"""Processes of one thread each, among which a fit's models and a level's attacks are shared out.
+
+Each works on a device of its own: the host's processor, or one GPU of several.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +50,17 @@ class Workers:
         count: how many, at least 1.
         prepare: called in each process before it reads what it is sent: they load modules that
             a process cannot find by their names. They must not mind being called often.
+        devices: what `own_device` gives in each process; the host's processor if not given.
     """
 
-    def __init__(self, count: int, prepare: Sequence[Callable[[], object]] = ()) -> None:
+    def __init__(
+        self,
+        count: int,
+        prepare: Sequence[Callable[[], object]] = (),
+        devices: Sequence[str] = (),
+    ) -> None:
         self._count, self._prepare = count, tuple(prepare)
+        self.devices = tuple(devices) or ("cpu",) * count
         sweep()
         self._folder = LentFolder()
         self._shared: list[tuple[Examples, SharedExamples]] = []
@@ -61,9 +71,10 @@ class Workers:
     def _start(self) -> None:
         # Forking after OpenMP has run would hang.
         context = multiprocessing.get_context("spawn")
-        for _ in range(self._count):
+        for _, device in zip(range(self._count), self.devices, strict=True):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, self._prepare), daemon=True)
+            arguments = theirs, self._prepare, device
+            process = context.Process(target=_serve, args=arguments, daemon=True)
             process.start()
             theirs.close()
             self._connections.append(ours)
@@ -193,8 +204,20 @@ class _Sender(logging.Handler):
         self._connection.send(("log", (record.name, record.levelno, record.getMessage())))
 
 
-def _serve(connection: Connection, prepare: Sequence[Callable[[], object]]) -> None:
+_own = torch.device("cpu")
+
+
+def own_device() -> torch.device:
+    """What this process was started to work on; elsewhere the host's processor."""
+    return _own
+
+
+def _serve(connection: Connection, prepare: Sequence[Callable[[], object]], device: str) -> None:
     """Do what is asked for until the other end hangs up."""
+    global _own
+    _own = torch.device(device)
+    if _own.type == "cuda":
+        torch.cuda.set_device(_own)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
     torch.set_num_threads(1)
     keep_freed_memory()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -12,6 +13,8 @@ from privaudit.keys import derive, seeded
 from privaudit.networks.network import Network, logits_in
 from privaudit.networks.state import State
 from privaudit.networks.vmapped import over_models
+
+logger = logging.getLogger(__name__)
 
 _ROWS = 2000  # examples answered at once
 
@@ -40,6 +43,7 @@ class Answers:
             if buffer is not None
         ]
         self._draws = None if keyed else False
+        self._at_once = _ROWS  # fewer, once the memory has turned out to be too small
 
     @torch.no_grad()
     def __call__(self, state: State, x: Tensor) -> Tensor:
@@ -68,7 +72,29 @@ class Answers:
             examples: gives those of some rows (b,), normalised, (b, ...).
             rows: which.
         """
-        return torch.cat([self(state, examples(part)) for part in torch.split(rows, _ROWS)])
+        waiting, answered = list(torch.split(rows, self._at_once)), []
+        while waiting:
+            answer = self._fitting(state, examples, waiting[0])
+            if answer is not None:
+                answered.append(answer)
+                del waiting[0]
+                continue
+            torch.cuda.empty_cache()
+            self._at_once = -(-len(waiting[0]) // 2)
+            logger.info("the device's memory is short: %d examples at once", self._at_once)
+            waiting = list(torch.split(torch.cat(waiting), self._at_once))
+        return torch.cat(answered)
+
+    def _fitting(
+        self, state: State, examples: Callable[[Tensor], Tensor], rows: Tensor
+    ) -> Tensor | None:
+        """Logits, or None where the examples are too many; what they took is free again then."""
+        try:
+            return self(state, examples(rows))
+        except torch.OutOfMemoryError:
+            if len(rows) < 2:
+                raise
+            return None
 
     def _in_parts(self, x: Tensor, size: int) -> Tensor:
         """Answers of a network that takes batches of one size only; the last is filled up."""

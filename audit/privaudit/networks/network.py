@@ -72,6 +72,12 @@ class Network:
         there.column_by_column = name
         return there
 
+    def to(self, device: torch.device) -> Network:
+        """The same on a device, which its module moves to."""
+        there = copy(self)
+        there.module, there.device = self.module.to(device), device
+        return there
+
     def one_at_a_time(self) -> Network:
         """The same structure, to be called inhabited."""
         other = copy(self)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,8 +28,13 @@ class State:
     companion_buffers: Buffers
 
     def to(self, device: torch.device) -> State:
-        """The same on a device."""
-        return self._each(lambda t: t.to(device))
+        """The same on a device; what has to move does so in one copy for each type of numbers."""
+        if self.flat.device == device:
+            return self._each(lambda t: t.to(device))
+        tensors: list[Tensor] = []
+        self._each(lambda t: tensors.append(t) or t)  # type: ignore[func-returns-value]
+        there = iter(moved(tensors, device))
+        return self._each(lambda t: next(there))
 
     def clone(self) -> State:
         """A copy that shares no memory."""
@@ -83,6 +88,11 @@ class Trained:
     history: Tensor
     best_epoch: Tensor
 
+    def on_host(self) -> Trained:
+        """The same on the host."""
+        host = torch.device("cpu")
+        return replace(self, last=self.last.to(host), best=self.best.to(host))
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -91,6 +101,34 @@ class Rows:
     member: Tensor
     validation: Tensor
     reference: Tensor
+
+
+def packed(tensors: Sequence[Tensor]) -> dict[torch.dtype, Tensor]:
+    """The numbers of many tensors side by side, (n,) for each type of numbers, in their order."""
+    kinds = dict.fromkeys(t.dtype for t in tensors)
+    return {kind: torch.cat([t.reshape(-1) for t in tensors if t.dtype == kind]) for kind in kinds}
+
+
+def unpacked(flat: Mapping[torch.dtype, Tensor], like: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors of such shapes and types from what `packed` gave; they share its memory."""
+    sizes = {kind: [t.numel() for t in like if t.dtype == kind] for kind in flat}
+    parts = {kind: iter(torch.split(numbers, sizes[kind])) for kind, numbers in flat.items()}
+    return [next(parts[t.dtype]).view(t.shape) for t in like]
+
+
+def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Tensors on another device, by one copy for each type of numbers, not one for each tensor.
+
+    A copy to the host waits for the device each time, whatever its size. Where the device has no
+    room to lay them side by side, each goes alone.
+    """
+    away = [t for t in tensors if t.device != device]
+    try:
+        flat = {kind: numbers.to(device) for kind, numbers in packed(away).items()}
+        there = iter(unpacked(flat, away))
+    except torch.OutOfMemoryError:
+        there = iter([t.to(device) for t in away])
+    return [t if t.device == device else next(there) for t in tensors]
 
 
 def lost_epochs(history: Tensor) -> Tensor:

@@ -116,6 +116,18 @@ class Journal:
             files[path] = encoded(key, schema, tensors)
         write_many(files.items())
 
+    def drop(self, key: str) -> None:
+        """Remove what lies in a unit's place; it is no loss where that cannot be done."""
+        path = self._path(key)
+        if path is not None:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it has a folder."""
+        return self._folder is not None
+
     def _label_anew(self, key: str, schema: Schema, tensors: Mapping[str, Tensor]) -> None:
         logger.info("the cached unit %s is of the first format: written anew with its key", key)
         try:

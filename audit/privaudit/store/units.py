@@ -17,11 +17,15 @@ Unit = dict[str, Tensor]  # every tensor has a leading axis of 1; "second" is th
 
 def pack_weights(name: str, weights: State, model: int) -> Unit:
     """One of K models' weights, buffers and companion, under a name."""
-    only = slice(model, model + 1)
+    return named_state(name, weights[model : model + 1])
+
+
+def named_state(name: str, weights: State) -> dict[str, Tensor]:
+    """K models' weights, buffers and companions, (K, ...) each, under a name."""
     return (
-        {f"{name}:flat": weights.flat[only], f"{name}:second": weights.companion[only]}
-        | {f"{name}:buffer:{n}": b[only] for n, b in weights.buffers.items()}
-        | {f"{name}:second_buffer:{n}": b[only] for n, b in weights.companion_buffers.items()}
+        {f"{name}:flat": weights.flat, f"{name}:second": weights.companion}
+        | {f"{name}:buffer:{n}": b for n, b in weights.buffers.items()}
+        | {f"{name}:second_buffer:{n}": b for n, b in weights.companion_buffers.items()}
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -15,8 +16,11 @@ from privaudit.api.boundary import written
 from privaudit.api.plugin import Plugin
 from privaudit.api.watch import Seal
 from privaudit.keys import derive, fold, uniform
+from privaudit.train.on_host import OnHost
 from privaudit.train.sparse import DENSE, SparseTable
 from privaudit.values import Examples
+
+logger = logging.getLogger(__name__)
 
 _SMALL = 2**23  # numbers of a dataset that is kept normalised, too
 _FLIP, _DOWN, _RIGHT = 101, 102, 103  # purposes of a step's key
@@ -59,24 +63,45 @@ class DeviceDataset:
         self._image = image = len(examples.shape) == 3 and not examples.tokens
         self._flip = bool(augmentation and augmentation.flip and image)
         self._crop = augmentation.crop if augmentation and image else 0
-        self._x = examples.x.to(device)
-        self._ready = self._normalise(self._x).flatten(1) if self._x.numel() <= _SMALL else None
+        self._x: Tensor | OnHost
+        self._windows: Tensor | OnHost
+        try:
+            self._place(examples.x.to(device))
+        except torch.OutOfMemoryError:
+            self._stay(device)
         if self._crop:
-            c = self._crop
-            height, width = examples.shape[1:]
-            padded = pad(self._x, (c, c, c, c))  # black, as before normalisation
-            self._channels = torch.arange(self._x.shape[1], device=device)
-            self._windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        every = {"x": self._x, "y": self.y, "normalised x": self._ready}
+            self._channels = torch.arange(examples.x.shape[1], device=device)
+        held = examples.x if isinstance(self._x, OnHost) else self._x
+        every = {"x": held, "y": self.y, "normalised x": self._ready}
         every |= {"mean": self._mean, "std": self._std}
         self._seal = Seal({f"the dataset's {name}": tensor for name, tensor in every.items()})
+
+    def _place(self, x: Tensor) -> None:
+        """Keep the examples where they are, (N, ...)."""
+        self._x = x
+        self._ready = self._normalise(x).flatten(1) if x.numel() <= _SMALL else None
+        if self._crop:
+            self._windows = _windows(x, self._crop)
+
+    def _stay(self, device: torch.device) -> None:
+        """Keep the examples on the host, for the device has no room for them."""
+        torch.cuda.empty_cache()
+        logger.warning(
+            "the examples do not fit into the memory of %s: they stay on the host, which is slower",
+            device,
+        )
+        x = self.examples.x
+        self._ready = None
+        self._x = OnHost(x, device)
+        if self._crop:
+            self._windows = OnHost(_windows(x, self._crop), device)
 
     def plain(self, rows: Tensor) -> Tensor:
         """Normalised examples, or tokens, (*rows.shape, ...) as they are."""
         if self._ready is None:
             return self._arranged(self._normalise(self._x[rows]))
         chosen = self._ready.index_select(0, rows.flatten())
-        return self._arranged(chosen.view(rows.shape + self._x.shape[1:]))
+        return self._arranged(chosen.view(rows.shape + self.examples.x.shape[1:]))
 
     def check(self, plugins: Sequence[Plugin]) -> None:
         """See that the examples are what they were.
@@ -152,6 +177,12 @@ class DeviceDataset:
             # Convolutions of one model are quicker with channels last; stacked ones are not.
             x = x.movedim(-3, -1).contiguous().movedim(-1, -3)
         return x
+
+
+def _windows(x: Tensor, crop: int) -> Tensor:
+    """Every window (N, C, 2 crop + 1, 2 crop + 1, H, W) of images with a black border."""
+    padded = pad(x, (crop, crop, crop, crop))  # black, as before normalisation
+    return padded.unfold(2, x.shape[2], 1).unfold(3, x.shape[3], 1)
 
 
 def epoch_order(rows: Tensor, seed: int, epoch: int, batch: int) -> Tensor:

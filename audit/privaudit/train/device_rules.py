@@ -3,38 +3,121 @@
 from __future__ import annotations
 
 from math import log2
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from privaudit.networks.multiply_adds import multiply_adds
 from privaudit.networks.network import Network
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.objective import Objective
-from privaudit.training import Training
+from privaudit.training import MOST, Training
 
-# Multiply-adds of a shared step up to which sharing gains more by saving overhead than it costs
-# in memory traffic. The CPU's is between a small CNN (16 models win) and ResNet-20 (2 lose).
-_WORK = {"cpu": 2**30, "cuda": 2**36}
-# Weights of a stack up to which they, their momentum and their gradients stay in a cache.
-_WEIGHTS = {"cpu": 2**19, "cuda": 2**30}
+
+class Limits(NamedTuple):
+    """Up to where sharing a step gains more by saving overhead than it costs.
+
+    Attributes:
+        work: multiply-adds of a shared step.
+        weights: of a stack.
+        source: where the numbers are from.
+    """
+
+    work: int
+    weights: int
+    source: str
+
+
+LIMITS = {
+    "cpu": Limits(
+        2**30,
+        2**19,
+        "measured on two cores without AVX-512: by work between a small CNN, where 16 models win, "
+        "and ResNet-20, where two lose; the weights, their momentum and gradients fit a cache",
+    ),
+    "cuda": Limits(
+        2**36, 2**30, "estimated, on no GPU: `python -m benchmarks.gpu` measures what to put here"
+    ),
+}
 _MOST = 64
+_SHARE = 0.8  # of the free memory that a step may take: the rest is for what no rule counts
+# A weight, its gradient, momentum (two with Adam), start, best and a projection's or update's copy.
+_COPIES = 8
+# An activation is kept for the way back, has a gradient, and is copied by what is not fused.
+_PASSES = 3
 
 
 def models_at_once(
-    objective: Objective, data: DeviceDataset, options: Training, way: str = "vmapped"
+    objective: Objective,
+    data: DeviceDataset,
+    options: Training,
+    way: str = "vmapped",
+    memory: int | None = None,
 ) -> int:
-    """A power of two from 1 to 64; the same on every machine with such a device.
+    """A power of two from 1 to 64: by the table of a kind of device, and by its free memory.
 
-    Gradients of single examples hold a copy of the weights per example, so they count, too. One
-    after another, models share nothing.
+    The same on every CPU; on a GPU, whatever is known to fit. Gradients of single examples hold a
+    copy of the weights per example, so they count, too. One after another, models share nothing.
+
+    Args:
+        objective: the network and its hooks.
+        data: the examples.
+        options: the schedule.
+        way: by which steps are taken.
+        memory: bytes that the device has free; asked of the device if not given.
     """
     if way == "plain":
         return 1
     network = objective.network
     work = step_work(objective, data, options)
-    kind = network.device.type if network.device.type in _WORK else "cpu"
-    most = min(_MOST, _WORK[kind] / max(1, work), _WEIGHTS[kind] / max(1, network.size))
+    limits = LIMITS.get(network.device.type, LIMITS["cpu"])
+    most = min(_MOST, limits.work / max(1, work), limits.weights / max(1, network.size))
+    memory = free_memory_of(network.device) if memory is None else memory
+    if memory is not None:
+        most = min(most, _SHARE * memory / max(1, step_memory(objective, data, options)))
     return int(2 ** max(0, int(log2(max(1, most)))))
+
+
+def free_memory_of(device: torch.device) -> int | None:
+    """Bytes that a GPU has free, with what torch keeps of it for later; None on other devices."""
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
+
+
+def step_memory(objective: Objective, data: DeviceDataset, options: Training) -> int:
+    """Bytes that one model's training takes on its device, about and rather too many."""
+    network = objective.network
+    numbers = _COPIES * network.size
+    numbers += _PASSES * options.batch_size * _activations(network, data)
+    if objective.defense.per_example:
+        numbers += network.size * options.batch_size
+    return numbers * network.dtype.itemsize
+
+
+def _activations(network: Network, data: DeviceDataset) -> int:
+    """Numbers that the layers make of one example, and the example's own."""
+    numbers = [0]
+
+    def count(layer: torch.nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and not any(layer.children()):
+            numbers[0] += output.numel()
+
+    batch = network.batch or 1
+    x = data.plain(torch.zeros(batch, dtype=torch.int64, device=network.device))
+    x = x.contiguous() if network.contiguous else x
+    training = network.module.training
+    hooks = [layer.register_forward_hook(count) for layer in network.module.modules()]
+    try:
+        with torch.no_grad():
+            network.module.eval()(x)
+    finally:
+        network.module.train(training)
+        for hook in hooks:
+            hook.remove()
+    return (numbers[0] + x.numel()) // batch
 
 
 def step_work(objective: Objective, data: DeviceDataset, options: Training) -> int:
@@ -64,3 +147,21 @@ def resolved(training: Training, device: torch.device) -> Training:
         return training
     mixed = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return training.model_copy(update={"precision": "bf16" if mixed else "fp32"})
+
+
+class StackLimits:
+    """How many models have turned out to be too many for the device's memory, for one run."""
+
+    def __init__(self) -> None:
+        self._most: dict[tuple[int, ...], int] = {}
+
+    def most(self, fit: tuple[int, ...]) -> int:
+        """How many models may share the steps of fits of a kind."""
+        return self._most.get(fit, MOST)
+
+    def lower(self, fit: tuple[int, ...], most: int) -> bool:
+        """Note that no more than so many may; whether that is news."""
+        if most >= self.most(fit):
+            return False
+        self._most[fit] = most
+        return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ from privaudit.api.boundary import guests, written
 from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import Plugin
 from privaudit.api.watch import Seal
-from privaudit.jobs.local import SharedExamples, Tell
 from privaudit.keys import derive
 from privaudit.networks.state import Rows, State, Trained
 from privaudit.store.units import Unit, pack, pack_weights
@@ -21,6 +19,7 @@ from privaudit.train.dataset import DeviceDataset
 from privaudit.train.loop import Job, OnEpoch, train
 from privaudit.train.matching import Matcher
 from privaudit.train.objective import Objective
+from privaudit.train.snapshots import Keeper, Snapshots
 from privaudit.train.ways.chain_step import sparse_layer
 from privaudit.training import Training
 
@@ -78,30 +77,39 @@ class Fit:
         size = self.options.batch_size
         return [self.epochs * -(-len(r.member) // size) for r in self.rows]
 
-    def run(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
+    def run(
+        self, data: DeviceDataset, on_epoch: OnEpoch | None, keeper: Keeper | None = None
+    ) -> Trained:
         """Train all its models side by side.
+
+        Args:
+            data: the examples.
+            on_epoch: told after each epoch.
+            keeper: of snapshots.
 
         Raises:
             PluginError: the code of a plugin has raised.
-        DamageError: it has written into what the models are trained on, or where they start.
+            DamageError: it has written into what the models are trained on, or where they start.
         """
         start = {"the weights": self.start.flat, **self.start.buffers}
         seal = Seal(start)
         try:
             with float32_products(self.options.precision), guests(*self.plugins):
-                return self._run_in_order(data, on_epoch)
+                return self._run_in_order(data, on_epoch, keeper)
         finally:  # whatever else went wrong, this is worse
             data.check(self.plugins)
             if name := seal.broken():
                 raise written(self.plugins, name)
 
-    def _run_in_order(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
+    def _run_in_order(
+        self, data: DeviceDataset, on_epoch: OnEpoch | None, keeper: Keeper | None
+    ) -> Trained:
         """With the weights in the order in memory that is the quickest."""
         layer = None
         if self.way == "chain":
             layer = sparse_layer(self.objective, data, self.options)
         if layer is None:
-            return self._run(data, on_epoch)
+            return self._run(data, on_epoch, keeper)
         here = self.objective.network
         there = here.turned(layer)
 
@@ -121,10 +129,10 @@ class Fit:
             start=replace(self.start, flat=turned(self.start.flat)),
             trainable=None if self.trainable is None else turned(self.trainable),
         )
-        trained = fit._run(data, tell)
+        trained = fit._run(data, tell, keeper)
         return replace(trained, last=back(trained.last), best=back(trained.best))
 
-    def _run(self, data: DeviceDataset, on_epoch: OnEpoch | None) -> Trained:
+    def _run(self, data: DeviceDataset, on_epoch: OnEpoch | None, keeper: Keeper | None) -> Trained:
         device = data.y.device
         job = Job(
             self.objective.in_precision(self.options.precision),
@@ -136,6 +144,7 @@ class Fit:
             [derive(seed, "fit", self.number) for seed in self.seeds],
             self.options,
             self.until,
+            keeper,
         )
         return train(job, on_epoch)
 
@@ -158,7 +167,11 @@ class Match:
 
 
 def train_units(
-    fit: Fit, match: Match | None, data: DeviceDataset, on_epoch: EpochTold
+    fit: Fit,
+    match: Match | None,
+    data: DeviceDataset,
+    on_epoch: EpochTold,
+    snapshots: Snapshots | None = None,
 ) -> list[Unit]:
     """The units of all models of a fit, or of their matched states.
 
@@ -167,10 +180,13 @@ def train_units(
         match: where to stop each model; None: at its end.
         data: the examples.
         on_epoch: told after each epoch its number and its history, (K, 3).
+        snapshots: where to keep what the fit has come to; None: nowhere.
     """
     count = len(fit.rows)
     if match is None:
-        trained = fit.run(data, lambda epoch, history, now: on_epoch(epoch, history))
+        keeper = Keeper(snapshots) if snapshots else None
+        trained = fit.run(data, lambda epoch, history, now: on_epoch(epoch, history), keeper)
+        trained = trained.on_host()
         return [pack(trained, k) for k in range(count)]
     matcher = Matcher(fit.objective.network, data, match.rows, match.wanted)
 
@@ -178,29 +194,9 @@ def train_units(
         matcher.watch(now())
         on_epoch(epoch, history)
 
-    fit.run(data, watch)
+    fit.run(data, watch, Keeper(snapshots, matcher) if snapshots else None)
+    host = [kept.to(torch.device("cpu")) for kept in matcher.kept]
     return [
-        {
-            n: t
-            for j, kept in enumerate(matcher.kept)
-            for n, t in pack_weights(str(j), kept, k).items()
-        }
+        {n: t for j, kept in enumerate(host) for n, t in pack_weights(str(j), kept, k).items()}
         for k in range(count)
     ]
-
-
-def train_units_remotely(
-    tell: Tell, where: SharedExamples, dtype: torch.dtype, fit: Fit, match: Match | None
-) -> list[Unit]:
-    """What `train_units` gives; tells about every epoch its number and its history, a list."""
-    return train_units(
-        fit,
-        match,
-        _dataset(where, dtype),
-        lambda epoch, history: tell((epoch, history.tolist())),
-    )
-
-
-@lru_cache(maxsize=1)  # for the next call
-def _dataset(where: SharedExamples, dtype: torch.dtype) -> DeviceDataset:
-    return DeviceDataset(where.load(), torch.device("cpu"), dtype)

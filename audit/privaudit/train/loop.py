@@ -17,6 +17,7 @@ from privaudit.train.dataset import DeviceDataset
 from privaudit.train.loader import BatchLoader
 from privaudit.train.objective import Objective
 from privaudit.train.optimizer import Optimizer
+from privaudit.train.snapshots import Keeper, Progress, without
 from privaudit.train.ways.choose import WAYS
 from privaudit.training import Training
 
@@ -39,6 +40,7 @@ class Job:
         seeds: K models' own, for this fit.
         options: the schedule.
         until: stop after so many epochs of the schedule, to look at an early state.
+        keeper: keeps snapshots, and has the one to go on from; None: neither.
     """
 
     objective: Objective
@@ -50,6 +52,7 @@ class Job:
     seeds: list[int]
     options: Training
     until: int | None = None
+    keeper: Keeper | None = None
 
 
 def train(job: Job, on_epoch: OnEpoch | None = None) -> Trained:
@@ -93,7 +96,12 @@ class _Loop:
         best, best_epoch = self.now, torch.zeros(self.count, dtype=torch.int64)
         best_accuracy = torch.full((self.count,), -1.0, dtype=torch.float64)
         running = torch.ones(self.count, dtype=torch.bool)
-        for epoch in range(epochs):
+        first, keeper = 0, self.job.keeper
+        if keeper and (kept := self._found(keeper, history)):
+            self.now, best, running = kept.now, kept.best, kept.running
+            first, history = kept.epoch, kept.history
+            best_epoch, best_accuracy = kept.best_epoch, kept.best_accuracy
+        for epoch in range(first, epochs):
             loss, accuracy = self._epoch(epoch, running)
             checked = self._validate(running & validates)
             history[running, epoch] = torch.stack([loss, accuracy, checked], -1)[running]
@@ -108,10 +116,29 @@ class _Loop:
                 running &= ~validates | (epoch - best_epoch < options.patience)
                 if not bool(running.any()):
                     break
+            if keeper and epoch + 1 < epochs and keeper.due():
+                reached = Progress(
+                    epoch + 1, self.now, best, running, history, best_epoch, best_accuracy
+                )
+                keeper.keep(reached.named() | self._memory(), self.now)
         best_epoch[~validates] = max(0, epochs - 1)  # they never stop
         if not bool(validates.all()):
             best = best.where(validates.to(self.device), self.now)
         return Trained(self.now, best, history, best_epoch)
+
+    def _found(self, keeper: Keeper, history: Tensor) -> Progress | None:
+        """How far a run that was stopped had come; the optimisers remember what they did then."""
+        fresh = Progress.fresh(self.now, history).named() | self._memory()
+        held = keeper.found(fresh, self.now)
+        if held is None:
+            return None
+        self.optimizer.restore(held)
+        self.companion_optimizer.restore(without("companion:", held))
+        return Progress.of(held, self.device)
+
+    def _memory(self) -> dict[str, Tensor]:
+        second = self.companion_optimizer.memory()
+        return self.optimizer.memory() | {f"companion:{n}": t for n, t in second.items()}
 
     def _epoch(self, epoch: int, running: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy (K,) over the epoch's steps."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from privaudit.networks.answer import Answers
 from privaudit.networks.network import Network
 from privaudit.networks.state import State
+from privaudit.store.units import named_state, unpack_weights
 from privaudit.train.dataset import DeviceDataset
 
 
@@ -44,6 +47,21 @@ class Matcher:
         for number in closer.any(0).nonzero()[:, 0].tolist():
             chosen = closer[:, number].to(self._network.device)
             self.kept[number] = now.where(chosen, self.kept[number])
+
+    def memory(self, now: State) -> dict[str, Tensor]:
+        """What it has found so far, (K, ...) by name; before the first epoch, where models are."""
+        held = {"gap": self._gap}
+        for number in range(self._wanted.shape[1]):
+            held |= named_state(f"matched{number}", self.kept[number] if self.kept else now)
+        return held
+
+    def restore(self, held: Mapping[str, Tensor]) -> None:
+        """Go on from what `memory` gave after an epoch."""
+        self._gap = held["gap"]
+        self.kept = [
+            unpack_weights(f"matched{number}", [held]).to(self._network.device)
+            for number in range(self._wanted.shape[1])
+        ]
 
     def _accuracy(self, now: State) -> Tensor:
         """(K,) float64."""

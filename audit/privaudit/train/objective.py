@@ -75,6 +75,13 @@ class Objective:
         low = precision == "bf16"
         return self.on(self.network.with_products(torch.bfloat16)) if low else self
 
+    def to(self, device: torch.device) -> Objective:
+        """The same on a device, which its networks move to."""
+        there = self.on(self.network.to(device))
+        if self.companion:
+            there.companion = self.companion.to(device)
+        return there
+
     def one_at_a_time(self) -> Objective:
         """The same for models that are trained one after another."""
         alone = self.on(self.network.one_at_a_time())

@@ -75,5 +75,33 @@ class Optimizer:
             for now, then in zip(self._all(weights), before, strict=True):
                 now.copy_(torch.where(active.view(-1, *[1] * (now.ndim - 1)), now, then))
 
+    def memory(self) -> dict[str, Tensor]:
+        """What it remembers, (K, ...) by name, and how that lies in memory.
+
+        Products that add to a momentum may round differently where it lies differently.
+        """
+        held: dict[str, Tensor] = {}
+        for number, slot in enumerate(self._slots):
+            for name, place in self._numbers.items():
+                tensor = slot[place]
+                strides = tensor.stride()
+                order = sorted(range(tensor.ndim), key=strides.__getitem__, reverse=True)
+                held[f"slot:{number}:{name}"] = tensor
+                held[f"order:{number}:{name}"] = torch.tensor([order] * len(tensor))
+        return held
+
+    def restore(self, held: Mapping[str, Tensor]) -> None:
+        """Remember what `memory` gave, on the device, lying as it lay."""
+        for number, slot in enumerate(self._slots):
+            for name, place in self._numbers.items():
+                order = held[f"order:{number}:{name}"][0].tolist()
+                back = [order.index(axis) for axis in range(len(order))]
+                saved = held[f"slot:{number}:{name}"].to(slot[place])
+                saved = saved.permute(order).contiguous().permute(back)
+                if saved.stride() == slot[place].stride():
+                    slot[place].copy_(saved)  # somebody may hold it
+                else:
+                    slot[place] = saved
+
     def _all(self, weights: Parts) -> list[Tensor]:
         return [*weights, *(tensor for slot in self._slots for tensor in slot)]
