@@ -36,6 +36,7 @@ class RunContext:
         given: the target of every seed, where it was trained elsewhere.
         order: (N,) int64 with a given target: as `target.Candidates` has it.
         workers: processes to train in.
+        attackers: processes to attack in, while this one goes on; the same on a CPU.
         digests: hash (hex) of each dataset's examples, as `identity.Data` has them.
     """
 
@@ -49,6 +50,7 @@ class RunContext:
     given: ExternalTarget | None = None
     order: Tensor | None = None
     workers: Workers | None = None
+    attackers: Workers | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -141,15 +141,17 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
         try:
             for level in levels(context, subject):
                 _keep_models(context, folder, subject, level)
-                auditor.audit(subject, level)
+                auditor.begin(subject, level)
                 stacks[subject.label] = level.stack
                 if float(level.density.mean()) < DENSE:
                     sparse[level.label] = test_accuracy(context, level.outputs)
-                del level  # so that two levels' answers are never held at once
+                del level  # so that no more answers are held than the auditor has use for
         except PrivauditError as error:
+            auditor.finish()
             auditor.fail(error, subject)
         if context.recipe.matched and sparse:
             _audit_controls(auditor, subject, number, sparse)
+    auditor.finish()
     if auditor.errors and not auditor.audits:
         raise auditor.errors[0]
     return auditor, stacks
@@ -157,8 +159,11 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
 
 @contextmanager
 def _workers(device: str, processes: int, plugins: Plugins) -> Iterator[Workers | None]:
-    """Processes to train in, started while the data is read; None trains in this one."""
-    if processes < 2 or choose_device(device).type != "cpu":
+    """Processes to work in, started while the data is read; None where this one does all.
+
+    On a GPU they attack, while this one trains.
+    """
+    if processes < 2 or choose_device(device).type not in ("cpu", "cuda"):
         yield None
         return
     with Workers(processes, plugins.loads()) as workers:
@@ -206,7 +211,8 @@ def run_context(
         memory=memory,
         given=target,
         order=order,
-        workers=workers,
+        workers=workers if chosen.type == "cpu" else None,
+        attackers=workers,
         digests=data.digests,
     )
 
@@ -252,8 +258,9 @@ def _audit_controls(
     auditor.context.on_event(SubjectStarted(control.label, number, len(recipe.subjects())))
     try:
         for level in controls(auditor.context, control, sparse):
-            auditor.audit(control, level, matched=subject.label)
+            auditor.begin(control, level, matched=subject.label)
     except PrivauditError as error:
+        auditor.finish()
         auditor.fail(error, control)
 
 
