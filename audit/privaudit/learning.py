@@ -17,7 +17,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from privaudit.keys import uniform
+from privaudit.keys import fold, uniform
 
 _device: ContextVar[torch.device | None] = ContextVar("device", default=None)
 _MOST_ON_CPU = 4  # problems that share steps: more of them leave the caches
@@ -139,25 +139,27 @@ class Dropper:
 
     def mask(self, x: Tensor) -> Tensor:
         """What to multiply x (T, ...) by: (T, ...) of its type, on its device."""
-        if x.device.type == "cpu":
-            mask = torch.empty(x.shape, dtype=x.dtype)
-            for part, generator in zip(mask, self._generators, strict=True):
-                # Half the time of bernoulli_, and the same numbers.
-                draw = torch.rand(part.shape, dtype=torch.float64, generator=generator)
-                torch.lt(draw, self._kept, out=part)
-            return mask.div_(self._kept)
+        return (self._drawn(x) if x.device.type == "cpu" else self._hashed(x)).div_(self._kept)
+
+    def _drawn(self, x: Tensor) -> Tensor:
+        mask = torch.empty(x.shape, dtype=x.dtype)
+        for part, generator in zip(mask, self._generators, strict=True):
+            # Half the time of bernoulli_, and the same numbers.
+            draw = torch.rand(part.shape, dtype=torch.float64, generator=generator)
+            torch.lt(draw, self._kept, out=part)
+        return mask
+
+    def _hashed(self, x: Tensor) -> Tensor:
         if self._keys is None:
             drawn = [int(torch.randint(2**62, (), generator=g)) for g in self._generators]
             self._keys = torch.tensor(drawn, device=x.device)
-        self._keys = self._keys + 1
-        return (uniform(self._keys * _ODD, *x.shape[1:]) < self._kept).to(x.dtype).div_(self._kept)
+            self._zero = torch.zeros_like(self._keys)  # a number would be sent to the device
+        self._keys = fold(self._keys, self._zero)
+        return (uniform(self._keys, *x.shape[1:]) < self._kept).to(x.dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The numbers x (T, ...) with some of them dropped."""
         return x * self.mask(x)
-
-
-_ODD = 0x5851F42D4C957F2D  # spreads one problem's keys, which follow each other, over all
 
 
 @contextmanager

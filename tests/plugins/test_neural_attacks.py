@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor, nn
 
 from privaudit import Attack, AttackScores, Outputs, PrivauditError, Role, Signals
-from privaudit_plugins.attacks import samia
+from privaudit_plugins.attacks import _training, samia
 from privaudit_plugins.attacks._training import Kind, problem, train
 from privaudit_plugins.attacks.neural import NN, PERCEPTRON, NNCls, NNTop3, perceptron
 from privaudit_plugins.attacks.samia import SAMIA, SELF_ATTENTION, SelfAttention
@@ -198,10 +198,25 @@ def test_networks_trained_together_equal_each_trained_alone_by_torch_optim(kind:
                 torch.testing.assert_close(found, state[name], rtol=0, atol=1e-11)
 
 
+def test_networks_start_with_xaviers_normal_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[nn.Module] = []
+
+    def train_not(networks: list[nn.Module], *arguments: object) -> None:
+        started.extend(networks)
+
+    monkeypatch.setattr(_training, "train", train_not)
+    NN().score(made_up(1.0)[0])
+    for layer in (m for m in started[0].modules() if isinstance(m, nn.Linear)):
+        scale = math.sqrt(2 / (layer.in_features + layer.out_features))
+        assert float(layer.weight.std()) == pytest.approx(scale, rel=0.15)
+        assert not layer.bias.any()
+
+
 @by_name
 def test_targets_scored_together_score_as_each_alone(attack: Attack) -> None:
     signals = [made_up(2.0, seed=seed)[0] for seed in (1, 2)]
     twin = replace(signals[0], seed=8)  # as many examples, and another randomness
+    attack = attack.model_copy(update={"epochs": 2})
     together = attack.score_all([*signals, twin])
     for found, one in zip(together, [*signals, twin], strict=True):
         torch.testing.assert_close(

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.cohort import Journal
 from privaudit.errors import PrivauditError, RecipeError
-from privaudit.events import Event, SubjectStarted
+from privaudit.events import EpochDone, Event, SubjectStarted
 from privaudit.experiment import identity
 from privaudit.experiment.auditing import Auditor, test_accuracy
 from privaudit.experiment.canaries import inserted
@@ -129,7 +130,23 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
     """Every audit of a recipe, and how many models of each subject shared a training step."""
     private_folder(folder)
     begin(folder)
-    auditor = Auditor(context)
+
+    def listen(event: Event) -> None:
+        context.on_event(event)
+        if isinstance(event, EpochDone):
+            auditor.keep_finished()
+
+    auditor = Auditor(replace(context, on_event=listen))
+    try:
+        return auditor, _audit_all(auditor, folder, told)
+    except BaseException:
+        auditor.abandon()
+        raise
+
+
+def _audit_all(auditor: Auditor, folder: Path, told: bool) -> dict[str, int]:
+    """Every audit of a recipe; how many models of each subject shared a training step."""
+    context = auditor.context
     auditor.doubts += repeated(context)
     stacks: dict[str, int] = {}
     subjects = context.recipe.subjects()
@@ -154,7 +171,7 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
     auditor.finish()
     if auditor.errors and not auditor.audits:
         raise auditor.errors[0]
-    return auditor, stacks
+    return stacks
 
 
 @contextmanager
