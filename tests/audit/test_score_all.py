@@ -92,9 +92,11 @@ def test_where_one_target_fails_the_others_have_their_scores(
 
 @pytest.mark.parametrize("how", ["writes", "forgets", "is short"])
 def test_what_breaks_the_contract_together_is_asked_alone(
-    tmp_path: Path, sizes: list[int], how: str
+    tmp_path: Path, sizes: list[int], how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     auditor = audited(tmp_path, how)
+    assert "attack 'crowd'" in caplog.text
+    assert "each target is scored alone" in caplog.text
     assert sizes == [3, 1, 1, 1]
     assert len(auditor.audits) == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,11 +10,13 @@ import torch
 
 from privaudit.api.calls import scored, scored_all
 from privaudit.api.plugin import Attack
-from privaudit.errors import PrivauditError, ShortageError, contained
+from privaudit.errors import PluginError, PrivauditError, ShortageError, contained
 from privaudit.experiment.attacking import advised, signals_of
 from privaudit.experiment.context import RunContext
 from privaudit.learning import learning_on
 from privaudit.values import AttackScores, Examples, Outputs, Signals, Split
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def outcomes(
             except PrivauditError as error:
                 if not contained(error):
                     raise
+                if isinstance(error, PluginError):
+                    logger.warning("%s; each target is scored alone", error)
         return [
             job.outcome(examples, answers, shadows)
             for job, shadows in zip(jobs, believed, strict=True)

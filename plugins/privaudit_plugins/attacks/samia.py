@@ -110,12 +110,13 @@ class SelfAttention(nn.Module):
 
 def _together(weights: Weights, x: Tensor, drop: Dropper) -> Tensor:
     """What T networks of self-attention in training answer; their norms' statistics move."""
-    count, size = x.shape[:2]
-    flat = (weights[f"norm.{name}"].flatten() for name in ("running_mean", "running_var"))
+    count, size, features = x.shape
+    mean, var = (weights[f"norm.running_{name}"].flatten() for name in ("mean", "var"))
     scale, shift = weights["norm.weight"].flatten(), weights["norm.bias"].flatten()
     side_by_side = x.transpose(0, 1).flatten(1)
-    scaled = batch_norm(side_by_side, *flat, scale, shift, training=True)
-    tokens = scaled.unflatten(1, (count, 3, -1)).permute(1, 0, 3, 2)  # (T, B, C, 3)
+    scaled = batch_norm(side_by_side, mean, var, scale, shift, training=True)
+    kinds = scaled.view(size, count, 3, features // 3)
+    tokens = kinds.permute(1, 0, 3, 2)  # (T, B, C, 3)
     seen = gelu(linear(weights, "embed.", tokens.flatten(1, 2)))  # (T, B·C, 64)
     for number in range(3):
         layer = f"encoder.layers.{number}."
@@ -130,14 +131,16 @@ def _together(weights: Weights, x: Tensor, drop: Dropper) -> Tensor:
 
 def _attended(weights: Weights, name: str, x: Tensor, size: int, drop: Dropper) -> Tensor:
     """Self-attention with four heads over each of `size` examples' tokens: (T, B·C, 64)."""
+    count, width = len(x), x.shape[-1]
     projected = affine(weights[f"{name}in_proj_weight"], weights[f"{name}in_proj_bias"], x)
-    heads = projected.unflatten(1, (size, -1)).unflatten(-1, (3, 4, -1))  # (T, B, C, 3, 4, 16)
+    heads = projected.view(count, size, -1, 3, 4, width // 4)  # (T, B, C, 3, 4, 16)
     query, key, value = heads.permute(3, 0, 1, 4, 2, 5)
-    attention = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1)
-    mixed = (drop(attention) @ value).transpose(2, 3).flatten(3).flatten(1, 2)
-    mixed = linear(weights, f"{name}out_proj.", mixed).unflatten(1, (size, -1))
+    attention = (query * (width // 4) ** -0.5 @ key.mT).softmax(-1)
+    seen = (drop(attention) @ value).transpose(2, 3).flatten(3).flatten(1, 2)
+    mixed = linear(weights, f"{name}out_proj.", seen).view(count, size, -1, width)
     # PyTorch's own layer has the tokens first, and drops in that order.
-    return (mixed * drop.mask(mixed.transpose(1, 2)).transpose(1, 2)).flatten(1, 2)
+    mask = drop.mask(mixed.transpose(1, 2)).transpose(1, 2)
+    return (mixed * mask).flatten(1, 2)
 
 
 def _normalised(weights: Weights, name: str, x: Tensor) -> Tensor:
