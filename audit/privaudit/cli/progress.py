@@ -105,7 +105,7 @@ class Progress:
                 self._bar.update(self._task, detail="attacking")
             case AttackDone():
                 about = plain(f"{event.subject} {event.level}".strip())
-                where = "" if about == self._reached else f"{about}, "
+                where = f"{about}, " if event.subject and about != self._reached else ""
                 self._print(f"    {where}{plain(event.attack)}: AUC {event.auc:.3f}", "dim")
 
     def _all(self, epochs: int) -> None:
