@@ -153,6 +153,17 @@ def test_discriminators_start_as_linear_layers_do_and_each_on_its_own() -> None:
         assert float(weight.std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.1)
 
 
+def test_discriminators_of_targets_scored_together_are_those_of_each_alone() -> None:
+    signals = made_up(2.0)[0]
+    targets = [signals, replace(signals, seed=8), made_up(2.0, shadows=1)[0]]
+    attack = ShadowMLP(epochs=3)
+    for found, one in zip(attack.score_all(targets), targets, strict=True):
+        alone = attack.score(one)
+        for name, variant in alone.variants.items():
+            other = found.variants[name].score
+            torch.testing.assert_close(other, variant.score, rtol=0, atol=1e-5, equal_nan=True)
+
+
 def test_training_leaves_the_number_of_threads_as_it_was() -> None:
     before = torch.get_num_threads()
     try:
