@@ -137,8 +137,10 @@ class AttackDone(Event):
         attack: its label.
         level: the level's label.
         auc: mean over targets.
+        subject: its label; others may have been reached meanwhile.
     """
 
     attack: str
     level: str
     auc: float
+    subject: str = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +22,8 @@ from privaudit.experiment.attack_jobs import SharedOutputs, score_remotely, shar
 from privaudit.experiment.auditing import Auditor
 from privaudit.experiment.levels import levels
 from privaudit.experiment.running import run_context
-from privaudit.jobs.local import Call, Tell, Workers
+from privaudit.jobs.local import Workers
+from privaudit.jobs.streams import Call, Stream
 from privaudit.store.cache import contents, schema_of
 
 RECIPE = {
@@ -71,13 +71,13 @@ class Where(Attack):
 
 def test_processes_score_as_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[Call] = []
-    plain = Workers.run
+    plain = Workers.submit
 
-    def noted(workers: Workers, calls: list[Call], heard: Tell) -> Iterator[tuple[int, object]]:
+    def noted(workers: Workers, calls: list[Call], *, urgent: bool = False) -> Stream:
         called.extend(calls)
-        return plain(workers, calls, heard)
+        return plain(workers, calls, urgent=urgent)
 
-    monkeypatch.setattr(Workers, "run", noted)
+    monkeypatch.setattr(Workers, "submit", noted)
     recipe = load_recipe(RECIPE)
     trained = run_context(recipe, device="cpu", cache=tmp_path / "cache-1")
     list(levels(trained, recipe.subjects()[0]))
@@ -96,7 +96,9 @@ def test_processes_score_as_this_one_does(tmp_path: Path, monkeypatch: pytest.Mo
         shutil.copy(unit.path, tmp_path / "cache-2" / name)
     two = ran(2)
     assert len(one.audits) == 4 * 2 * 6
-    assert sum(function is score_remotely for function, _ in called) == len(two.audits) - 3
+    sent = [arguments[3] for function, arguments in called if function is score_remotely]
+    assert sum(map(len, sent)) == len(two.audits) - 3
+    assert {job.attack.name for jobs in sent if len(jobs) > 1 for job in jobs} == {"shadow_mlp"}
     assert one.audits == two.audits
     told = [[e for e in events[n] if isinstance(e, AttackDone)] for n in (1, 2)]
     assert told[0] == told[1]

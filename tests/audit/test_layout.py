@@ -13,7 +13,17 @@ ENGINE = Path(privaudit.__file__).parent
 PLUGINS = Path(privaudit_plugins.__file__).parent
 
 FLOORS = (
-    {"errors", "values", "keys", "events", "training", "version", "messages", "optimizers"},
+    {
+        "errors",
+        "values",
+        "keys",
+        "events",
+        "training",
+        "version",
+        "messages",
+        "optimizers",
+        "learning",
+    },
     {"api", "statistics", "jobs", "readers"},
     {"networks", "store", "recipe", "doubts"},
     {"train"},
@@ -28,6 +38,7 @@ PUBLIC = {
     "privaudit",
     "privaudit.channels",
     "privaudit.keys",
+    "privaudit.learning",
     "privaudit.optimizers",
     "privaudit.readers",
     "privaudit.statistics",

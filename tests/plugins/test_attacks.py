@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from privaudit import Attack, AttackScores, Outputs, PrivauditError, Role, Signals
 from privaudit.keys import derive
+from privaudit.learning import Problem
 from privaudit.statistics.sensitivity import first_order_sensitivity as sensitivity
 from privaudit_plugins.attacks._features import shadow_features, target_features
 from privaudit_plugins.attacks._perceptrons import Perceptrons
@@ -118,7 +119,7 @@ def test_discriminators_trained_together_equal_each_trained_alone() -> None:
     y = (torch.rand(53, generator=draw) < 0.4).double()
     weight = torch.rand(53, generator=draw, dtype=torch.float64)
     hidden, rates = ((5,), (4, 4), (6, 5, 3)), (1e-2, 1e-3, 1e-4)
-    together = Perceptrons(6, hidden, rates, draw, torch.float64)
+    together = Perceptrons(6, hidden, rates, [draw], torch.float64)
     networks = []
     for layers in together.layers:
         for g in range(len(rates)):
@@ -128,11 +129,10 @@ def test_discriminators_trained_together_equal_each_trained_alone() -> None:
                 linear.load_state_dict({"weight": w[g].T.clone(), "bias": b[g, 0].clone()})
                 parts += [linear, nn.ReLU()]
             networks.append(nn.Sequential(*parts[:-1]))
-    before = together.logits(x)
+    before = together.logits(0, x)
 
-    together.train(
-        x, y, weight, epochs=7, batch_size=10, generator=torch.Generator().manual_seed(2)
-    )
+    problem = Problem(x, y, weight, torch.Generator().manual_seed(2))
+    together.train([problem], epochs=7, batch_size=10)
     order = torch.Generator().manual_seed(2)
     batches = [
         rows for _ in range(7) for rows in torch.randperm(53, generator=order).tensor_split(6)
@@ -140,17 +140,28 @@ def test_discriminators_trained_together_equal_each_trained_alone() -> None:
     for number, network in enumerate(networks):
         alone(network, rates[number % 3], x, y, weight, batches)
     expected = torch.stack([network(x)[:, 0] for network in networks]).detach()
-    torch.testing.assert_close(together.logits(x), expected, rtol=0, atol=1e-11)
-    assert float((together.logits(x) - before).abs().min(dim=1).values.min()) > 0
+    torch.testing.assert_close(together.logits(0, x), expected, rtol=0, atol=1e-11)
+    assert float((together.logits(0, x) - before).abs().min(dim=1).values.min()) > 0
 
 
 def test_discriminators_start_as_linear_layers_do_and_each_on_its_own() -> None:
-    perceptrons = Perceptrons(16, ((400, 100),), (1.0, 1.0), torch.Generator().manual_seed(0))
+    perceptrons = Perceptrons(16, ((400, 100),), (1.0, 1.0), [torch.Generator().manual_seed(0)])
     for (weight, bias), fan_in in zip(perceptrons.layers[0], (16, 400, 100), strict=True):
         for part in (weight, bias):
             assert float(part.abs().max()) <= fan_in**-0.5
             assert not torch.equal(part[0], part[1])
         assert float(weight.std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.1)
+
+
+def test_discriminators_of_targets_scored_together_are_those_of_each_alone() -> None:
+    signals = made_up(2.0)[0]
+    targets = [signals, replace(signals, seed=8), made_up(2.0, shadows=1)[0]]
+    attack = ShadowMLP(epochs=3)
+    for found, one in zip(attack.score_all(targets), targets, strict=True):
+        alone = attack.score(one)
+        for name, variant in alone.variants.items():
+            other = found.variants[name].score
+            torch.testing.assert_close(other, variant.score, rtol=0, atol=1e-5, equal_nan=True)
 
 
 def test_training_leaves_the_number_of_threads_as_it_was() -> None:

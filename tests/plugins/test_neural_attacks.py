@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -11,10 +12,10 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor, nn
 
 from privaudit import Attack, AttackScores, Outputs, PrivauditError, Role, Signals
-from privaudit_plugins.attacks import samia
-from privaudit_plugins.attacks._training import train
-from privaudit_plugins.attacks.neural import NN, NNCls, NNTop3, perceptron
-from privaudit_plugins.attacks.samia import SAMIA, SelfAttention
+from privaudit_plugins.attacks import _training, samia
+from privaudit_plugins.attacks._training import Kind, problem, train
+from privaudit_plugins.attacks.neural import NN, PERCEPTRON, NNCls, NNTop3, perceptron
+from privaudit_plugins.attacks.samia import SAMIA, SELF_ATTENTION, SelfAttention
 
 CLASSES = 4
 BRIEF: list[Attack] = [
@@ -161,20 +162,10 @@ def test_self_attention_drops_in_training_only() -> None:
     assert torch.equal(network.eval()(x), network(x))
 
 
-def test_training_is_that_of_torch_optim_with_balanced_classes() -> None:
-    draw = torch.Generator().manual_seed(1)
-    x = torch.randn(150, 6, generator=draw, dtype=torch.float64)
-    member = torch.rand(150, generator=draw) < 0.2
-    ours = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2)).double()
-    theirs = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2)).double()
-    torch.manual_seed(3)
-    train(ours, x, member, 9, 0.3)
-
-    torch.manual_seed(3)
-    for layer in (m for m in theirs if isinstance(m, nn.Linear)):
-        nn.init.xavier_normal_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    sgd = torch.optim.SGD(theirs.parameters(), lr=0.3, momentum=0.9, weight_decay=5e-4)
+def trained_alone(network: nn.Module, x: Tensor, member: Tensor, seed: int) -> None:
+    """Train a network for nine epochs as anyone would."""
+    torch.manual_seed(seed)
+    sgd = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.MultiStepLR(sgd, [4, 6], gamma=0.1)
     count = int(member.sum())
     weight = torch.tensor([75 / (150 - count), 75 / count], dtype=x.dtype)[member.long()]
@@ -182,13 +173,55 @@ def test_training_is_that_of_torch_optim_with_balanced_classes() -> None:
         for rows in torch.randperm(150).tensor_split(2):
             sgd.zero_grad()
             losses = nn.functional.cross_entropy(
-                theirs(x[rows]), member[rows].long(), reduction="none"
+                network(x[rows]), member[rows].long(), reduction="none"
             )
             torch.autograd.backward((losses * weight[rows]).mean())
             sgd.step()
         schedule.step()
-    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-12)
-    assert not ours.training
+
+
+@pytest.mark.parametrize("kind", [PERCEPTRON, SELF_ATTENTION], ids=["perceptron", "attention"])
+def test_networks_trained_together_equal_each_trained_alone_by_torch_optim(kind: Kind) -> None:
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(3, 150, 6, generator=draw, dtype=torch.float64)
+    member = torch.rand(3, 150, generator=draw) < 0.2
+    theirs = [kind.build(6).double().train() for _ in range(3)]
+    ours = [deepcopy(network) for network in theirs]
+    problems = [problem(x[t], member[t], torch.Generator().manual_seed(30 + t)) for t in range(3)]
+    train(ours, problems, kind, 9, 0.1)
+    for t, (network, other) in enumerate(zip(ours, theirs, strict=True)):
+        assert not network.training
+        trained_alone(other, x[t], member[t], 30 + t)
+        state = other.state_dict()
+        for name, found in network.state_dict().items():
+            if found.is_floating_point():
+                torch.testing.assert_close(found, state[name], rtol=0, atol=1e-11)
+
+
+def test_networks_start_with_xaviers_normal_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[nn.Module] = []
+
+    def train_not(networks: list[nn.Module], *arguments: object) -> None:
+        started.extend(networks)
+
+    monkeypatch.setattr(_training, "train", train_not)
+    NN().score(made_up(1.0)[0])
+    for layer in (m for m in started[0].modules() if isinstance(m, nn.Linear)):
+        scale = math.sqrt(2 / (layer.in_features + layer.out_features))
+        assert float(layer.weight.std()) == pytest.approx(scale, rel=0.15)
+        assert not layer.bias.any()
+
+
+@by_name
+def test_targets_scored_together_score_as_each_alone(attack: Attack) -> None:
+    signals = [made_up(2.0, seed=seed)[0] for seed in (1, 2)]
+    twin = replace(signals[0], seed=8)  # as many examples, and another randomness
+    attack = attack.model_copy(update={"epochs": 2})
+    together = attack.score_all([*signals, twin])
+    for found, one in zip(together, [*signals, twin], strict=True):
+        torch.testing.assert_close(
+            found.score, attack.score(one).score, rtol=0, atol=1e-4, equal_nan=True
+        )
 
 
 @by_name

@@ -17,6 +17,7 @@ from privaudit.api.oddities import tensor_problem, type_name
 from privaudit.api.plugin import Attack, Dataset, Defense, Plugin, Promise, Sparsifier
 from privaudit.api.scores import checked_scores as checked_scores
 from privaudit.api.scores import scored as scored
+from privaudit.api.scores import scored_all as scored_all
 from privaudit.api.split_options import SplitOptions
 from privaudit.api.watch import copied_examples
 from privaudit.training import Training

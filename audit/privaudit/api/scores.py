@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from privaudit.api.boundary import broken, damage, guest
 from privaudit.api.oddities import tensor_problem, type_name
 from privaudit.api.plugin import Attack
-from privaudit.api.watch import Seal, copied_signals, differing, signal_tensors
+from privaudit.api.watch import Seal, copied, copied_signals, differing, signal_tensors
 from privaudit.values import AttackScores, Signals
 
 _LONGEST_NAME = 100  # characters of a variant's: a column of tables
@@ -48,6 +48,33 @@ def scored(attack: Attack, signals: Signals) -> AttackScores:
     return _own(checked_scores(attack, scores, signals.audited))
 
 
+def scored_all(attack: Attack, signals: Sequence[Signals]) -> list[AttackScores]:
+    """An attack's scores of several targets at once, each as `scored` gives them.
+
+    Args:
+        attack: with a `score_all` of its own.
+        signals: of the targets, together small enough to be copied.
+
+    Raises:
+        PluginError: it fails, writes into its signals, or its scores of one target are not one
+            number for each example.
+    """
+    lent = [copied(one) for one in signals]
+    with guest(attack, "score_all"):
+        found: object = attack.score_all(lent)
+    if not isinstance(found, list | tuple) or len(found) != len(signals):
+        what = f"gives {type_name(found)}, not a list of scores for each of {len(signals)} targets"
+        raise broken(attack, "score_all", what)
+    for ours, theirs in zip(signals, lent, strict=True):
+        if name := differing(signal_tensors(ours), signal_tensors(theirs)):
+            what = f"writes into signals.{name}: work on a copy, signals.{name}.clone()"
+            raise broken(attack, "score_all", what)
+    return [
+        _own(checked_scores(attack, scores, one.audited, "score_all"))
+        for scores, one in zip(found, signals, strict=True)
+    ]
+
+
 def _own(scores: AttackScores) -> AttackScores:
     """Scores that the attack, which may keep its tensors, cannot change any more."""
     flags: dict[str, Any] = {
@@ -57,22 +84,24 @@ def _own(scores: AttackScores) -> AttackScores:
     return replace(scores, score=scores.score.detach().clone(), variants=variants, **flags)
 
 
-def checked_scores(attack: Attack, scores: AttackScores, audited: Tensor) -> AttackScores:
+def checked_scores(
+    attack: Attack, scores: AttackScores, audited: Tensor, hook: str = "score"
+) -> AttackScores:
     """The scores, if they are what the contract asks for.
 
     Raises:
         PluginError: naming the attack and what is wrong.
     """
     if what := _scores_problem(scores, audited):
-        raise broken(attack, "score", what)
+        raise broken(attack, hook, what)
     if not isinstance(scores.variants, Mapping):
         what = f"gives {type_name(scores.variants)} as its variants, not a mapping by name"
-        raise broken(attack, "score", what)
+        raise broken(attack, hook, what)
     for name, variant in scores.variants.items():
         if not (isinstance(name, str) and name.isprintable() and len(name) <= _LONGEST_NAME):
-            raise broken(attack, "score", f"names a variant {str(name)[:_LONGEST_NAME]!r}")
+            raise broken(attack, hook, f"names a variant {str(name)[:_LONGEST_NAME]!r}")
         if what := _scores_problem(variant, audited):
-            raise broken(attack, "score", f"in its variant {name!r} {what}")
+            raise broken(attack, hook, f"in its variant {name!r} {what}")
     return scores
 
 

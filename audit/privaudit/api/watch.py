@@ -56,9 +56,14 @@ def signal_tensors(signals: Signals) -> dict[str, Tensor]:
 
 def copied_signals(signals: Signals) -> Signals | None:
     """Signals of an attack's own, or None where they are too large to be copied for each."""
-    if sum(t.numel() * t.element_size() for t in signal_tensors(signals).values()) > MOST_COPIED:
+    if signals_size(signals) > MOST_COPIED:
         return None
-    return _copied(signals)
+    return copied(signals)
+
+
+def signals_size(signals: Signals) -> int:
+    """Bytes of an attacker's signals."""
+    return sum(t.numel() * t.element_size() for t in signal_tensors(signals).values())
 
 
 def differing(ours: Mapping[str, Tensor], lent: Mapping[str, Tensor]) -> str:
@@ -75,7 +80,7 @@ def copied_examples(examples: Examples) -> Examples:
     return replace(examples, **tensors)
 
 
-def _copied(value: Values) -> Values:
+def copied(value: Values) -> Values:
     """Signals or outputs with tensors of their own."""
     changed: dict[str, Any] = {}
     for field in fields(value):
@@ -83,7 +88,7 @@ def _copied(value: Values) -> Values:
         if isinstance(part, Tensor):
             changed[field.name] = part.clone()
         elif isinstance(part, Outputs):
-            changed[field.name] = _copied(part)
+            changed[field.name] = copied(part)
     return replace(value, **changed)
 
 

@@ -51,7 +51,7 @@ class Progress:
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=None, detail="")
-        self._subject = self._believed = ""
+        self._subject = self._believed = self._reached = ""
         self._epochs: tuple[int, ...] = ()  # that remain, by subject
         self._done, self._number = 0, 0
 
@@ -100,11 +100,13 @@ class Progress:
             case LevelReached() if self._believed:
                 self._print(": ".join(filter(None, [self._believed, plain(event.level)])), "dim")
             case LevelReached():
-                level = plain(f"{self._subject} {event.level}".strip())
+                self._reached = level = plain(f"{self._subject} {event.level}".strip())
                 self._print(f"{level}: {event.density:.2%} of the weights, attacking")
                 self._bar.update(self._task, detail="attacking")
             case AttackDone():
-                self._print(f"    {plain(event.attack)}: AUC {event.auc:.3f}", "dim")
+                about = plain(f"{event.subject} {event.level}".strip())
+                where = f"{about}, " if event.subject and about != self._reached else ""
+                self._print(f"    {where}{plain(event.attack)}: AUC {event.auc:.3f}", "dim")
 
     def _all(self, epochs: int) -> None:
         if epochs:

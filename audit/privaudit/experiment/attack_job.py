@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from privaudit.api.calls import scored
+import torch
+
+from privaudit.api.calls import scored, scored_all
 from privaudit.api.plugin import Attack
-from privaudit.errors import PrivauditError, ShortageError, contained
+from privaudit.errors import PluginError, PrivauditError, ShortageError, contained
 from privaudit.experiment.attacking import advised, signals_of
 from privaudit.experiment.context import RunContext
+from privaudit.learning import learning_on
 from privaudit.values import AttackScores, Examples, Outputs, Signals, Split
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,45 @@ class AttackJob:
             if not contained(error):
                 raise
             return error
+
+
+def outcomes(
+    jobs: Sequence[AttackJob],
+    examples: Examples,
+    answers: Outputs,
+    believed: Sequence[Outputs],
+    device: torch.device,
+) -> list[AttackScores | PrivauditError]:
+    """What each of one attack's jobs comes to: its scores, or why there are none.
+
+    Several jobs are scored at once; where that fails, each is scored alone, so that a failure is
+    told of the target that it belongs to.
+
+    Args:
+        jobs: of equal attacks; several only where the attack scores several at once.
+        examples: the dataset.
+        answers: of all models.
+        believed: for each job, what shadows are believed to answer.
+        device: to learn on.
+
+    Raises:
+        PrivauditError: no attack can go on.
+    """
+    with learning_on(device):
+        if len(jobs) > 1:
+            try:
+                pairs = zip(jobs, believed, strict=True)
+                signals = [job.signals(examples, answers, shadows) for job, shadows in pairs]
+                return [*scored_all(jobs[0].attack, signals)]
+            except PrivauditError as error:
+                if not contained(error):
+                    raise
+                if isinstance(error, PluginError):
+                    logger.warning("%s; each target is scored alone", error)
+        return [
+            job.outcome(examples, answers, shadows)
+            for job, shadows in zip(jobs, believed, strict=True)
+        ]
 
 
 def attack_job(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from math import isfinite
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,30 +17,53 @@ from privaudit.doubts.attacks import attacks_doubts
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.promises import promise_doubts
 from privaudit.errors import PrivauditError, ShortageError, contained
-from privaudit.events import AttackDone, BelievedDone, BelievedStarted
+from privaudit.events import AttackDone
 from privaudit.experiment.attack_job import AttackJob, attack_job
-from privaudit.experiment.attack_jobs import scores_of
+from privaudit.experiment.attack_jobs import MOST_SHARED, AttackRound
 from privaudit.experiment.attacking import advised, measured
+from privaudit.experiment.audit_facts import audit_facts
 from privaudit.experiment.audited_rows import audited_examples, audited_rows
+from privaudit.experiment.believed import BelievedShadows
 from privaudit.experiment.context import RunContext
-from privaudit.experiment.cost import costs
 from privaudit.experiment.failing import attributed, without_frames
 from privaudit.experiment.level import Level
-from privaudit.experiment.levels import levels
 from privaudit.experiment.untrained import untrained
 from privaudit.recipe import Entry, Subject
-from privaudit.recipe.knowledge import shadow_subject
 from privaudit.statistics.scored import row_sentences
 from privaudit.statistics.sensitivity import first_order_sensitivity
 from privaudit.store.failure import Failure, lines
 from privaudit.store.result import AuditResult
-from privaudit.values import AttackScores, Outputs, Role, Split
+from privaudit.values import AttackScores, Outputs, Split
 
 logger = logging.getLogger(__name__)
 
 Scores = dict[str, NDArray[Any]]
 
+MOST_UNDER_WAY = 2  # levels whose attacks may wait while later ones train
 _NETWORK = ("subject", "level", "seed", "target")
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    """A level whose attacks have begun.
+
+    Attributes:
+        subject: what is under audit.
+        level: its models' answers.
+        facts: for each seed and target, what an `AuditResult` says whatever the attack.
+        entries: the attacks that are made.
+        errors: why the others are not, by title.
+        doubts: about the networks.
+        attacks: on all targets, entry by entry.
+    """
+
+    subject: Subject
+    level: Level
+    facts: list[list[dict[str, Any]]]
+    entries: list[Entry[Attack]]
+    errors: dict[str, PrivauditError]
+    doubts: list[Doubt]
+    attacks: AttackRound
 
 
 class Auditor:
@@ -66,50 +88,93 @@ class Auditor:
         self.failures: list[Failure] = []
         self.errors: list[PrivauditError] = []
         self.scores = audited_examples(context)
-        self._believed: dict[str, list[Level] | PrivauditError] = {}
+        self._shadows = BelievedShadows(context)
+        self._under_way: list[_UnderWay] = []
+        splits = context.ensemble.splits
+        self._targets = [
+            (s, t) for s, split in enumerate(splits) for t in range(len(split.targets))
+        ]
         self._told: set[str] = set()
 
     def audit(self, subject: Subject, level: Level, matched: str = "") -> None:
-        """Attack every target of every seed at one level.
+        """Attack every target of every seed at one level, and wait for it.
 
         Args:
             subject: what is under audit.
             level: its models and their answers.
             matched: of a dense control, the label of the subject it is as accurate as.
         """
-        facts = self._facts(subject, level, matched)
-        splits = self.context.ensemble.splits
-        targets = [(s, t) for s, split in enumerate(splits) for t in range(len(split.targets))]
-        entries, shadows = self._ready(subject, level)
+        self.begin(subject, level, matched)
+        self.finish()
+
+    def begin(self, subject: Subject, level: Level, matched: str = "") -> None:
+        """Attack every target of every seed at one level, in other processes where there are any.
+
+        This one goes on meanwhile; where there are none, or answers of several levels are too
+        much for the memory, it waits. `finish` has to follow. Arguments as of `audit`.
+        """
+        context = self.context
+        facts = audit_facts(context, subject, level, matched)
+        level = replace(level, weights={})  # they are not asked again, and large
+        entries, shadows, errors = self._shadows.of_all(subject, level)
         names = [[self._named(target_facts) for target_facts in of_seed] for of_seed in facts]
-        self.doubts += untrained(
-            self.context.ensemble, self.context.examples.y, names, level, shadows
-        )
-        jobs = [
-            attack_job(self.context, entry.plugin, *target)
-            for entry in entries
-            for target in targets
-        ]
-        believed = [shadow_level for shadow_level in shadows for _ in targets]
-        before = len(self.audits)
-        for number, scores in enumerate(scores_of(self.context, level, believed, jobs)):
-            job, entry = jobs[number], entries[number // len(targets)]
-            target_facts = facts[job.seed_number][job.target_number]
-            if isinstance(scores, AttackScores):
-                scores = self._judged(entry.title, job, scores, level, target_facts)
-            if isinstance(scores, PrivauditError):
-                network = target_facts["seed"], target_facts["target"]
-                self.fail(scores, subject, level.label, entry.title, *network)
-            if (number + 1) % len(targets) == 0:
-                made = [audit for audit in self.audits[before:] if audit.attack == entry.title]
-                if made:
-                    auc = float(np.mean([audit.metrics["auc"]["value"] for audit in made]))
-                    self.context.on_event(AttackDone(entry.title, level.label, auc))
+        doubts = untrained(context.ensemble, context.examples.y, names, level, shadows)
+        jobs = [attack_job(context, e.plugin, *target) for e in entries for target in self._targets]
+        believed = [shadow_level for shadow_level in shadows for _ in self._targets]
+        coming = {key for other in self._under_way for key in other.attacks.keys}
+        attacks = AttackRound(context, level, believed, jobs, coming)
+        self._under_way.append(_UnderWay(subject, level, facts, entries, errors, doubts, attacks))
+        self.finish(most=MOST_UNDER_WAY if attacks.elsewhere else 0)
+
+    def finish(self, most: int = 0) -> None:
+        """Keep the audits of all levels under way but the last so many, in their order."""
+        answers = sum(one.attacks.elsewhere for one in self._under_way)
+        while self._under_way and (
+            len(self._under_way) > most or answers > min(MOST_SHARED, self.context.memory // 4)
+        ):
+            one = self._under_way.pop(0)
+            answers -= one.attacks.elsewhere
+            self._collect(one)
+
+    def keep_finished(self) -> None:
+        """Keep what other processes have finished on disk, so that a kill costs little."""
+        for one in self._under_way:
+            one.attacks.keep_finished()
+
+    def abandon(self) -> None:
+        """Give up what is under way."""
+        for one in self._under_way:
+            one.attacks.close()
+        self._under_way.clear()
+
+    def _collect(self, one: _UnderWay) -> None:
+        """Wait for the attacks on one level, and keep what comes of them."""
+        for title, error in one.errors.items():
+            self.fail(error, one.subject, one.level.label, title)
+        self.doubts += one.doubts
+        before, count = len(self.audits), len(self._targets)
+        with one.attacks as attacks:
+            for number, scores in enumerate(attacks.outcomes()):
+                job, entry = attacks.jobs[number], one.entries[number // count]
+                target_facts = one.facts[job.seed_number][job.target_number]
+                if isinstance(scores, AttackScores):
+                    scores = self._judged(entry.title, job, scores, one.level, target_facts)
+                if isinstance(scores, PrivauditError):
+                    network = target_facts["seed"], target_facts["target"]
+                    self.fail(scores, one.subject, one.level.label, entry.title, *network)
+                if (number + 1) % count == 0:
+                    self._tell_done(one, entry.title, self.audits[before:])
         networks: dict[tuple[int, int], list[AuditResult]] = {}
         for audit in self.audits[before:]:
             networks.setdefault((audit.seed, audit.target), []).append(audit)
         for audits in networks.values():
             self._doubt(audits)
+
+    def _tell_done(self, one: _UnderWay, title: str, audits: Sequence[AuditResult]) -> None:
+        """Tell of an attack that has scored all targets of a level, some of them well."""
+        if made := [audit for audit in audits if audit.attack == title]:
+            auc = float(np.mean([audit.metrics["auc"]["value"] for audit in made]))
+            self.context.on_event(AttackDone(title, one.level.label, auc, one.subject.label))
 
     def fail(
         self,
@@ -135,54 +200,6 @@ class Auditor:
             logger.warning("%s", lines([failure])[0])
         self.failures.append(failure)
         self.errors.append(without_frames(error))
-
-    def _ready(self, subject: Subject, level: Level) -> tuple[list[Entry[Attack]], list[Level]]:
-        """The attacks that can be made, and the shadows of each."""
-        entries, shadows = [], []
-        for entry in self.context.recipe.attacks:
-            try:
-                shadows.append(self._shadows(subject, entry, level))
-                entries.append(entry)
-            except PrivauditError as error:
-                self.fail(error, subject, level.label, entry.title)
-        return entries, shadows
-
-    def _facts(self, subject: Subject, level: Level, matched: str) -> list[list[dict[str, Any]]]:
-        """For each seed and target, what an `AuditResult` says whatever the attack."""
-        labels = {
-            "subject": subject.label,
-            "sparsifier": subject.sparsifier_label,
-            "defense": subject.defense_label,
-            "matched": matched,
-        }
-        facts = []
-        for s, seed_costs in enumerate(costs(self.context, level)):
-            targets = self.context.ensemble.splits[s].targets.tolist()
-            models = self.context.ensemble.models(s)[targets].tolist()
-            facts.append(
-                [
-                    labels | self._about(level, s, target, model) | asdict(cost)
-                    for target, model, cost in zip(targets, models, seed_costs, strict=True)
-                ]
-            )
-        return facts
-
-    def _about(self, level: Level, s: int, target: int, model: int) -> dict[str, Any]:
-        """What a level says about one of its models."""
-        split = self.context.ensemble.splits[s]
-        role = torch.where(split.ordinary, split.role[target], Role.OUTSIDE)
-        right = level.outputs.logits[model, 0].argmax(-1) == self.context.examples.y
-        return {
-            "level": level.label,
-            "seed": self.context.recipe.seeds[s],
-            "target": target,
-            "density": float(level.density[model]),
-            "parameters": int(level.nonzero[model]),
-            "train_accuracy": float(right[role == Role.MEMBER].double().mean()),
-            "test_accuracy": float(right[role == Role.NON_MEMBER].double().mean()),
-            "notes": {name: _finite(float(v[model])) for name, v in level.notes.items()},
-            "promise": level.promise if level.promise and isfinite(level.promise.epsilon) else None,
-        }
 
     def _judged(
         self,
@@ -248,31 +265,6 @@ class Auditor:
             self._told.add(title)
             logger.warning("%s", "; ".join(sentences))
 
-    def _shadows(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
-        """What the shadows answer: the level itself, or that of what the attacker believes.
-
-        A believed sparsifier's level is the one of the same label, else its last.
-        """
-        believed = shadow_subject(self.context.recipe, subject, entry)
-        if believed is subject:
-            return level
-        key = "\n".join(
-            part.model_dump_json(serialize_as_any=True)
-            for part in (believed.sparsifier, believed.defense, believed.training)
-        )
-        if key not in self._believed:
-            self.context.on_event(BelievedStarted(believed.label.rpartition(", believed ")[2]))
-            try:
-                made = levels(self.context, believed)
-                self._believed[key] = [replace(one, weights={}) for one in made]
-            except PrivauditError as error:
-                self._believed[key] = error
-            self.context.on_event(BelievedDone())
-        shadows = self._believed[key]
-        if isinstance(shadows, PrivauditError):
-            raise shadows
-        return next((made for made in shadows if made.label == level.label), shadows[-1])
-
     def _keep_answers(self, level: Level, job: AttackJob, facts: Mapping[str, Any]) -> None:
         """The target's confidence in the labels and its sensitivity, with its first audit."""
         number, network = len(self.audits), [facts[key] for key in _NETWORK]
@@ -294,7 +286,3 @@ def test_accuracy(context: RunContext, outputs: Outputs) -> Tensor:
     right = outputs.logits[:, 0].argmax(-1) == context.examples.y
     tests = context.ensemble.tests
     return (right & tests).sum(1).double() / tests.sum(1)
-
-
-def _finite(number: float) -> float | None:
-    return number if isfinite(number) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Self
 
 from pydantic import BaseModel
@@ -33,19 +33,29 @@ class KeptScores:
         level: the models under attack.
         believed: for each job, what the shadows answer.
         jobs: the attacks and their targets.
+        coming: keys of scores that somebody else is making.
 
     Attributes:
-        missing: numbers of the jobs whose scores are not kept.
+        missing: numbers of the jobs whose scores are not kept, nor coming.
     """
 
     def __init__(
-        self, context: RunContext, level: Level, believed: Sequence[Level], jobs: list[AttackJob]
+        self,
+        context: RunContext,
+        level: Level,
+        believed: Sequence[Level],
+        jobs: list[AttackJob],
+        coming: Set[str] = frozenset(),
     ) -> None:
         self._journal, self._jobs = context.journal, jobs
         self._keys = _keys(context, level, believed, jobs)
         self._waiting: dict[str, Unit] = {}
         self._written = time.monotonic()
-        self.missing = [n for n, k in enumerate(self._keys) if not (k and self._journal.has(k))]
+        self.missing = [
+            number
+            for number, key in enumerate(self._keys)
+            if not (key and (key in coming or self._journal.has(key)))
+        ]
         self._journal.prepare(self._keys[n] for n in self.missing if self._keys[n])
 
     def __enter__(self) -> Self:
@@ -53,6 +63,11 @@ class KeptScores:
 
     def __exit__(self, *error: object) -> None:
         self._write()
+
+    @property
+    def keys(self) -> set[str]:
+        """Of all the scores that can be kept."""
+        return {key for key in self._keys if key}
 
     def find(self, number: int) -> AttackScores | None:
         """The scores of a job; None where they are damaged."""

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.cohort import Journal
 from privaudit.errors import PrivauditError, RecipeError
-from privaudit.events import Event, SubjectStarted
+from privaudit.events import EpochDone, Event, SubjectStarted
 from privaudit.experiment import identity
 from privaudit.experiment.auditing import Auditor, test_accuracy
 from privaudit.experiment.canaries import inserted
@@ -134,7 +135,23 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
     """Every audit of a recipe, and how many models of each subject shared a training step."""
     private_folder(folder)
     begin(folder)
-    auditor = Auditor(context)
+
+    def listen(event: Event) -> None:
+        context.on_event(event)
+        if isinstance(event, EpochDone):
+            auditor.keep_finished()
+
+    auditor = Auditor(replace(context, on_event=listen))
+    try:
+        return auditor, _audit_all(auditor, folder, told)
+    except BaseException:
+        auditor.abandon()
+        raise
+
+
+def _audit_all(auditor: Auditor, folder: Path, told: bool) -> dict[str, int]:
+    """Every audit of a recipe; how many models of each subject shared a training step."""
+    context = auditor.context
     auditor.doubts += repeated(context)
     stacks: dict[str, int] = {}
     subjects = context.recipe.subjects()
@@ -146,23 +163,28 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
         try:
             for level in levels(context, subject):
                 _keep_models(context, folder, subject, level)
-                auditor.audit(subject, level)
+                auditor.begin(subject, level)
                 stacks[subject.label] = level.stack
                 if float(level.density.mean()) < DENSE:
                     sparse[level.label] = test_accuracy(context, level.outputs)
-                del level  # so that two levels' answers are never held at once
+                del level  # so that no more answers are held than the auditor has use for
         except PrivauditError as error:
+            auditor.finish()
             auditor.fail(error, subject)
         if context.recipe.matched and sparse:
             _audit_controls(auditor, subject, number, sparse)
+    auditor.finish()
     if auditor.errors and not auditor.audits:
         raise auditor.errors[0]
-    return auditor, stacks
+    return stacks
 
 
 @contextmanager
 def _workers(device: str, processes: int, plugins: Plugins) -> Iterator[Workers | None]:
-    """Processes to train in, started while the data is read; None trains in this one."""
+    """Processes to work in, started while the data is read; None where this one does all.
+
+    Those of a CPU beside a GPU attack, while this one trains.
+    """
     devices = devices_of_processes(device, processes)
     if not devices:
         yield None
@@ -212,7 +234,8 @@ def run_context(
         memory=memory,
         given=target,
         order=order,
-        workers=workers,
+        workers=workers if chosen.type == "cpu" else None,
+        attackers=workers,
         digests=data.digests,
     )
 
@@ -258,8 +281,9 @@ def _audit_controls(
     auditor.context.on_event(SubjectStarted(control.label, number, len(recipe.subjects())))
     try:
         for level in controls(auditor.context, control, sparse):
-            auditor.audit(control, level, matched=subject.label)
+            auditor.begin(control, level, matched=subject.label)
     except PrivauditError as error:
+        auditor.finish()
         auditor.fail(error, control)
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from threading import Thread
 from types import TracebackType
 from typing import Any
 
@@ -26,13 +27,12 @@ from privaudit.jobs.lent import LentFolder, sweep
 from privaudit.jobs.memory import keep_freed_memory
 from privaudit.jobs.message import unwrapped, wrapped
 from privaudit.jobs.shared import SharedTensors, share_tensors
+from privaudit.jobs.streams import BESIDES, Call, Stream, Waiting
 from privaudit.values import Augmentation, Examples
 
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[Any], None]
-# A function of a module, and its arguments after the first, which is a `Tell`.
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 _KILLED = (
     "a process that works for this one was killed, perhaps for lack of memory: use fewer "
@@ -64,13 +64,16 @@ class Workers:
         sweep()
         self._folder = LentFolder()
         self._shared: list[tuple[Examples, SharedExamples]] = []
+        self._waiting = Waiting()
         self._connections: list[Connection] = []
         self._processes: list[SpawnProcess] = []
+        self._threads: list[Thread] = []
         self._start()
 
     def _start(self) -> None:
         # Forking after OpenMP has run would hang.
         context = multiprocessing.get_context("spawn")
+        self._waiting.end(False)
         for _, device in zip(range(self._count), self.devices, strict=True):
             ours, theirs = context.Pipe()
             arguments = theirs, self._prepare, device
@@ -79,6 +82,8 @@ class Workers:
             theirs.close()
             self._connections.append(ours)
             self._processes.append(process)
+            self._threads.append(Thread(target=_feed, args=(ours, self._waiting), daemon=True))
+            self._threads[-1].start()
 
     def __len__(self) -> int:
         """How many processes there are."""
@@ -101,12 +106,15 @@ class Workers:
         self._folder.close()
 
     def _stop(self) -> None:
-        for connection in self._connections:
-            connection.close()
+        self._waiting.end()
         for process in self._processes:
             process.terminate()
             process.join()
-        self._connections, self._processes = [], []
+        for thread in self._threads:  # each finds that its process is no more
+            thread.join()
+        for connection in self._connections:
+            connection.close()
+        self._connections, self._processes, self._threads = [], [], []
 
     def accept(self, value: object) -> bool:
         """Whether a value can be sent: whether its plugins can be found by their names."""
@@ -134,48 +142,71 @@ class Workers:
     def run(self, calls: Iterable[Call], heard: Tell) -> Iterator[tuple[int, Any]]:
         """The result of each call as soon as it is there, with the call's number.
 
+        They come before calls of `submit`.
+
         Args:
-            calls: looked at one by one, when a process is free for the next.
+            calls: what is to be done.
             heard: told what a call tells.
 
         Raises:
             PrivauditError: what went wrong in a process; the next run starts new ones.
             ProcessError: one was killed.
         """
+        stream = self.submit(calls, urgent=True)
+        try:
+            yield from self.results(stream, heard)
+        finally:
+            self._waiting.remove(stream)
+            if stream.left:  # a process may be in the middle of something
+                self._stop()
+
+    def submit(self, calls: Iterable[Call], *, urgent: bool = False) -> Stream:
+        """Have calls done while this process goes on; `results` waits for them."""
+        stream = Stream(calls, urgent)
+        self._waiting.add(stream)
         if not self._processes:
             self._start()
-        todo = iter(enumerate(calls))
-        busy: dict[Connection, int] = {}
-        idle = list(self._connections)
-        finished = False
-        try:
-            while True:
-                while idle and (following := next(todo, None)) is not None:
-                    connection = idle.pop()
-                    busy[connection] = following[0]
-                    _send(connection, wrapped(following[1]))
-                if not busy:
-                    break
-                for ready in wait(list(busy)):
-                    assert isinstance(ready, Connection)
-                    kind, content = _received(ready)
-                    if kind == "told":
-                        heard(content)
-                    elif kind == "warning":
-                        message, category = content
-                        warnings.warn(message, category, stacklevel=2)
-                    elif kind == "log":
-                        name, level, message = content
-                        logging.getLogger(name).log(level, "%s", message)
-                    elif kind == "failed":
-                        raise content
-                    else:
-                        idle.append(ready)
-                        yield busy.pop(ready), unwrapped(*content)
-            finished = True
-        finally:
-            if not finished:  # a process may be in the middle of something
+        return stream
+
+    def forget(self, stream: Stream) -> None:
+        """Do no more of the calls of `submit`; those under way are given up where there are any."""
+        self._waiting.remove(stream)
+        if stream.left and self._processes:
+            self._stop()
+
+    def results(
+        self, stream: Stream, heard: Tell, *, wait: bool = True
+    ) -> Iterator[tuple[int, Any]]:
+        """The result of each of some calls, as soon as it is there, with the call's number.
+
+        Args:
+            stream: the calls.
+            heard: told what a call tells.
+            wait: for those that are under way; else only what is there.
+
+        Raises:
+            PrivauditError: what went wrong in a process.
+            ProcessError: one was killed.
+        """
+        if not self._processes:
+            self._start()
+        while (message := stream.get(wait)) is not None:
+            kind, number, content = message
+            if kind == "told":
+                heard(content)
+            elif kind == "warning":
+                said, category = content
+                warnings.warn(said, category, stacklevel=2)
+            elif kind == "log":
+                name, level, said = content
+                logging.getLogger(name).log(level, "%s", said)
+            elif kind == "failed":
+                raise content
+            elif kind == "killed":
                 self._stop()
+                raise ProcessError(_KILLED)
+            else:
+                yield number, unwrapped(*content)
 
 
 @dataclass(frozen=True)
@@ -248,16 +279,18 @@ def _serve(connection: Connection, prepare: Sequence[Callable[[], object]], devi
             connection.send(answer)
 
 
-def _send(connection: Connection, parcel: tuple[bytes, bytes]) -> None:
-    try:
-        connection.send(parcel)
-    except OSError as error:
-        raise ProcessError(_KILLED) from error
-
-
-def _received(connection: Connection) -> tuple[str, Any]:
-    try:
-        kind, content = connection.recv()
-    except (EOFError, OSError) as error:
-        raise ProcessError(_KILLED) from error
-    return kind, content
+def _feed(connection: Connection, waiting: Waiting) -> None:
+    """Have one process do what waits, call after call, until it is to go or is no more."""
+    while (task := waiting.take()) is not None:
+        stream, number, call = task
+        try:
+            connection.send(wrapped(call))
+            kind = BESIDES[0]
+            while kind in BESIDES:
+                kind, content = connection.recv()
+                stream.put(kind, number, content)
+        except (EOFError, OSError):
+            waiting.lost(stream, number, call)
+            return
+        except Exception as error:  # pickle raises whatever a class's own code raises
+            stream.put("failed", number, error)

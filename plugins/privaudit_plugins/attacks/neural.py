@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -9,7 +10,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 import privaudit
-from privaudit_plugins.attacks._training import learn_and_score
+from privaudit.learning import Dropper
+from privaudit_plugins.attacks._training import Kind, Weights, learn_and_score, linear
 
 
 class _Neural(privaudit.Attack):
@@ -40,8 +42,16 @@ class _Neural(privaudit.Attack):
         Raises:
             PrivauditError: the shadows lack members or non-members, or a model answers NaN.
         """
+        return self.score_all([signals])[0]
+
+    def score_all(self, signals: Sequence[privaudit.Signals]) -> list[privaudit.AttackScores]:
+        """The same of several targets, whose networks are trained together.
+
+        Raises:
+            PrivauditError: as `score`.
+        """
         return learn_and_score(
-            self.name, signals, self.features, perceptron, self.epochs, self.learning_rate
+            self.name, signals, self.features, PERCEPTRON, self.epochs, self.learning_rate
         )
 
     def features(self, outputs: privaudit.Outputs, y: Tensor) -> Tensor:
@@ -94,6 +104,16 @@ def perceptron(inputs: int) -> nn.Module:
         nn.Linear(256, 128), nn.ReLU(),
         nn.Linear(128, 2),
     )  # fmt: skip
+
+
+def _together(weights: Weights, x: Tensor, drop: Dropper) -> Tensor:
+    """What T perceptrons in training answer."""
+    for layer in ("0.", "3."):
+        x = drop(linear(weights, layer, x).relu())
+    return linear(weights, "8.", linear(weights, "6.", x).relu())
+
+
+PERCEPTRON = Kind(perceptron, _together, dropout=0.2)
 
 
 @privaudit.hookimpl

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
-from torch.nn.functional import gelu, relu
+from torch.nn.functional import batch_norm, gelu, layer_norm, relu
 
 import privaudit
-from privaudit_plugins.attacks._training import learn_and_score
+from privaudit.learning import Dropper
+from privaudit_plugins.attacks._training import Kind, Weights, affine, learn_and_score, linear
 
 
 class SAMIA(privaudit.Attack):
@@ -42,8 +44,16 @@ class SAMIA(privaudit.Attack):
             PrivauditError: the shadows lack members or non-members, there are no noisy answers,
                 or a model answers NaN.
         """
+        return self.score_all([signals])[0]
+
+    def score_all(self, signals: Sequence[privaudit.Signals]) -> list[privaudit.AttackScores]:
+        """The same of several targets, whose networks are trained together.
+
+        Raises:
+            PrivauditError: as `score`.
+        """
         return learn_and_score(
-            self.name, signals, features, SelfAttention, self.epochs, self.learning_rate
+            self.name, signals, features, SELF_ATTENTION, self.epochs, self.learning_rate
         )
 
 
@@ -96,6 +106,50 @@ class SelfAttention(nn.Module):
         encoded = self.encoder(gelu(self.embed(tokens)))  # (n, C, 64)
         logits: Tensor = self.output(relu(self.hidden(encoded.flatten(1))))
         return logits
+
+
+def _together(weights: Weights, x: Tensor, drop: Dropper) -> Tensor:
+    """What T networks of self-attention in training answer; their norms' statistics move."""
+    count, size, features = x.shape
+    mean, var = (weights[f"norm.running_{name}"].flatten() for name in ("mean", "var"))
+    scale, shift = weights["norm.weight"].flatten(), weights["norm.bias"].flatten()
+    side_by_side = x.transpose(0, 1).flatten(1)
+    scaled = batch_norm(side_by_side, mean, var, scale, shift, training=True)
+    kinds = scaled.view(size, count, 3, features // 3)
+    tokens = kinds.permute(1, 0, 3, 2)  # (T, B, C, 3)
+    seen = gelu(linear(weights, "embed.", tokens.flatten(1, 2)))  # (T, B·C, 64)
+    for number in range(3):
+        layer = f"encoder.layers.{number}."
+        mixed = _attended(weights, f"{layer}self_attn.", seen, size, drop)
+        seen = _normalised(weights, f"{layer}norm1.", seen + mixed)
+        wide = drop(gelu(linear(weights, f"{layer}linear1.", seen)))
+        wide = drop(linear(weights, f"{layer}linear2.", wide))
+        seen = _normalised(weights, f"{layer}norm2.", seen + wide)
+    hidden = linear(weights, "hidden.", seen.view(count, size, -1)).relu()
+    return linear(weights, "output.", hidden)
+
+
+def _attended(weights: Weights, name: str, x: Tensor, size: int, drop: Dropper) -> Tensor:
+    """Self-attention with four heads over each of `size` examples' tokens: (T, B·C, 64)."""
+    count, width = len(x), x.shape[-1]
+    projected = affine(weights[f"{name}in_proj_weight"], weights[f"{name}in_proj_bias"], x)
+    heads = projected.view(count, size, -1, 3, 4, width // 4)  # (T, B, C, 3, 4, 16)
+    query, key, value = heads.permute(3, 0, 1, 4, 2, 5)
+    attention = (query * (width // 4) ** -0.5 @ key.mT).softmax(-1)
+    seen = (drop(attention) @ value).transpose(2, 3).flatten(3).flatten(1, 2)
+    mixed = linear(weights, f"{name}out_proj.", seen).view(count, size, -1, width)
+    # PyTorch's own layer has the tokens first, and drops in that order.
+    mask = drop.mask(mixed.transpose(1, 2)).transpose(1, 2)
+    return (mixed * mask).flatten(1, 2)
+
+
+def _normalised(weights: Weights, name: str, x: Tensor) -> Tensor:
+    """T layers' norms of x (T, n, 64)."""
+    scaled = layer_norm(x, x.shape[-1:])
+    return torch.addcmul(weights[f"{name}bias"][:, None], scaled, weights[f"{name}weight"][:, None])
+
+
+SELF_ATTENTION = Kind(SelfAttention, _together, dropout=0.2)
 
 
 @privaudit.hookimpl

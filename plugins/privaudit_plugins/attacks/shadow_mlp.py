@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 import privaudit
 from privaudit.keys import derive
+from privaudit.learning import Problem, alike
 from privaudit_plugins.attacks._features import shadow_features, target_features
 from privaudit_plugins.attacks._perceptrons import Perceptrons
 from privaudit_plugins.attacks._pool import spread
@@ -55,6 +58,27 @@ class ShadowMLP(privaudit.Attack):
         Raises:
             PrivauditError: the shadows lack members or non-members, or a model answers NaN.
         """
+        return self.score_all([signals])[0]
+
+    def score_all(self, signals: Sequence[privaudit.Signals]) -> list[privaudit.AttackScores]:
+        """The same of several targets, whose discriminators are trained together.
+
+        Raises:
+            PrivauditError: as `score`.
+        """
+        lessons = [self._lesson(one) for one in signals]
+        scores: dict[int, privaudit.AttackScores] = {}
+        for group in alike([lesson.problem for lesson in lessons]):
+            problems = [lessons[number].problem for number in group]
+            features, generators = problems[0].x.shape[1], [p.generator for p in problems]
+            together = Perceptrons(features, self.hidden, self.learning_rates, generators)
+            together.train(problems, epochs=self.epochs, batch_size=self.batch_size)
+            for place, number in enumerate(group):
+                scores[number] = self._judged(lessons[number], together, place, signals[number])
+        return [scores[number] for number in range(len(signals))]
+
+    def _lesson(self, signals: privaudit.Signals) -> _Lesson:
+        """What one target's discriminators learn from, both classes weighing the same."""
         found, member = shadow_features(self.name, signals)
         held = held_out(member, self.holdout, derive(signals.seed, self.name, "holdout"))
         std, mean = torch.std_mean(found[~held], 0, correction=0)
@@ -62,15 +86,24 @@ class ShadowMLP(privaudit.Attack):
         found, target_x = (
             x.sub_(mean).div_(scale).float() for x in (found, target_features(signals))
         )
-        train_x, held_x = found[~held], found[held]
-        perceptrons = self._learn(train_x, member[~held], signals.seed)
-        accuracy = balanced_accuracy(perceptrons.logits(held_x) > 0, member[held])
+        learnt = member[~held]
+        share = learnt.float().mean()
+        generator = torch.Generator().manual_seed(derive(signals.seed, self.name, "train"))
+        weight = torch.where(learnt, 0.5 / share, 0.5 / (1 - share))
+        problem = Problem(found[~held], learnt.float(), weight, generator)
+        return _Lesson(problem, found[held], member[held], target_x)
+
+    def _judged(
+        self, lesson: _Lesson, together: Perceptrons, place: int, signals: privaudit.Signals
+    ) -> privaudit.AttackScores:
+        """What the discriminators of the problem at a place say about its target."""
+        accuracy = balanced_accuracy(together.logits(place, lesson.held) > 0, lesson.held_member)
         names = [
             f"{'-'.join(map(str, shape))} lr {rate:g}"
             for shape in self.hidden
             for rate in self.learning_rates
         ]
-        scores = [spread(logits, signals) for logits in perceptrons.logits(target_x)]
+        scores = [spread(logits, signals) for logits in together.logits(place, lesson.target)]
         variants = {
             name: privaudit.AttackScores(score, score > 0)
             for name, score in zip(names, scores, strict=True)
@@ -82,20 +115,22 @@ class ShadowMLP(privaudit.Attack):
         )  # fmt: skip
         return privaudit.AttackScores(scores[best], scores[best] > 0, variants)
 
-    def _learn(self, x: Tensor, member: Tensor, seed: int) -> Perceptrons:
-        """All discriminators, trained on x (n, F) with both classes weighing the same."""
-        generator = torch.Generator().manual_seed(derive(seed, self.name, "train"))
-        perceptrons = Perceptrons(x.shape[1], self.hidden, self.learning_rates, generator)
-        share = member.float().mean()
-        perceptrons.train(
-            x,
-            member.float(),
-            torch.where(member, 0.5 / share, 0.5 / (1 - share)),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            generator=generator,
-        )
-        return perceptrons
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What one target's discriminators learn from, choose the best by, and are asked.
+
+    Attributes:
+        problem: the examples to learn from.
+        held: (h, F) held out.
+        held_member: (h,) bool.
+        target: (n, F) the audited examples.
+    """
+
+    problem: Problem
+    held: Tensor
+    held_member: Tensor
+    target: Tensor
 
 
 def held_out(member: Tensor, share: float, seed: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from privaudit.api.kinds.base import Plugin
@@ -57,3 +58,13 @@ class Attack(Plugin):
         scores would be (Q, N). Right is `signals.target.logits[0].amax(-1)`, (N,).
         """
         raise NotImplementedError
+
+    def score_all(self, signals: Sequence[Signals]) -> list[AttackScores]:
+        """Score several targets at once: what `score` gives for each of them, in their order.
+
+        Only an attack that is quicker together has one, as one that trains networks is by
+        `privaudit.learning`. The engine then calls it with as many targets as fit, and where it
+        fails, `score` with each of them alone, so that one target's failure is no other's. A
+        target's scores must not depend on the others.
+        """
+        return [self.score(one) for one in signals]

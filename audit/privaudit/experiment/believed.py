@@ -1,0 +1,66 @@
+"""The shadows of each attack: of the subject itself, or of what the attacker believes it to be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from privaudit.api.plugin import Attack
+from privaudit.errors import PrivauditError, contained
+from privaudit.events import BelievedDone, BelievedStarted
+from privaudit.experiment.context import RunContext
+from privaudit.experiment.level import Level
+from privaudit.experiment.levels import levels
+from privaudit.recipe import Entry, Subject
+from privaudit.recipe.knowledge import shadow_subject
+
+
+class BelievedShadows:
+    """Shadows that attackers train, made once for all subjects and attacks that share a belief."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._levels: dict[str, list[Level] | PrivauditError] = {}
+
+    def of_all(
+        self, subject: Subject, level: Level
+    ) -> tuple[list[Entry[Attack]], list[Level], dict[str, PrivauditError]]:
+        """The attacks that can be made, the shadows of each, and why the others cannot, by title.
+
+        Raises:
+            PrivauditError: nothing can go on.
+        """
+        entries, shadows, errors = [], [], {}
+        for entry in self._context.recipe.attacks:
+            try:
+                shadows.append(self.of(subject, entry, level))
+                entries.append(entry)
+            except PrivauditError as error:
+                if not contained(error):
+                    raise
+                errors[entry.title] = error
+        return entries, shadows, errors
+
+    def of(self, subject: Subject, entry: Entry[Attack], level: Level) -> Level:
+        """What the shadows answer: the level itself, or that of what the attacker believes.
+
+        A believed sparsifier's level is the one of the same label, else its last.
+        """
+        believed = shadow_subject(self._context.recipe, subject, entry)
+        if believed is subject:
+            return level
+        key = "\n".join(
+            part.model_dump_json(serialize_as_any=True)
+            for part in (believed.sparsifier, believed.defense, believed.training)
+        )
+        if key not in self._levels:
+            self._context.on_event(BelievedStarted(believed.label.rpartition(", believed ")[2]))
+            try:
+                made = levels(self._context, believed)
+                self._levels[key] = [replace(one, weights={}) for one in made]
+            except PrivauditError as error:
+                self._levels[key] = error
+            self._context.on_event(BelievedDone())
+        shadows = self._levels[key]
+        if isinstance(shadows, PrivauditError):
+            raise shadows
+        return next((made for made in shadows if made.label == level.label), shadows[-1])
