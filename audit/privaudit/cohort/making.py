@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from privaudit.events import EpochDone, Event
-from privaudit.jobs.local import Call, Workers
+from privaudit.jobs.local import Workers
+from privaudit.jobs.streams import Call
 from privaudit.store.journal import Journal
 from privaudit.store.units import Unit
 from privaudit.train.dataset import DeviceDataset

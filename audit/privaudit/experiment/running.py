@@ -14,7 +14,7 @@ from torch import Tensor
 
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.cohort import Journal
-from privaudit.errors import PrivauditError, RecipeError
+from privaudit.errors import PrivauditError
 from privaudit.events import EpochDone, Event, SubjectStarted
 from privaudit.experiment import identity
 from privaudit.experiment.auditing import Auditor, test_accuracy
@@ -32,19 +32,18 @@ from privaudit.experiment.identity import Data
 from privaudit.experiment.level import DENSE, Level
 from privaudit.experiment.levels import control_of, controls, levels
 from privaudit.experiment.repeated import repeated
+from privaudit.experiment.suited import check_augmentation, check_memory
 from privaudit.experiment.target import given_target, joined
 from privaudit.experiment.tokens import check_tokens
 from privaudit.jobs.local import Workers
 from privaudit.jobs.memory import free_memory
 from privaudit.readers.budget import limited_to
-from privaudit.readers.door import amount
 from privaudit.recipe import Recipe, Subject
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs
 from privaudit.store.lock import run_lock
 from privaudit.store.models import UNFINISHED, begin
 from privaudit.store.result import RunResult, model_path, save_run
-from privaudit.values import Examples
 
 
 def run(
@@ -209,17 +208,17 @@ def run_context(
     with limited_to(memory):
         data = data or identity.load_data(recipe, folder / "data")
     examples, target, order = data.pool, None, None
-    _check_augmentation(recipe, examples)
+    check_augmentation(recipe, examples)
     memory = free_memory() * 3 // 4 if memory is None else memory
     if recipe.target is None:
-        _check_memory(recipe, examples, memory)
+        check_memory(recipe, examples, memory)
         examples = inserted(examples, recipe.split)
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples))
     else:
         candidates = joined(data.target, examples)
         examples, order = candidates.examples, candidates.order
-        _check_memory(recipe, examples, memory)
+        check_memory(recipe, examples, memory)
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples), candidates)
         role = ensemble.role[ensemble.targets[0]]
@@ -238,29 +237,6 @@ def run_context(
         attackers=workers,
         digests=data.digests,
     )
-
-
-def _check_memory(recipe: Recipe, examples: Examples, memory: int) -> None:
-    """All models' answers of a level are held at once, for attacks compare them."""
-    models = len(recipe.seeds) * (1 + recipe.shadows)
-    attacks = [attack for _, attack in recipe.attack_entries()]
-    asked = max(a.queries for a in attacks) + max(a.noise for a in attacks)
-    needed = 4 * models * len(examples) * len(examples.classes) * asked
-    if needed > memory:
-        raise RecipeError(
-            f"the answers of {models:,} networks to {len(examples):,} examples, each asked {asked} "
-            f"times, take {amount(needed)}, and {amount(memory)} may be used: "
-            "lower shadows or seeds, choose attacks with fewer queries, or raise --memory"
-        )
-
-
-def _check_augmentation(recipe: Recipe, examples: Examples) -> None:
-    for number, (label, attack) in enumerate(recipe.attack_entries()):
-        if "augmentation" in attack.signals and examples.augmentation is None:
-            raise RecipeError(
-                f"attacks[{number}]: {label!r} asks for augmented copies, and dataset "
-                f"{recipe.dataset.name!r} has no augmentation: use another attack or dataset"
-            )
 
 
 def run_folder(recipe: Recipe) -> Path:

@@ -1,0 +1,31 @@
+"""Whether a recipe suits its data and the machine, told before anything is trained."""
+
+from __future__ import annotations
+
+from privaudit.errors import RecipeError
+from privaudit.readers.door import amount
+from privaudit.recipe import Recipe
+from privaudit.values import Examples
+
+
+def check_memory(recipe: Recipe, examples: Examples, memory: int) -> None:
+    """All models' answers of a level are held at once, for attacks compare them."""
+    models = len(recipe.seeds) * (1 + recipe.shadows)
+    attacks = [attack for _, attack in recipe.attack_entries()]
+    asked = max(a.queries for a in attacks) + max(a.noise for a in attacks)
+    needed = 4 * models * len(examples) * len(examples.classes) * asked
+    if needed > memory:
+        raise RecipeError(
+            f"the answers of {models:,} networks to {len(examples):,} examples, each asked {asked} "
+            f"times, take {amount(needed)}, and {amount(memory)} may be used: "
+            "lower shadows or seeds, choose attacks with fewer queries, or raise --memory"
+        )
+
+
+def check_augmentation(recipe: Recipe, examples: Examples) -> None:
+    for number, (label, attack) in enumerate(recipe.attack_entries()):
+        if "augmentation" in attack.signals and examples.augmentation is None:
+            raise RecipeError(
+                f"attacks[{number}]: {label!r} asks for augmented copies, and dataset "
+                f"{recipe.dataset.name!r} has no augmentation: use another attack or dataset"
+            )
