@@ -9,7 +9,11 @@ from privaudit.values import Examples
 
 
 def check_memory(recipe: Recipe, examples: Examples, memory: int) -> None:
-    """All models' answers of a level are held at once, for attacks compare them."""
+    """See that all models' answers of a level can be held at once, for attacks compare them.
+
+    Raises:
+        RecipeError: they cannot.
+    """
     models = len(recipe.seeds) * (1 + recipe.shadows)
     attacks = [attack for _, attack in recipe.attack_entries()]
     asked = max(a.queries for a in attacks) + max(a.noise for a in attacks)
@@ -23,6 +27,11 @@ def check_memory(recipe: Recipe, examples: Examples, memory: int) -> None:
 
 
 def check_augmentation(recipe: Recipe, examples: Examples) -> None:
+    """See that the data can be augmented where an attack asks for it.
+
+    Raises:
+        RecipeError: it cannot.
+    """
     for number, (label, attack) in enumerate(recipe.attack_entries()):
         if "augmentation" in attack.signals and examples.augmentation is None:
             raise RecipeError(
