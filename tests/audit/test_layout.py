@@ -13,7 +13,18 @@ ENGINE = Path(privaudit.__file__).parent
 PLUGINS = Path(privaudit_plugins.__file__).parent
 
 FLOORS = (
-    {"errors", "values", "keys", "events", "training", "version", "messages", "optimizers"},
+    {
+        "errors",
+        "values",
+        "answers",
+        "reductions",
+        "keys",
+        "events",
+        "training",
+        "version",
+        "messages",
+        "optimizers",
+    },
     {"api", "statistics", "jobs", "readers"},
     {"networks", "store", "recipe", "doubts"},
     {"train"},
@@ -30,6 +41,7 @@ PUBLIC = {
     "privaudit.keys",
     "privaudit.optimizers",
     "privaudit.readers",
+    "privaudit.reductions",
     "privaudit.statistics",
     "privaudit.store.files",
     "privaudit.testing",

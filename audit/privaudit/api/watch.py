@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -78,13 +78,12 @@ def copied_examples(examples: Examples) -> Examples:
 def _copied(value: Values) -> Values:
     """Signals or outputs with tensors of their own."""
     changed: dict[str, Any] = {}
-    for field in fields(value):
-        part = getattr(value, field.name)
+    for name, part in vars(value).items():
         if isinstance(part, Tensor):
-            changed[field.name] = part.clone()
+            changed[name] = part.clone()
         elif isinstance(part, Outputs):
-            changed[field.name] = _copied(part)
-    return replace(value, **changed)
+            changed[name] = _copied(part)
+    return value.changed(**changed) if isinstance(value, Outputs) else replace(value, **changed)
 
 
 def _bits(tensor: Tensor) -> Tensor:

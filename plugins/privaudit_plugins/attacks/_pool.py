@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._phi import finite_ends, log_odds
+from privaudit_plugins.attacks._phi import finite_ends
 from privaudit_plugins.attacks._rows import spread as spread
 from privaudit_plugins.attacks._thresholds import best_threshold
 
@@ -57,7 +57,25 @@ def odds_of(outputs: privaudit.Outputs, rows: Tensor, y: Tensor, whose: str) -> 
     Raises:
         PrivauditError: as `logits_of`.
     """
-    return checked_odds(log_odds(outputs.logits[0], y, rows), whose)
+    return checked_odds(outputs.of("log_odds", rows, y)[0], whose)
+
+
+def predictions_of(outputs: privaudit.Outputs, rows: Tensor, y: Tensor, whose: str) -> Tensor:
+    """One model's likeliest classes (Q, n) int16.
+
+    Args:
+        outputs: of the model.
+        rows: (n,) int64, the examples asked for.
+        y: (N,) int64 labels.
+        whose: the model's name.
+
+    Raises:
+        PrivauditError: a largest logit is NaN or infinite.
+    """
+    predicted = outputs.of("predicted", rows, y)
+    if bool((predicted < 0).any()):
+        finite(predicted.double().where(predicted >= 0, torch.nan), whose)
+    return predicted
 
 
 def checked_odds(phi: Tensor, whose: str) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from privaudit_plugins.attacks._phi import blocks
+from privaudit.reductions import blocks
 
 _TINY = -460.0  # log of 1e-200: below it a log-ratio is told by its own logarithm
 _NEAR_ONE = -40.0  # log of 1 - p below which log p is -(1 - p) to the last digit
