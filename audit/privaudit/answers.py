@@ -26,9 +26,33 @@ class Kept(Protocol):
         """Bytes of memory; what lies in a file takes none."""
         ...
 
-    def read(self, model: int) -> Tensor:
-        """Those of one model, (Q, N, ...), to look at."""
+    def read(self, model: int, rows: Tensor | None = None) -> Tensor:
+        """Those of one model, (Q, N, ...), or of some rows (n,) int64, to look at."""
         ...
+
+
+@dataclass(frozen=True)
+class DerivedTable:
+    """A reduction of logits (M, Q, N, C) with labels (N,), made of those rows that are read."""
+
+    name: str
+    logits: Tensor
+    labels: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(M, Q, N); what lies behind is nobody's question."""
+        return tuple(self.logits.shape[:3])
+
+    @property
+    def nbytes(self) -> int:
+        """It holds nothing of its own."""
+        return 0
+
+    def read(self, model: int, rows: Tensor | None = None) -> Tensor:
+        """Those of one model, (Q, N, ...), or of some rows (n,) int64."""
+        every = torch.arange(len(self.labels)) if rows is None else rows
+        return reduced(self.name, self.logits[model], self.labels, every)
 
 
 @dataclass(frozen=True)
@@ -137,19 +161,15 @@ class Outputs:
             raise _missing(name)
         table = self.kept[name]
         if isinstance(self.chosen, int):
-            return self._read(table, self.chosen, rows).clone()
+            return table.read(self.chosen, rows)[: self.queries].clone()
         models = range(table.shape[0]) if self.chosen is None else self.chosen.tolist()
         found = torch.empty(0)
         for k, model in enumerate(models):
-            one = self._read(table, model, rows)
+            one = table.read(model, rows)[: self.queries]
             if k == 0:
                 found = torch.empty((len(models), *one.shape), dtype=one.dtype)
             found[k] = one
         return found
-
-    def _read(self, table: Kept, model: int, rows: Tensor | None) -> Tensor:
-        one = table.read(model)[: self.queries]
-        return one if rows is None else one.index_select(1, rows)
 
     @property
     def nbytes(self) -> int:
@@ -171,7 +191,7 @@ class Outputs:
                 every = torch.arange(next(iter(self.kept.values())).shape[0])
             assert isinstance(every, Tensor)  # a single model has no axis to choose from
             some = every[models]
-            tensors["chosen"] = int(some) if some.ndim == 0 else some  # type: ignore[assignment]
+            tensors["chosen"] = int(some) if some.ndim == 0 else some
         return self.changed(**tensors)
 
 

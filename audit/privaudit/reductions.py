@@ -158,5 +158,5 @@ def by_block(
         some = rows[block]
         z = logits[..., some, :].to(torch.float64, copy=True)
         measured = measure(z, y[some, None].expand(*z.shape[:-1], 1))
-        found[(..., block, *(slice(None) for _ in last))] = measured
+        found.narrow(len(models), block.start, len(some)).copy_(measured)
     return found

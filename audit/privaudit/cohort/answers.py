@@ -110,9 +110,9 @@ def answers(
             )
     rest = (noisy if noise else None, norms, noise_scale)
     if logits is not None:
-        return Outputs(logits, *rest)
+        return Outputs(logits, *rest, labels=y)
     names = ("noisy", "gradient_norm", "noise_scale")
-    about = {"kept": tables, "extremes": ends, "classes": classes}
+    about = {"kept": tables, "extremes": ends, "classes": classes, "labels": y}
     return Outputs.without_logits(**dict(zip(names, rest, strict=True)), **about)
 
 

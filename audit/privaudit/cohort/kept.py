@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privaudit.answers import Kept
+from privaudit.answers import DerivedTable, Kept, Outputs
 from privaudit.jobs.lent import LentFolder
 from privaudit.reductions import reduction
 
@@ -39,9 +39,9 @@ class MemoryTable:
         """Bytes of memory."""
         return self.values.numel() * self.values.element_size()
 
-    def read(self, model: int) -> Tensor:
-        """Those of one model, (Q, N, ...), to look at."""
-        return self.values[model]
+    def read(self, model: int, rows: Tensor | None = None) -> Tensor:
+        """Those of one model, (Q, N, ...), or of some rows (n,) int64, to look at."""
+        return self.values[model] if rows is None else self.values[model].index_select(1, rows)
 
     def write(self, model: int, query: int, start: int, values: Tensor) -> None:
         """What one model answers to one query of the examples from `start` on, (n, ...)."""
@@ -72,13 +72,14 @@ class FileTable:
     def __getstate__(self) -> dict[str, object]:
         return vars(self) | {"owner": None}
 
-    def read(self, model: int) -> Tensor:
-        """Those of one model, (Q, N, ...), to look at."""
+    def read(self, model: int, rows: Tensor | None = None) -> Tensor:
+        """Those of one model, (Q, N, ...), or of some rows (n,) int64."""
         count = prod(self.shape[1:])
         values = np.fromfile(
             self.path, self._numpy, count, offset=model * count * self.dtype.itemsize
         )
-        return torch.from_numpy(values).view(self.shape[1:])
+        every = torch.from_numpy(values).view(self.shape[1:])
+        return every if rows is None else every.index_select(1, rows)
 
     def write(self, model: int, query: int, start: int, values: Tensor) -> None:
         """What one model answers to one query of the examples from `start` on, (n, ...)."""
@@ -111,13 +112,48 @@ class JoinedTable:
         """Bytes of memory."""
         return sum(part.nbytes for part in self.parts)
 
-    def read(self, model: int) -> Tensor:
-        """Those of one model, (Q, N, ...), to look at."""
+    def read(self, model: int, rows: Tensor | None = None) -> Tensor:
+        """Those of one model, (Q, N, ...), or of some rows (n,) int64, to look at."""
         for part in self.parts:
             if model < part.shape[0]:
-                return part.read(model)
+                return part.read(model, rows)
             model -= part.shape[0]
         raise IndexError(model)
+
+
+def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
+    """The outputs of several cohorts, one after another; reduced, where those of one are."""
+
+    def cat(name: str) -> Tensor | None:
+        present = [t for part in parts if (t := vars(part).get(name)) is not None]
+        return torch.cat(present) if len(present) == len(parts) else None
+
+    reduced = [part for part in parts if not part.has_logits]
+    names = reduced[0].kept if reduced else ()
+    return parts[0].changed(
+        logits=cat("logits"),
+        noisy=cat("noisy"),
+        gradient_norm=cat("gradient_norm"),
+        extremes=torch.cat([_extremes(part) for part in parts]) if reduced else None,
+        kept={name: JoinedTable([_table(part, name) for part in parts]) for name in names},
+        chosen=None,
+    )
+
+
+def _extremes(outputs: Outputs) -> Tensor:
+    if outputs.extremes is not None:
+        return outputs.extremes
+    return torch.stack([torch.stack(one.aminmax()) for one in outputs.logits]).double()
+
+
+def _table(outputs: Outputs, name: str) -> Kept:
+    """The table of one kind, of the models alone that are chosen."""
+    if outputs.has_logits:
+        assert outputs.labels is not None  # whoever asked knows them
+        return DerivedTable(name, outputs.logits, outputs.labels)
+    if outputs.chosen is None:
+        return outputs.kept[name]
+    return MemoryTable(outputs.of(name))
 
 
 class _Folder:
@@ -144,7 +180,7 @@ def new_tables(kinds: Mapping[str, int], models: int, examples: int) -> dict[str
         folder = _Folder()
     for name, queries in kinds.items():
         kind = reduction(name)
-        assert kind is not None  # `needs` has looked
+        assert kind is not None  # `needed_answers` has looked
         shape = (models, queries, examples, *kind.last)
         if folder is None:
             found[name] = MemoryTable(torch.zeros(shape, dtype=kind.dtype))

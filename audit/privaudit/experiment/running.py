@@ -23,6 +23,7 @@ from privaudit.experiment.ensemble import make_ensemble
 from privaudit.experiment.environment import cache_folder, choose_device, describe
 from privaudit.experiment.forecast import forecast
 from privaudit.experiment.identity import Data
+from privaudit.experiment.kept_kinds import answer_bytes
 from privaudit.experiment.level import DENSE, Level
 from privaudit.experiment.levels import control_of, controls, levels
 from privaudit.experiment.repeated import repeated
@@ -216,7 +217,7 @@ def _check_memory(recipe: Recipe, examples: Examples, memory: int) -> None:
     models = len(recipe.seeds) * (1 + recipe.shadows)
     attacks = [attack for _, attack in recipe.attack_entries()]
     asked = max(a.queries for a in attacks) + max(a.noise for a in attacks)
-    needed = 4 * models * len(examples) * len(examples.classes) * asked
+    needed = models * len(examples) * answer_bytes(attacks, len(examples.classes))
     if needed > memory:
         raise RecipeError(
             f"the answers of {models:,} networks to {len(examples):,} examples, each asked {asked} "
