@@ -1,6 +1,8 @@
 """Time and peak memory of training 1 to 256 models as a cohort: both must grow in proportion.
 
     python -m benchmarks.linear                 (writes benchmarks/linear.png: a few minutes)
+    python -m benchmarks.linear --rows 4000 --classes 100        (attacks; a minute)
+    python -m benchmarks.linear --rows 50000 --classes 100 --most 64 --only
 
 MLPs 64-128-10 on half of the digits, 30 epochs in batches of 64. Each number of models has a fresh
 process, because peak memory never falls again; one epoch of one model settles it first. Time is
@@ -83,6 +85,24 @@ def drawn(path: Path, models: list[int], found: list[dict[str, float]], epochs: 
     figure.savefig(path, dpi=120)
 
 
+def of_attacks(options: argparse.Namespace) -> None:
+    """One line for each number of models whose drawn answers are kept and attacked."""
+    heads = "models    rows  classes  answering s  attacking s a target  MiB held  MiB at the peak"
+    print(f"{heads}  x logits")
+    powers = [2**power for power in range(3, options.most.bit_length())]
+    for count in powers[-1:] if options.only else powers:
+        command = [sys.executable, "-m", "benchmarks.linear", "--attacked", str(count)]
+        command += ["--rows", str(options.rows), "--classes", str(options.classes)]
+        command += ["--targets", str(options.targets)] + ["--auto"] * options.auto
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        one = json.loads(done.stdout)
+        held, added = one["held"] - one["before"], one["peak"] - one["before"]
+        logits = 4 * count * options.rows * options.classes / _MIB
+        times = f"{one['answering']:13.1f} {one['attacking']:21.2f}"
+        memory = f"{held:10.0f} {added:16.0f} {added / logits:9.2f}"
+        print(f"{count:6} {options.rows:7} {options.classes:8}{times}{memory}", flush=True)
+
+
 def _pyplot() -> Any:
     try:
         import matplotlib
@@ -106,10 +126,25 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=256, help="models, a power of two")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("linear.png"))
+    parser.add_argument("--rows", type=int, help="examples: attacks are measured, not training")
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--targets", type=int, default=1, help="of so many the mean")
+    parser.add_argument("--auto", action="store_true", help="RMIA chooses its temperature")
+    parser.add_argument("--only", action="store_true", help="the largest number of models alone")
+    parser.add_argument("--attacked", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # a fresh process's part
     options = parser.parse_args()
     if options.one:
         print(json.dumps(trained(options.one, options.epochs)))
+        return
+    if options.attacked:
+        from benchmarks._attacked import attacked
+
+        sizes = (options.attacked, options.rows, options.classes, options.targets)
+        print(json.dumps(attacked(*sizes, options.auto)))
+        return
+    if options.rows:
+        of_attacks(options)
         return
     _pyplot()
     print("models   seconds   ms a model   MiB before   MiB added   KiB a model")

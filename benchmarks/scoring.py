@@ -25,10 +25,9 @@ from scipy.stats import norm
 from torch import Tensor
 
 from privaudit import Outputs, Role, Signals
-from privaudit_plugins.attacks._confidence import softmax_odds
+from privaudit.reductions import log_odds, softmax_odds
 from privaudit_plugins.attacks._in_turn import others
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
-from privaudit_plugins.attacks._phi import log_odds
 from privaudit_plugins.attacks._rmia import log_ratio, mean_probability, share_dominated
 from privaudit_plugins.attacks.lira import LiRA
 from privaudit_plugins.attacks.rmia import RMIA

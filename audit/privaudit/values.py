@@ -9,6 +9,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from privaudit.answers import Outputs as Outputs
 from privaudit.errors import DataError
 
 
@@ -162,41 +163,6 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """What models answer about N examples.
-
-    Attributes:
-        logits: (M, Q, N, C): query 0 is the example itself, the rest its augmentations.
-        noisy: (M, D, N, C): answers to D noisy copies x + `noise_scale`·N(0, I) of each
-            example as the recipe's dataset normalises it; NaN on rows that are neither member nor
-            non-member of that model. None unless an attack asks.
-        gradient_norm: (M, N): norm of the gradient of the loss of each example; None unless
-            an attack asks.
-        noise_scale: ε of the noisy copies.
-    """
-
-    logits: Tensor
-    noisy: Tensor | None = None
-    gradient_norm: Tensor | None = None
-    noise_scale: float = 1e-3
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that they take."""
-        tensors = (self.logits, self.noisy, self.gradient_norm)
-        return sum(t.numel() * t.element_size() for t in tensors if t is not None)
-
-    def __getitem__(self, models: int | slice | Tensor) -> Outputs:
-        """The outputs of one model (no M axis), or of several; a slice of them is no copy."""
-        return Outputs(
-            self.logits[models],
-            None if self.noisy is None else self.noisy[models],
-            None if self.gradient_norm is None else self.gradient_norm[models],
-            self.noise_scale,
-        )
-
-
-@dataclass(frozen=True)
 class Signals:
     """What an attacker has. No field holds the target's membership.
 
@@ -204,8 +170,9 @@ class Signals:
         x: (N, ...) the examples, as the dataset gives them.
         y: (N,) int64 labels.
         audited: (N,) bool: the target's members and non-members, to be told apart.
-        target: the target's outputs, without the M axis: logits (Q, N, C).
-        shadows: the outputs of K shadow models: logits (K, Q, N, C).
+        target: the target's outputs, without the M axis: logits (Q, N, C), or, of an attack that
+            declares what it needs of an answer (`Attack.answers`), that: log_odds (Q, N) and so on.
+        shadows: the outputs of K shadow models: logits (K, Q, N, C), log_odds (K, Q, N) and so on.
         shadow_role: (K, N) uint8, a `Role`: the shadows' membership is known to the attacker.
         seed: for the attack's own randomness.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -134,10 +134,11 @@ def test_scores_do_not_depend_on_the_target_s_membership(
 
 
 def tensors(value: Any) -> Iterator[torch.Tensor]:
-    for field in fields(value):
-        part = getattr(value, field.name)
+    for part in vars(value).values():
         if isinstance(part, torch.Tensor):
             yield part
+        elif isinstance(part, Mapping):
+            yield from map(value.of, part)
         elif hasattr(part, "__dataclass_fields__"):
             yield from tensors(part)
 

@@ -16,6 +16,8 @@ FLOORS = (
     {
         "errors",
         "values",
+        "answers",
+        "reductions",
         "keys",
         "events",
         "training",
@@ -41,6 +43,7 @@ PUBLIC = {
     "privaudit.learning",
     "privaudit.optimizers",
     "privaudit.readers",
+    "privaudit.reductions",
     "privaudit.statistics",
     "privaudit.store.files",
     "privaudit.testing",

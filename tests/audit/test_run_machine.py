@@ -42,8 +42,8 @@ def test_a_run_in_processes_finds_what_a_run_in_one_finds(
 
 
 def test_answers_that_do_not_fit_the_memory_are_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"3 networks to 1,797 examples.*210\.6 KiB.*--memory"):
-        run(load_recipe(RECIPE), tmp_path, device="cpu", cache=tmp_path, memory=100_000)
+    with pytest.raises(RecipeError, match=r"3 networks to 1,797 examples.*73\.7 KiB.*--memory"):
+        run(load_recipe(RECIPE), tmp_path, device="cpu", cache=tmp_path, memory=50_000)
     assert not (tmp_path / "units").exists()
 
 

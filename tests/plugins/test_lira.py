@@ -15,10 +15,10 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
 from privaudit import Outputs, PrivauditError, Role, ShortageError, Signals
+from privaudit.reductions import log_odds
 from privaudit.statistics.metrics import roc_auc
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
-from privaudit_plugins.attacks._phi import log_odds
 from privaudit_plugins.attacks.lira import LiRA, LiRAAugmented
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -83,13 +84,13 @@ def copied_examples(examples: Examples) -> Examples:
 def copied(value: Values) -> Values:
     """Signals or outputs with tensors of their own."""
     changed: dict[str, Any] = {}
-    for field in fields(value):
-        part = getattr(value, field.name)
+    for name, part in vars(value).items():
         if isinstance(part, Tensor):
-            changed[field.name] = part.clone()
+            changed[name] = part.clone()
         elif isinstance(part, Outputs):
-            changed[field.name] = copied(part)
-    return replace(value, **changed)
+            changed[name] = copied(part)
+    own: Any = value.changed if isinstance(value, Outputs) else partial(replace, value)
+    return cast("Values", own(**changed))
 
 
 def _bits(tensor: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -11,9 +12,11 @@ from privaudit.api.calls import responded
 from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import overrides
 from privaudit.cohort.gradient_norms import gradient_norms
+from privaudit.cohort.kept import Table, new_tables
 from privaudit.cohort.trainable import Cohort
 from privaudit.keys import derive, fold, normal
 from privaudit.networks.answer import Answers
+from privaudit.reductions import reduced
 from privaudit.values import Outputs
 
 _BLOCK = 1000  # examples answered at once; flips and crops are drawn by block: it must not change
@@ -29,6 +32,7 @@ def answers(
     gradient_norm: bool = False,
     noise_scale: float = 1e-3,
     noise_unit: Tensor | float = 1.0,
+    kinds: Mapping[str, int] | None = None,
 ) -> Outputs:
     """Ask every model of a cohort, through its defense's `respond`.
 
@@ -46,18 +50,39 @@ def answers(
         noise_unit: what one such unit of the dataset is in the cohort's own: of a target that was
             normalised otherwise than its shadows, the dataset's deviation over the target's, so
             that all are asked about the same noisy examples.
+        kinds: reductions of which so many queries are kept, in place of the logits; None: logits.
     """
     models = cohort.states()
     data, network = cohort.data, cohort.network
-    queries = queries if data.augments else 1
+    if not data.augments:
+        queries, kinds = 1, None if kinds is None else dict.fromkeys(kinds, 1)
     count, classes = len(data.y), len(data.examples.classes)
-    logits = torch.zeros((len(models), queries, count, classes), dtype=network.dtype)
+    y = data.examples.y
+    logits = None
+    tables: dict[str, Table] = {}
+    if kinds is None:
+        logits = torch.zeros((len(models), queries, count, classes), dtype=network.dtype)
+    else:
+        queries = max(kinds.values())
+        tables = new_tables(kinds, len(models), count)
+    ends = torch.tensor([torch.inf, -torch.inf], dtype=torch.float64).repeat(len(models), 1)
     noisy = torch.full((len(models), noise, count, classes), torch.nan, dtype=network.dtype)
-    ask_one = Answers(network)
+    ask_one, respond = Answers(network), _responding(cohort)
     unit = torch.as_tensor(noise_unit, dtype=network.dtype, device=network.device)
 
     def ask(m: int, x: Tensor) -> Tensor:
-        return ask_one(models[m], x).cpu()
+        return respond(m, ask_one(models[m], x).cpu())
+
+    def keep(m: int, q: int, block: slice, answer: Tensor) -> None:
+        if logits is not None:
+            logits[m, q, block] = answer
+            return
+        ends[m, 0] = torch.minimum(ends[m, 0], answer.amin())
+        ends[m, 1] = torch.maximum(ends[m, 1], answer.amax())
+        every = torch.arange(len(answer))
+        for name, table in tables.items():
+            if q < table.shape[1]:
+                table.write(m, q, block.start, reduced(name, answer, y[block], every))
 
     with exact():
         for b, start in enumerate(range(0, count, _BLOCK)):
@@ -68,7 +93,7 @@ def answers(
                 key = torch.tensor([derive(0, "query", q, b)], device=network.device)
                 asked = x if q == 0 else data.augmented(rows[None], key)[0]
                 for m in range(len(models)):
-                    logits[m, q, block] = ask(m, asked)
+                    keep(m, q, block, ask(m, asked))
             asked_rows = [a.nonzero()[:, 0] for a in audited[:, block]] if noise else []
             for d in range(noise):
                 asked = x + noise_scale * unit * _noise(x, rows, d)
@@ -84,8 +109,12 @@ def answers(
                     for state, kept in zip(models, cohort.kept, strict=True)
                 ]
             )
-        logits, noisy = _responded(cohort, logits), _responded(cohort, noisy)
-    return Outputs(logits, noisy if noise else None, norms, noise_scale)
+    rest = (noisy if noise else None, norms, noise_scale)
+    if logits is not None:
+        return Outputs(logits, *rest, labels=y)
+    names = ("noisy", "gradient_norm", "noise_scale")
+    about = {"kept": tables, "extremes": ends, "classes": classes, "labels": y}
+    return Outputs.without_logits(**dict(zip(names, rest, strict=True)), **about)
 
 
 def _noise(x: Tensor, rows: Tensor, copy: int) -> Tensor:
@@ -94,17 +123,12 @@ def _noise(x: Tensor, rows: Tensor, copy: int) -> Tensor:
     return normal(keys, *x.shape[1:], dtype=x.dtype)
 
 
-def _responded(cohort: Cohort, logits: Tensor) -> Tensor:
-    """What each model's defense lets through of its answers (M, Q, N, C); NaN stays NaN."""
-    if not overrides(cohort.defense, "respond") or logits.numel() == 0:
-        return logits
-    answered = torch.stack(
-        [
-            torch.stack([responded(cohort.defense, one, companion) for one in answers_of_model])
-            for answers_of_model, companion in zip(logits, cohort.companions(), strict=True)
-        ]
-    )
-    return torch.where(logits.isnan(), logits, answered)
+def _responding(cohort: Cohort) -> Callable[[int, Tensor], Tensor]:
+    """What a model's defense lets through of its answers (n, C), a block at a time."""
+    if not overrides(cohort.defense, "respond"):
+        return lambda m, logits: logits
+    companions = cohort.companions()
+    return lambda m, logits: responded(cohort.defense, logits, companions[m])
 
 
 def exact() -> AbstractContextManager[None]:

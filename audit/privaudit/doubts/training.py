@@ -50,6 +50,22 @@ def fitness(logits: Tensor, y: Tensor, members: Tensor) -> Fitness:
     )
 
 
+def fitness_of(
+    predicted: Tensor, probability: Tensor, y: Tensor, classes: int, *, bounded: bool
+) -> Fitness:
+    """Of one network of which no logits are kept.
+
+    Args:
+        predicted: (n,) int64, the likeliest classes of its n members.
+        probability: (n,) float32, those of their labels.
+        y: (n,) int64.
+        classes: C.
+        bounded: all its answers are numbers from 0 to 1.
+    """
+    loss = -probability.double().clamp(min=1e-45).log().mean()  # float32 has nothing smaller
+    return Fitness(agreement(y, predicted, classes), float(loss), log(classes), bounded)
+
+
 def training_doubts(about: str, target: Fitness, shadows: Sequence[Fitness]) -> list[Doubt]:
     """What speaks against taking an audit of a target for one of a trained network.
 

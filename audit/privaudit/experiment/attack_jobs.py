@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from privaudit.api.plugin import overrides
 from privaudit.api.watch import MOST_COPIED, signals_size
+from privaudit.cohort.kept import FileTable, MemoryTable
 from privaudit.errors import PrivauditError
 from privaudit.experiment.attack_job import AttackJob, outcomes
 from privaudit.experiment.context import RunContext
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 MOST_SHARED = 2**30  # bytes of answers from which writing them down costs more than it gains
 Outcome = AttackScores | PrivauditError
+_TABLE = "kept."  # begins the names of files of reductions
 
 
 @dataclass(frozen=True)
@@ -34,20 +37,29 @@ class SharedOutputs:
     """What models answer, in files for as long as `shared_outputs` is open."""
 
     tensors: SharedTensors
-    noise_scale: float
+    rest: Mapping[str, Any]
 
     def load(self) -> Outputs:
-        """The answers, mapped into memory."""
-        return Outputs(**self.tensors.load(), noise_scale=self.noise_scale)
+        """The answers, mapped into memory; of those in files of their own, the places."""
+        tensors, rest = self.tensors.load(), dict(self.rest)
+        places = [name for name in tensors if name.startswith(_TABLE)]
+        tables = {n.removeprefix(_TABLE): MemoryTable(tensors.pop(n)) for n in places}
+        rest["kept"] = rest["kept"] | tables
+        return Outputs(**({"logits": None} | rest | tensors))
 
 
 @contextmanager
 def shared_outputs(outputs: Outputs) -> Iterator[SharedOutputs]:
     """Answers for other processes, until the block ends."""
-    tensors = {f.name: getattr(outputs, f.name) for f in fields(outputs)}
-    tensors = {name: t for name, t in tensors.items() if isinstance(t, Tensor)}
+    tensors = {name: t for name, t in vars(outputs).items() if isinstance(t, Tensor)}
+    rest = {name: part for name, part in vars(outputs).items() if name not in tensors}
+    rest["kept"] = {n: table for n, table in outputs.kept.items() if isinstance(table, FileTable)}
+    for name, table in outputs.kept.items():
+        if name not in rest["kept"]:
+            every = outputs.changed(chosen=None, queries=table.shape[1])
+            tensors[f"{_TABLE}{name}"] = every.of(name)
     with LentFolder() as folder:
-        yield SharedOutputs(share_tensors(tensors, folder), outputs.noise_scale)
+        yield SharedOutputs(share_tensors(tensors, folder), rest)
 
 
 def score_remotely(

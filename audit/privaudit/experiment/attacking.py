@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from privaudit.api.needs import seen_by
 from privaudit.api.plugin import Attack, Promise, usual_delta
 from privaudit.errors import DataError, ShortageError
 from privaudit.keys import derive
@@ -49,8 +49,8 @@ def signals_of(
         x=examples.x,
         y=examples.y,
         audited=split.audited[target],
-        target=_asked(attack, outputs)[target],
-        shadows=_asked(attack, believed)[shadows],
+        target=_asked(attack, outputs, examples.y)[target],
+        shadows=_asked(attack, believed, examples.y)[shadows],
         shadow_role=_told(split, shadows),
         seed=derive(seed, "attack", target),
     )
@@ -98,14 +98,13 @@ def _places(chosen: Tensor) -> Tensor | slice:
     return places
 
 
-def _asked(attack: Attack, outputs: Outputs) -> Outputs:
+def _asked(attack: Attack, outputs: Outputs, y: Tensor) -> Outputs:
     """Only what the attack asks for, so that its neighbours do not change its answer."""
     noisy = None
     if attack.noise and outputs.noisy is not None:
         noisy = outputs.noisy[:, : attack.noise]
-    return replace(
-        outputs,
-        logits=outputs.logits[:, : attack.queries],
-        noisy=noisy,
-        gradient_norm=outputs.gradient_norm if "gradient_norm" in attack.signals else None,
-    )
+    norm = outputs.gradient_norm if "gradient_norm" in attack.signals else None
+    shown = outputs.changed(noisy=noisy, gradient_norm=norm, queries=attack.queries)
+    if shown.has_logits:
+        shown = shown.changed(logits=shown.logits[:, : attack.queries])
+    return seen_by(attack, shown, y)

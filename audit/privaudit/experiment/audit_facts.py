@@ -11,6 +11,7 @@ import torch
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.cost import costs
 from privaudit.experiment.level import Level
+from privaudit.experiment.own_answers import predictions
 from privaudit.recipe import Subject
 from privaudit.values import Role
 
@@ -42,7 +43,7 @@ def _about(context: RunContext, level: Level, s: int, target: int, model: int) -
     """What a level says about one of its models."""
     split = context.ensemble.splits[s]
     role = torch.where(split.ordinary, split.role[target], Role.OUTSIDE)
-    right = level.outputs.logits[model, 0].argmax(-1) == context.examples.y
+    right = predictions(level.outputs[model]) == context.examples.y
     return {
         "level": level.label,
         "seed": context.recipe.seeds[s],

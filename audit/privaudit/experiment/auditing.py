@@ -27,6 +27,7 @@ from privaudit.experiment.believed import BelievedShadows
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.failing import attributed, without_frames
 from privaudit.experiment.level import Level
+from privaudit.experiment.own_answers import confidences, predictions
 from privaudit.experiment.untrained import untrained
 from privaudit.recipe import Entry, Subject
 from privaudit.statistics.scored import row_sentences
@@ -273,16 +274,15 @@ class Auditor:
         target = int(job.split.targets[job.target_number])
         outputs = level.outputs[job.models.start + target]
         rows = audited_rows(self.context, job.split, target)
-        y = self.context.examples.y[rows]
-        p = outputs.logits[0, rows].double().softmax(-1)
-        self.scores[f"confidence_{number}"] = p.gather(1, y[:, None])[:, 0].float().numpy()
-        if outputs.noisy is not None:
+        p = confidences(outputs, rows, self.context.examples.y)
+        self.scores[f"confidence_{number}"] = p.numpy()
+        if outputs.noisy is not None and outputs.has_logits:
             sensitivity = first_order_sensitivity(outputs, rows)
             self.scores[f"sensitivity_{number}"] = sensitivity.float().numpy()
 
 
 def test_accuracy(context: RunContext, outputs: Outputs) -> Tensor:
     """(M,) float64: accuracy of each model on its non-members."""
-    right = outputs.logits[:, 0].argmax(-1) == context.examples.y
+    right = predictions(outputs) == context.examples.y
     tests = context.ensemble.tests
     return (right & tests).sum(1).double() / tests.sum(1)

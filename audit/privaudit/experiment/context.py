@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
+from privaudit.api.needs import suffice
 from privaudit.cohort import Cohort, Journal
 from privaudit.cohort.answers import answers
 from privaudit.events import Event
 from privaudit.experiment.ensemble import Ensemble
+from privaudit.experiment.kept_kinds import kept_kinds
 from privaudit.experiment.target import ExternalTarget
 from privaudit.jobs.local import Workers
 from privaudit.networks.build import build_networks
@@ -122,9 +124,14 @@ class RunContext:
 def asked(
     cohort: Cohort, audited: Tensor, recipe: Recipe, noise_unit: Tensor | float = 1.0
 ) -> Outputs:
-    """What all attacks together want to know."""
+    """What all attacks together want to know.
+
+    Raises:
+        PluginError: an attack fails at saying what it needs.
+    """
     attacks = [attack for _, attack in recipe.attack_entries()]
-    return answers(
+    ask = partial(
+        answers,
         cohort,
         audited,
         queries=max(a.queries for a in attacks),
@@ -132,3 +139,8 @@ def asked(
         gradient_norm=any("gradient_norm" in a.signals for a in attacks),
         noise_unit=noise_unit,
     )
+    outputs = ask(kinds=kept_kinds(attacks, len(cohort.data.examples.classes)))
+    rows = audited.any(0).nonzero()[:, 0]
+    if outputs.has_logits or all(suffice(attack, outputs, rows) for attack in attacks):
+        return outputs
+    return ask()

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from privaudit.api.calls import checked_scores
+from privaudit.api.needs import needed_answers, sees_logits
 from privaudit.api.plugin import Attack
 from privaudit.api.source import has_source
 from privaudit.errors import PrivauditError
@@ -99,7 +100,7 @@ def _keys(
 ) -> list[str]:
     """A key for each job; "" where a change of the attack's code would not be noticed."""
     outputs = {id(one): one.outputs for one in (level, *believed)}
-    hashed = {place: _OutputDigests(one) for place, one in outputs.items()}
+    hashed = {place: _OutputDigests(one, context.examples.y) for place, one in outputs.items()}
     told: dict[tuple[int, int], str] = {}
     keys = []
     for job, shadows in zip(jobs, believed, strict=True):
@@ -123,20 +124,43 @@ def _keys(
 
 
 class _OutputDigests:
-    """Digests of what M models answer, so that no attack needs to hash it anew."""
+    """Digests of what M models answer, so that no attack needs to hash it anew.
 
-    def __init__(self, outputs: Outputs) -> None:
-        self._scale = outputs.noise_scale
-        self._logits = [_digests(queries) for queries in outputs.logits]
+    Args:
+        outputs: of the models.
+        y: (N,) int64 labels.
+    """
+
+    def __init__(self, outputs: Outputs, y: Tensor) -> None:
+        self._outputs, self._y = outputs, y
+        self._logits: list[list[str]] = []
+        self._reduced: dict[tuple[str, int], list[str]] = {}
         self._noisy = [] if outputs.noisy is None else [_digests(n) for n in outputs.noisy]
         self._norm = [] if outputs.gradient_norm is None else _digests(outputs.gradient_norm)
 
     def of(self, attack: Attack, models: Sequence[int]) -> str:
-        """Of what an attack is told about some models, by their places."""
-        logits = [self._logits[m][: attack.queries] for m in models]
+        """Of what an attack is told about some models, by their places.
+
+        What it has declared is the same whether logits are kept for its neighbours or not.
+        """
+        if sees_logits(attack, self._outputs):
+            self._logits = self._logits or [_digests(queries) for queries in self._outputs.logits]
+            seen = [self._logits[m][: attack.queries] for m in models]
+        else:
+            names = needed_answers(attack)
+            seen = [[n, *self._of_one(n, m)[: attack.queries]] for n in names for m in models]
         noisy = [self._noisy[m][: attack.noise] for m in models] if self._noisy else []
         norm = [self._norm[m] for m in models] if "gradient_norm" in attack.signals else []
-        return digest(self._scale, logits, noisy, norm)
+        return digest(self._outputs.noise_scale, seen, noisy, norm)
+
+    def _of_one(self, name: str, model: int) -> list[str]:
+        """Of one kind of answer of one model, query by query; of what is not kept, nothing."""
+        place = name, model
+        if place not in self._reduced:
+            there = self._outputs.has_logits or name in self._outputs.kept
+            values = self._outputs[model].of(name, None, self._y) if there else ()
+            self._reduced[place] = _digests(values)
+        return self._reduced[place]
 
 
 def _digests(tensors: Iterable[Tensor]) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from privaudit.api.plugin import Promise
+from privaudit.cohort.kept import joined_outputs
 from privaudit.errors import PluginError
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.target import ExternalTarget
@@ -53,20 +54,9 @@ def joined(parts: Sequence[Level]) -> Level:
     if len({part.label for part in parts}) > 1:
         names = ", ".join(repr(part.label) for part in parts)
         raise PluginError(f"a sparsifier's cohorts reached different levels: {names}")
-
-    def cat(tensors: Sequence[Tensor | None]) -> Tensor | None:
-        present = [t for t in tensors if t is not None]
-        return torch.cat(present) if present else None
-
-    outputs = Outputs(
-        torch.cat([p.outputs.logits for p in parts]),
-        cat([p.outputs.noisy for p in parts]),
-        cat([p.outputs.gradient_norm for p in parts]),
-        parts[0].outputs.noise_scale,
-    )
     return Level(
         parts[0].label,
-        outputs,
+        joined_outputs([part.outputs for part in parts]),
         torch.cat([p.density for p in parts]),
         torch.cat([p.nonzero for p in parts]),
         {n: torch.cat([p.weights[n] for p in parts]) for n in parts[0].weights},

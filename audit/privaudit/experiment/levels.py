@@ -17,6 +17,7 @@ from privaudit.events import LevelReached
 from privaudit.experiment.context import RunContext, asked
 from privaudit.experiment.diverged import diverged
 from privaudit.experiment.level import Level, beside, joined
+from privaudit.experiment.own_answers import lost
 from privaudit.experiment.promises import promise_of
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import combined
@@ -117,10 +118,10 @@ def _audited(
         for label, reached in script(cohort, models):
             yield _level(context, subject, models, label, reached)
     except PrivauditError as error:
-        lost = ~cohort.finite()  # of whatever meets them first, none says why they are not
-        if not bool(lost.any()):
+        astray = ~cohort.finite()  # of whatever meets them first, none says why they are not
+        if not bool(astray.any()):
             raise
-        raise diverged(context, subject, models, cohort.lost, lost) from error
+        raise diverged(context, subject, models, cohort.lost, astray) from error
 
 
 def _level(
@@ -131,9 +132,9 @@ def _level(
         shown = cohort.fork()
         finished(subject.defense, shown, context.recipe.model)
     outputs = asked(shown, context.ensemble.audited[models], context.recipe)
-    lost = ~outputs.logits.isfinite().flatten(1).all(1)
-    if bool(lost.any()):
-        raise diverged(context, subject, models, shown.lost, lost)
+    astray = lost(outputs)
+    if bool(astray.any()):
+        raise diverged(context, subject, models, shown.lost, astray)
     notes, promise = shown.take_notes(), promise_of(subject.defense, shown)
     if promise is not None:
         notes["epsilon"] = torch.full((len(shown),), promise.epsilon, dtype=torch.float64)

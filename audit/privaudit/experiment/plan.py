@@ -102,7 +102,7 @@ def _accuracy(context: RunContext, cohort: Cohort) -> Tensor:
     """(M,) test accuracies where all is trained, so that its control is found; else NaN."""
     if any(record.found < record.models for record in cohort.records):
         return torch.full((len(cohort),), torch.nan, dtype=torch.float64)
-    return test_accuracy(context, answers(cohort, context.ensemble.audited))
+    return test_accuracy(context, answers(cohort, context.ensemble.audited, kinds={"predicted": 1}))
 
 
 def beliefs(context: RunContext, subject: Subject, earlier: list[Subject]) -> Iterator[Subject]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from privaudit.errors import RecipeError
+from privaudit.experiment.kept_kinds import answer_bytes
 from privaudit.readers.door import amount
 from privaudit.recipe import Recipe
 from privaudit.values import Examples
@@ -17,7 +18,7 @@ def check_memory(recipe: Recipe, examples: Examples, memory: int) -> None:
     models = len(recipe.seeds) * (1 + recipe.shadows)
     attacks = [attack for _, attack in recipe.attack_entries()]
     asked = max(a.queries for a in attacks) + max(a.noise for a in attacks)
-    needed = 4 * models * len(examples) * len(examples.classes) * asked
+    needed = models * len(examples) * answer_bytes(attacks, len(examples.classes))
     if needed > memory:
         raise RecipeError(
             f"the answers of {models:,} networks to {len(examples):,} examples, each asked {asked} "

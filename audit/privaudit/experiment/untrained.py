@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from privaudit.doubts.doubt import Doubt
-from privaudit.doubts.training import Fitness, fitness, training_doubts
+from privaudit.doubts.training import training_doubts
 from privaudit.experiment.ensemble import Ensemble
 from privaudit.experiment.level import Level
+from privaudit.experiment.own_answers import fitnesses
 
 
 def untrained(
@@ -28,7 +29,7 @@ def untrained(
         level: the targets' models and what they answer.
         shadow_levels: of each attack, the level that its shadows are taken from.
     """
-    made = {id(one): _fitness(ensemble, y, one) for one in (level, *shadow_levels)}
+    made = {id(one): fitnesses(one.outputs, y, ensemble.learned) for one in (level, *shadow_levels)}
     return list(
         dict.fromkeys(
             doubt
@@ -39,12 +40,6 @@ def untrained(
             )
         )
     )
-
-
-def _fitness(ensemble: Ensemble, y: Tensor, level: Level) -> list[Fitness]:
-    members = ensemble.learned
-    answers = level.outputs.logits[:, 0]
-    return [fitness(logits, y, rows) for logits, rows in zip(answers, members, strict=True)]
 
 
 def _targets(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from privaudit.api.calls import scored
 from privaudit.api.host import Plugins, load_plugins
+from privaudit.api.needs import seen_by
 from privaudit.api.plugin import Attack
 from privaudit.doubts.attacks import attacks_doubts
 from privaudit.doubts.doubt import Doubt, lines
@@ -191,7 +192,10 @@ def _audited(
         PluginError: the attack breaks its contract.
     """
     try:
-        scores = scored(attack, signals)
+        target, shadows = (
+            seen_by(attack, outputs, signals.y) for outputs in (signals.target, signals.shadows)
+        )
+        scores = scored(attack, replace(signals, target=target, shadows=shadows))
         metrics = evaluate_scored(
             scores, members, signals.audited, confidence=confidence, delta=delta, coins=coins
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from privaudit.api.calls import scored
+from privaudit.api.needs import needed_answers
 from privaudit.api.plugin import Attack
 from privaudit.testing.material import tiny_signals
 from privaudit.testing.require import require, same
@@ -21,6 +22,7 @@ def check_attack(attack: Attack) -> None:
     require(attack.shadows >= 0, f"{who}.shadows must not be negative")
     unknown = set(attack.signals) - _SIGNALS
     require(not unknown, f"{who}.signals asks for {unknown}: there is only {set(_SIGNALS)}")
+    needed_answers(attack)
     signals, untouched = tiny_signals(attack), tiny_signals(attack)
     scores = scored(attack, signals)
     for name, answer in (("", scores), *scores.variants.items()):
@@ -43,6 +45,8 @@ def _strided(signals: Signals) -> Signals:
     """The same signals, whose logits do not lie in memory in the order of their axes."""
 
     def turned(outputs: Outputs) -> Outputs:
-        return replace(outputs, logits=outputs.logits.mT.contiguous().mT)
+        if not outputs.has_logits:
+            return outputs
+        return outputs.changed(logits=outputs.logits.mT.contiguous().mT)
 
     return replace(signals, target=turned(signals.target), shadows=turned(signals.shadows))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from privaudit.api.boundary import guest
+from privaudit.api.needs import seen_by
 from privaudit.api.plugin import Attack, Defense, Model, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.training import Training
@@ -76,7 +77,7 @@ def _tiny_outputs(attack: Attack, role: Tensor, y: Tensor, g: torch.Generator) -
     norm = None
     if "gradient_norm" in attack.signals:
         norm = torch.rand(len(role), N, generator=g) / surety
-    return Outputs(logits, noisy, norm)
+    return seen_by(attack, Outputs(logits, noisy, norm), y)
 
 
 class TinyNetwork(nn.Sequential):

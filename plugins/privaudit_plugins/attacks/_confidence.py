@@ -1,34 +1,13 @@
-"""Log-odds of the true class under a temperature, by the softmax or by its Taylor polynomial."""
+"""Log-odds of the true class under a temperature, by the Taylor polynomial of the softmax."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from privaudit_plugins.attacks._phi import by_block
+from privaudit.reductions import by_block
 
 _SURE = 10.0  # log-odds: networks on real data, trained to 100 %, have medians of 4 to 9
-
-
-def softmax_odds(logits: Tensor, y: Tensor, rows: Tensor, temperature: float) -> Tensor:
-    """Log p_y - log(1 - p_y) of the softmax of logits / temperature.
-
-    Args:
-        logits: (..., N, C), C ≥ 2.
-        y: (N,) int64 labels.
-        rows: (n,) int64, the examples asked for.
-        temperature: above 0.
-
-    Returns:
-        (..., n) float64, finite wherever the logits are.
-    """
-
-    def odds(z: Tensor, own: Tensor) -> Tensor:
-        z /= temperature
-        true = z.gather(-1, own)
-        return true[..., 0] - z.scatter_(-1, own, -torch.inf).logsumexp(-1)
-
-    return by_block(logits, y, rows, odds)
 
 
 def taylor_odds(

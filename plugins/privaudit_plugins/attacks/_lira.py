@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from privaudit_plugins.attacks._phi import blocks
+from privaudit.reductions import blocks
 
 Center = Literal["mean", "median"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._phi import finite_ends, log_odds
+from privaudit_plugins.attacks._phi import finite_ends
 from privaudit_plugins.attacks._rows import spread as spread
 from privaudit_plugins.attacks._thresholds import best_threshold
 
@@ -23,7 +23,7 @@ class Pool:
 
     Attributes:
         value: (n, ...) float64.
-        y: (n,) int64 labels.
+        y: (n,) int64 labels, or none.
         member: (n,) bool.
     """
 
@@ -57,7 +57,25 @@ def odds_of(outputs: privaudit.Outputs, rows: Tensor, y: Tensor, whose: str) -> 
     Raises:
         PrivauditError: as `logits_of`.
     """
-    return checked_odds(log_odds(outputs.logits[0], y, rows), whose)
+    return checked_odds(outputs.of("log_odds", rows, y)[0], whose)
+
+
+def predictions_of(outputs: privaudit.Outputs, rows: Tensor, y: Tensor, whose: str) -> Tensor:
+    """One model's likeliest classes (Q, n) int16.
+
+    Args:
+        outputs: of the model.
+        rows: (n,) int64, the examples asked for.
+        y: (N,) int64 labels.
+        whose: the model's name.
+
+    Raises:
+        PrivauditError: a largest logit is NaN or infinite.
+    """
+    predicted = outputs.of("predicted", rows, y)
+    if bool((predicted < 0).any()):
+        finite(predicted.double().where(predicted >= 0, torch.nan), whose)
+    return predicted
 
 
 def checked_odds(phi: Tensor, whose: str) -> Tensor:
@@ -90,20 +108,30 @@ def on_target(signals: privaudit.Signals, measure: Measure) -> Tensor:
     return measure(signals.target, signals.audited.nonzero()[:, 0], "the target")
 
 
-def on_shadows(signals: privaudit.Signals, measure: Measure) -> Pool | None:
-    """A measure of every shadow's members and non-members; None where either are missing."""
-    inside, outside = (
-        signals.shadow_role == role for role in (privaudit.Role.MEMBER, privaudit.Role.NON_MEMBER)
-    )
-    if not (bool(inside.any()) and bool(outside.any())):
+def on_shadows(signals: privaudit.Signals, measure: Measure, labels: bool = True) -> Pool | None:
+    """A measure of every shadow's members and non-members; None where either are missing.
+
+    Args:
+        signals: of the attack.
+        measure: of one model.
+        labels: False leaves them out of the pool, which takes half of its memory.
+    """
+    role = signals.shadow_role
+    inside = role == privaudit.Role.MEMBER
+    asked = inside | (role == privaudit.Role.NON_MEMBER)
+    count = int(asked.sum())
+    if not 0 < int(inside.sum()) < count:
         return None
-    value, y, member = [], [], []
-    for k in range(len(signals.shadow_role)):
-        rows = (inside[k] | outside[k]).nonzero()[:, 0]
-        value.append(measure(signals.shadows[k], rows, f"shadow {k}"))
-        y.append(signals.y[rows])
-        member.append(inside[k, rows])
-    return Pool(torch.cat(value), torch.cat(y), torch.cat(member))
+    value, filled = torch.empty(0), 0
+    for k, which in enumerate(asked):
+        rows = which.nonzero()[:, 0]
+        found = measure(signals.shadows[k], rows, f"shadow {k}")
+        if k == 0:  # all of them are never held twice
+            value = torch.empty((count, *found.shape[1:]), dtype=found.dtype)
+        value[filled : filled + len(rows)] = found
+        filled += len(rows)
+    y = signals.y.expand(asked.shape)[asked] if labels else signals.y[:0]
+    return Pool(value, y, inside[asked])
 
 
 def needed(attack: str, signals: privaudit.Signals, found: Pool | None) -> Pool:
@@ -128,16 +156,18 @@ def judged(signals: privaudit.Signals, measure: Measure) -> privaudit.AttackScor
     The decision's threshold is the one of best balanced accuracy over all shadows; without
     shadows there is no decision. Infinite measures are placed as in `finite_ends`.
     """
-    values, pool = measured(signals, measure)
+    values, pool = measured(signals, measure, labels=False)
     score = spread(values, signals)
     if pool is None:
         return privaudit.AttackScores(score)
     return privaudit.AttackScores(score, score >= best_threshold(pool.value, pool.member))
 
 
-def measured(signals: privaudit.Signals, measure: Measure) -> tuple[Tensor, Pool | None]:
+def measured(
+    signals: privaudit.Signals, measure: Measure, labels: bool = True
+) -> tuple[Tensor, Pool | None]:
     """A measure of the audited examples and of the shadows', all of it finite (`finite_ends`)."""
-    values, pool = on_target(signals, measure), on_shadows(signals, measure)
+    values, pool = on_target(signals, measure), on_shadows(signals, measure, labels)
     if pool is None:
         return finite_ends(values)[0], None
     values, of_shadows = finite_ends(values, pool.value)

@@ -7,13 +7,14 @@ is kept by the logarithms of both, and the log of a ratio loses no digits at eit
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from privaudit_plugins.attacks._phi import blocks
+from privaudit.reductions import blocks
 
 _TINY = -460.0  # log of 1e-200: below it a log-ratio is told by its own logarithm
 _NEAR_ONE = -40.0  # log of 1 - p below which log p is -(1 - p) to the last digit
@@ -44,17 +45,27 @@ def mean_probability(odds: Tensor, which: Tensor, kept: Tensor) -> Probability:
         (T, n), NaN where nobody counts.
     """
     return Probability(
-        log_mean(logsigmoid(odds), which, kept), log_mean(logsigmoid(-odds), which, kept)
+        log_mean(odds, which, kept, logsigmoid),
+        log_mean(odds, which, kept, lambda some: logsigmoid(-some)),
     )
 
 
-def log_mean(values: Tensor, which: Tensor, kept: Tensor) -> Tensor:
-    """Log of the mean of exp(values) (K, n) as for `mean_probability`, (T, n)."""
+def log_mean(
+    values: Tensor, which: Tensor, kept: Tensor, log: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Log of the mean of exp(values) (K, n) as for `mean_probability`, (T, n).
+
+    Args:
+        values: logarithms, or of what `log` makes them, block by block.
+        which: as for `mean_probability`.
+        kept: as for `mean_probability`.
+        log: from values (K, b) to logarithms (K, b).
+    """
     weight = kept.double()
     mean = torch.empty((len(kept), values.shape[1]), dtype=torch.float64)
     for block in blocks(values.shape[1], len(values) + len(kept)):
         counts = which[:, block].double()
-        some = values[:, block]
+        some = values[:, block] if log is None else log(values[:, block])
         top = some.where(which[:, block], -torch.inf).amax(0)
         p = (some - top).exp().where(which[:, block], 0.0)
         mean[:, block] = top + (weight @ p).log() - (weight @ counts).log()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from privaudit.reductions import blocks
 from privaudit_plugins.attacks._in_turn import others
 from privaudit_plugins.attacks._rmia import (
     guessed_from_outside,
@@ -62,7 +63,7 @@ class Known:
             (T, m) bool each.
         """
         sides = (self.inside, self.outside)
-        has_inside, has_outside = (kept.double() @ side.double() > 0 for side in sides)
+        has_inside, has_outside = (_any_kept(side, kept) for side in sides)
         size = self.tested.shape[1]
         guessed = ~has_inside if self.mode == "auto" else torch.zeros_like(has_inside)
         if self.mode == "offline":
@@ -122,6 +123,15 @@ class Known:
             for side in sides
         )
         return min(1.0, float((inside - outside).exp()))
+
+
+def _any_kept(side: Tensor, kept: Tensor) -> Tensor:
+    """(T, m) bool: whether any of the shadows kept (T, K) is on a side (K, m) of an example."""
+    weight = kept.double()
+    found = torch.empty((len(kept), side.shape[1]), dtype=torch.bool)
+    for block in blocks(side.shape[1], len(side) + len(kept)):
+        found[:, block] = weight @ side[:, block].double() > 0
+    return found
 
 
 def quality(ratio: Tensor, known: Known) -> float | None:

@@ -22,6 +22,7 @@ class GradientNorm(privaudit.Attack):
         "On the difficulty of membership inference attacks"
     )
     signals: ClassVar[frozenset[str]] = frozenset({"gradient_norm"})
+    answers: ClassVar[tuple[str, ...]] = ()
     name: Literal["gradient_norm"] = "gradient_norm"
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:

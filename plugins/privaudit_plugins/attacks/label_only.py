@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._pool import finite, needed, on_shadows, on_target, spread
+from privaudit_plugins.attacks._pool import needed, on_shadows, on_target, predictions_of, spread
 
 
 class LabelOnly(privaudit.Attack):
@@ -32,6 +32,7 @@ class LabelOnly(privaudit.Attack):
     queries: ClassVar[int] = 10
     signals: ClassVar[frozenset[str]] = frozenset({"augmentation"})
     shadows: ClassVar[int] = 1
+    answers: ClassVar[tuple[str, ...]] = ("predicted",)
     name: Literal["label_only"] = "label_only"
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
@@ -44,16 +45,15 @@ class LabelOnly(privaudit.Attack):
         # Here, because listing the plugins should not wait for scikit-learn.
         from sklearn.linear_model import LogisticRegression
 
-        if signals.target.logits.shape[0] < 2:
+        if len(signals.target.of("predicted", signals.audited.nonzero()[:1, 0], signals.y)) < 2:
             raise privaudit.PrivauditError(
                 "label_only needs answers to augmented copies of the examples, and this dataset "
                 "allows no augmentation: use `correctness`, which is all that one label tells"
             )
 
         def measure(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
-            logits = outputs.logits[:, rows]
-            finite(logits.amax(-1), whose)
-            right = (logits.argmax(-1) == signals.y[rows]).double()  # (Q, n)
+            predicted = predictions_of(outputs, rows, signals.y, whose)
+            right = (predicted == signals.y[rows]).double()  # (Q, n)
             return torch.stack([right[0], right[1:].mean(0)], dim=1)
 
         found = needed(self.name, signals, on_shadows(signals, measure))

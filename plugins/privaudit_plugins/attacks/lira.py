@@ -11,7 +11,7 @@ from torch import Tensor
 import privaudit
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
-from privaudit_plugins.attacks._phi import finite_ends, log_odds
+from privaudit_plugins.attacks._phi import finite_ends
 from privaudit_plugins.attacks._pool import checked_odds
 from privaudit_plugins.attacks._refusals import without_members, without_shadows
 from privaudit_plugins.attacks._rows import RowShadows, need_some, row_scores, row_shadows
@@ -27,6 +27,7 @@ class LikelihoodRatio(privaudit.Attack):
         "Carlini et al. 2022, Membership inference attacks from first principles, algorithm 1"
     )
     shadows: ClassVar[int] = _EACH
+    answers: ClassVar[tuple[str, ...]] = ("log_odds",)
     mode: Literal["auto", "online", "offline"] = Field(
         "auto",
         description="online: shadows with the example against shadows without; offline: only "
@@ -121,12 +122,13 @@ class LikelihoodRatio(privaudit.Attack):
 
     def _phi(self, signals: privaudit.Signals, rows: Tensor) -> Tensor:
         """(1 + K, Q, n): the target's φ, then the shadows', all finite."""
-        target = log_odds(signals.target.logits, signals.y, rows)
-        checked_odds(target, "the target")
-        phi = log_odds(signals.shadows.logits, signals.y, rows)
-        for k, answers in enumerate(phi):
-            checked_odds(answers, f"shadow {k}")
-        return torch.cat(finite_ends(target[None], phi))
+        target = signals.target.of("log_odds", rows, signals.y)
+        phi = torch.empty((1 + len(signals.shadow_role), *target.shape), dtype=target.dtype)
+        phi[0] = checked_odds(target, "the target")
+        for k in range(len(phi) - 1):  # one by one: all of them are never held twice
+            answers = signals.shadows[k].of("log_odds", rows, signals.y)
+            phi[1 + k] = checked_odds(answers, f"shadow {k}")
+        return finite_ends(phi)[0]
 
 
 def _lacks(least: int, both: bool) -> str:

@@ -20,6 +20,7 @@ class Loss(privaudit.Attack):
     """
 
     paper: ClassVar[str] = "Yeom et al. 2018, Privacy risk in machine learning, section III"
+    answers: ClassVar[tuple[str, ...]] = ("log_odds",)
     name: Literal["loss"] = "loss"
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:

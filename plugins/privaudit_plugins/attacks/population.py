@@ -25,6 +25,7 @@ class Population(privaudit.Attack):
         "Ye et al. 2022, Enhanced membership inference attacks against machine learning models, "
         "attack P"
     )
+    answers: ClassVar[tuple[str, ...]] = ("log_odds",)
     name: Literal["population"] = "population"
     per_class: bool = Field(
         False, description="compare with the population of the example's own class only"

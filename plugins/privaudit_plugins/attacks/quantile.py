@@ -42,6 +42,7 @@ class Quantile(privaudit.Attack):
         "calibration as in Romano et al. 2019, Conformalized quantile regression"
     )
     signals: ClassVar[frozenset[str]] = frozenset({"x"})
+    answers: ClassVar[tuple[str, ...]] = ("log_odds",)
     name: Literal["quantile"] = "quantile"
     holdout: float = Field(
         0.3, gt=0, lt=1, description="share of the population that calibrates the quantiles"
@@ -65,7 +66,7 @@ class Quantile(privaudit.Attack):
             PrivauditError: the target answers NaN.
         """
         fit, held = self._population(signals)
-        x = example_features(signals.x, signals.y, signals.target.logits.shape[-1])
+        x = example_features(signals.x, signals.y, signals.target.classes)
         (phi,) = finite_ends(odds_of(signals.target, torch.arange(len(x)), signals.y, "the target"))
         audited = signals.audited.nonzero()[:, 0]
         asked = torch.cat([held, audited])

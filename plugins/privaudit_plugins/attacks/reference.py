@@ -11,8 +11,8 @@ from torch import Tensor
 
 import privaudit
 from privaudit_plugins.attacks._log_space import log_softplus
-from privaudit_plugins.attacks._phi import finite_ends, log_odds
-from privaudit_plugins.attacks._pool import checked_odds
+from privaudit_plugins.attacks._phi import finite_ends
+from privaudit_plugins.attacks._pool import checked_odds, odds_of
 from privaudit_plugins.attacks._refusals import without_shadows
 from privaudit_plugins.attacks._rows import need_some, row_scores, row_shadows
 from privaudit_plugins.attacks._thresholds import best_threshold
@@ -56,6 +56,7 @@ class Reference(privaudit.Attack):
         "attacks; with a quantile in place of the mean, attack R of Ye et al. 2022"
     )
     shadows: ClassVar[int] = 1
+    answers: ClassVar[tuple[str, ...]] = ("log_odds",)
     name: Literal["reference"] = "reference"
     scale: Literal["log_loss", "log_odds", "loss"] = Field(
         "log_loss",
@@ -101,8 +102,8 @@ class Reference(privaudit.Attack):
         self, signals: privaudit.Signals, judged: Tensor, rows: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Minus what is compared, finite: the target's on rows (n,), the shadows' on rows (m,)."""
-        target = checked_odds(log_odds(signals.target.logits[0], signals.y, judged), "the target")
-        phi = log_odds(signals.shadows.logits[:, 0], signals.y, rows)
+        target = odds_of(signals.target, judged, signals.y, "the target")
+        phi = signals.shadows.of("log_odds", rows, signals.y)[:, 0]
         for k, answers in enumerate(phi):
             checked_odds(answers, f"shadow {k}")
         scale = _SCALES[self.scale]

@@ -11,7 +11,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._confidence import softmax_odds, taylor_odds, temperature_unit
+from privaudit.reductions import log_odds_at
+from privaudit_plugins.attacks._confidence import taylor_odds, temperature_unit
 from privaudit_plugins.attacks._in_turn import threshold_in_turn, turns
 from privaudit_plugins.attacks._phi import finite_ends
 from privaudit_plugins.attacks._pool import finite
@@ -103,6 +104,20 @@ class RMIA(privaudit.Attack):
             return refusal or without_members(split, "mode online")
         return refusal or (without_members(split, "a: tune") if self.a == "tune" else None)
 
+    def needed_answers(self) -> tuple[str, ...]:
+        """The log-odds at the temperature, or at all that it is chosen from."""
+        if self.softmax == "taylor":
+            return ("logits",)
+        tried = (*TEMPERATURES, UNTUNED) if self.temperature == "auto" else (self.temperature,)
+        return tuple(dict.fromkeys(map(log_odds_at, tried)))
+
+    def answers_suffice(self, outputs: privaudit.Outputs, rows: Tensor) -> bool:
+        """Not of networks so sure that temperatures are chosen from multiples of these."""
+        if self.softmax == "taylor" or self.temperature != "auto":
+            return True
+        sureness = outputs.of(log_odds_at(1.0), rows)[:, 0]
+        return all(temperature_unit(one) == 1 for one in sureness)
+
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         """The share of the population whose ratio p / P is at least γ times smaller.
 
@@ -125,8 +140,8 @@ class RMIA(privaudit.Attack):
         scored, guessed = (which[0, : len(by_row.rows)] for which in known.rows(everyone))
         need_some("rmia", scored, _LACKS[self.mode])
         temperature, a = self._options(signals, by_row, known)
-        target = self._odds(signals.target.logits[0], signals, used, temperature)
-        shadows = self._odds(signals.shadows.logits[:, 0], signals, used, temperature)
+        target = self._odds(signals.target, signals, used, temperature)[0]
+        shadows = self._odds(signals.shadows, signals, used, temperature)[:, 0]
         target, shadows = finite_ends(target, shadows)
         finite(target, "the target")
         for k, answers in enumerate(shadows):
@@ -144,13 +159,17 @@ class RMIA(privaudit.Attack):
         )
 
     def _odds(
-        self, logits: Tensor, signals: privaudit.Signals, rows: Tensor, temperature: float
+        self,
+        outputs: privaudit.Outputs,
+        signals: privaudit.Signals,
+        rows: Tensor,
+        temperature: float,
     ) -> Tensor:
-        """Log p - log(1 - p) of the true class, (..., n), from logits (..., N, C)."""
+        """Log p - log(1 - p) of the true class, (..., 1, n)."""
         if self.softmax == "softmax":
-            return softmax_odds(logits, signals.y, rows, temperature)
+            return outputs.of(log_odds_at(temperature), rows, signals.y)
         return taylor_odds(
-            logits,
+            outputs.logits,
             signals.y,
             rows,
             temperature,
@@ -175,10 +194,10 @@ class RMIA(privaudit.Attack):
         """The temperature and the `a`, chosen by the shadows where that is asked for."""
         chosen = some_rows(len(by_row.rows))
         few = few_shadows(known, chosen)
-        logits, rows = signals.shadows.logits[: len(few.inside), 0], by_row.rows[chosen]
+        shadows, rows = signals.shadows[: len(few.inside)], by_row.rows[chosen]
 
         def odds(temperature: float) -> Tensor:
-            return finite_ends(self._odds(logits, signals, rows, temperature))[0]
+            return finite_ends(self._odds(shadows, signals, rows, temperature)[:, 0])[0]
 
         def guesses(shadows: Tensor) -> Sequence[float]:
             if self.a == "tune":
@@ -190,7 +209,9 @@ class RMIA(privaudit.Attack):
 
         temperatures = [self.temperature] if self.temperature != "auto" else []
         if not temperatures:
-            unit = temperature_unit(softmax_odds(logits, signals.y, rows, 1.0))
+            unit = temperature_unit(shadows.of(log_odds_at(1.0), rows, signals.y))
+            if not shadows.has_logits:
+                unit = 1.0  # `answers_suffice` has seen that networks are no surer
             temperatures = [t * unit for t in TEMPERATURES]
         if self.temperature == "auto" or self.a == "tune":
             best = best_options(odds, few, temperatures, guesses)

@@ -15,7 +15,14 @@ from torch import Tensor
 
 import privaudit
 from privaudit_plugins.attacks._log_space import log_entropy, log_modified_entropy, log_odds
-from privaudit_plugins.attacks._pool import Pool, logits_of, measured, needed, spread
+from privaudit_plugins.attacks._pool import (
+    Pool,
+    logits_of,
+    measured,
+    needed,
+    predictions_of,
+    spread,
+)
 from privaudit_plugins.attacks._thresholds import best_threshold
 
 
@@ -43,7 +50,7 @@ class _Threshold(privaudit.Attack):
         found = needed(self.name, signals, pool)
         limit: Tensor | float = best_threshold(found.value, found.member)
         if self.per_class:
-            classes = signals.target.logits.shape[-1]
+            classes = signals.target.classes
             limit = class_thresholds(found, classes)[signals.y[signals.audited]]
         score = spread(values - limit, signals)
         return privaudit.AttackScores(score, score >= 0)
@@ -136,6 +143,7 @@ class Correctness(privaudit.Attack):
 
     paper: ClassVar[str] = "Yeom et al. 2018; Yuan & Zhang 2022, pruning and privacy, section 4"
     verdicts: ClassVar[bool] = True
+    answers: ClassVar[tuple[str, ...]] = ("predicted",)
     name: Literal["correctness"] = "correctness"
 
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
@@ -145,7 +153,7 @@ class Correctness(privaudit.Attack):
             PrivauditError: the target answers NaN.
         """
         rows = signals.audited.nonzero()[:, 0]
-        predicted = logits_of(signals.target, rows, "the target").argmax(-1)
+        predicted = predictions_of(signals.target, rows, signals.y, "the target")[0]
         score = spread(predicted == signals.y[rows], signals)
         return privaudit.AttackScores(score, score == 1)
 

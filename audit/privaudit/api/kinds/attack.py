@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from torch import Tensor
+
 from privaudit.api.kinds.base import Plugin
 from privaudit.api.split_options import SplitOptions
-from privaudit.values import AttackScores, Signals
+from privaudit.values import AttackScores, Outputs, Signals
 
 
 class Attack(Plugin):
@@ -21,6 +23,10 @@ class Attack(Plugin):
         noise: how many noisy copies of each example are asked.
         signals: what else is needed: "gradient_norm"; "x", the examples themselves; or
             "augmentation", data whose augmented queries differ from the example.
+        answers: what it needs of an answer, so that no more is kept: "logits", or names of
+            `privaudit.reductions.REDUCTIONS` such as "log_odds", "label_probability", "predicted"
+            and "top". Where all attacks of a run do with less than logits, the answers to 200,000
+            examples of 100 classes take 8 bytes an example, not 400.
         shadows: how many shadow models it needs at least.
         verdicts: whether its scores are verdicts, 1 or 0, by design, so that equal scores of all
             examples are no sign of a failure.
@@ -30,6 +36,7 @@ class Attack(Plugin):
     queries: ClassVar[int] = 1
     noise: ClassVar[int] = 0
     signals: ClassVar[frozenset[str]] = frozenset()
+    answers: ClassVar[tuple[str, ...]] = ("logits",)
     shadows: ClassVar[int] = 0
     verdicts: ClassVar[bool] = False
 
@@ -44,6 +51,21 @@ class Attack(Plugin):
         """
         return None
 
+    def needed_answers(self) -> tuple[str, ...]:
+        """What it needs of an answer, where its options decide that; else `answers`."""
+        return self.answers
+
+    def answers_suffice(self, outputs: Outputs, rows: Tensor) -> bool:
+        """Whether it can do with what it has declared, now that models have answered.
+
+        If not, they are asked again, and their logits are kept.
+
+        Args:
+            outputs: of M models, reduced to what attacks have declared.
+            rows: (n,) int64, the examples that are audited.
+        """
+        return True
+
     def score(self, signals: Signals) -> AttackScores:
         """Score every example from what the attacker has.
 
@@ -55,7 +77,9 @@ class Attack(Plugin):
         recipe or arrays can mend it.
 
         What breaks: `signals.target.logits.amax(-1)`, for outputs have an axis of queries first:
-        scores would be (Q, N). Right is `signals.target.logits[0].amax(-1)`, (N,).
+        scores would be (Q, N). Right is `signals.target.logits[0].amax(-1)`, (N,). An attack that
+        declares `answers` reads `signals.target.log_odds[0]` and so on; what it has not declared
+        is not there.
         """
         raise NotImplementedError
 
