@@ -74,4 +74,3 @@ def epoch_seconds(
     around(work)
     taken = [b - a for a, b in zip(times, times[1:], strict=False)]
     return median(taken) if taken else 0.0
-

@@ -30,7 +30,9 @@ def top_kernels(
             work()
             synchronize(device)
         by = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-        shown.append(seen.key_averages().table(sort_by=by, row_limit=_SHOWN, max_name_column_width=70))
+        shown.append(
+            seen.key_averages().table(sort_by=by, row_limit=_SHOWN, max_name_column_width=70)
+        )
 
     few = len(examples) // batch // 5 * batch or len(examples)  # a fifth: profiles grow large
     engine.epoch_seconds(

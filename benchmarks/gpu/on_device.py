@@ -8,6 +8,8 @@ Cohorts that are built without a device, and runs on `auto`, use it.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -20,16 +22,28 @@ KIND = os.environ.get("PRIVAUDIT_TEST_DEVICE", "cpu")
 def pytest_configure(config: pytest.Config) -> None:
     """Put the device in the place of the default one."""
     from privaudit.cohort import Cohort
-    from privaudit.experiment import environment, running
 
-    there = devices.chosen(KIND)
     defaults = Cohort.__init__.__kwdefaults__
     assert defaults is not None
-    defaults["device"] = there
+    defaults["device"] = there = devices.chosen(KIND)
+    default_device(there).__enter__()  # until the tests end
+
+
+@contextmanager
+def default_device(there: torch.device) -> Iterator[None]:
+    """While it lasts, `auto` is this device."""
+    from privaudit.experiment import environment, running
+
     choose = environment.choose_device
+    before = {module: module.choose_device for module in (environment, running)}
 
     def chosen(name: str) -> torch.device:
-        return there if name in ("auto", KIND) else choose(name)
+        return there if name in ("auto", str(there)) else choose(name)
 
-    for module in (environment, running):
-        module.choose_device = chosen  # type: ignore[attr-defined]
+    try:
+        for module in before:
+            module.choose_device = chosen  # type: ignore[attr-defined]
+        yield
+    finally:
+        for module, original in before.items():
+            module.choose_device = original  # type: ignore[attr-defined]

@@ -41,7 +41,7 @@ class Options:
         return self.started + self.limit - time.monotonic()
 
 
-class TimeUp(KeyboardInterrupt):  # noqa: N818, a stop and no error, as `Stopped` is
+class TimeUp(KeyboardInterrupt):
     """The time for something is over; it passes where plugins' errors are caught."""
 
 

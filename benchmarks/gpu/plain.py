@@ -61,9 +61,7 @@ def epoch_seconds(
     return median(times[1:])
 
 
-def _epoch(
-    form: Form, examples: Examples, device: torch.device, batch: int
-) -> Callable[[], None]:
+def _epoch(form: Form, examples: Examples, device: torch.device, batch: int) -> Callable[[], None]:
     layout = torch.channels_last if form.channels_last else torch.contiguous_format
     network = ResNet20().build(examples.shape, len(examples.classes)).to(device)
     network = network.to(memory_format=layout)

@@ -25,6 +25,7 @@ CLOSE = 1e-8
 TESTS = ("tests/audit/test_cohort_*.py", "tests/audit/test_ways_pinned.py")
 _QUICK_PAIRS = ("sparsifier dense", "sparsifier imp", "defense mixup")
 _QUICK_TEST = "test_cohort_training.py"
+_QUICK_KEY = "plain_torch_loop and perceptron-sgd"
 _STEPS = 20  # of an epoch in which waits are counted
 
 
@@ -99,6 +100,8 @@ def _tests(options: Options, table: Table) -> None:
         command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider"]
         command += ["--import-mode=importlib", "-p", "benchmarks.gpu.on_device"]
         command += [f"--junitxml={report}", *map(str, paths)]
+        if options.quick:
+            command += ["-k", _QUICK_KEY]
         environment = os.environ | {"PRIVAUDIT_TEST_DEVICE": options.device}
         try:
             done = subprocess.run(
