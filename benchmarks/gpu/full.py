@@ -50,7 +50,7 @@ class _Progress:
             self.times.append(time.perf_counter())
 
     def model_epoch_seconds(self) -> float | None:
-        """Of one model's epoch, while those that shared the last step did; None before the third."""
+        """Of one model's epoch; None before the third."""
         if self.last is None or len(self.times) < 3:
             return None
         return (self.times[-1] - self.times[1]) / (len(self.times) - 2) / self.last.models

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ class Table:
         for ending, text in (("txt", self.text()), ("json", json.dumps(asdict(self), indent=1))):
             new = folder / f"{self.part}.{ending}.new"
             new.write_text(text)
-            os.replace(new, folder / f"{self.part}.{ending}")
+            new.replace(folder / f"{self.part}.{ending}")
 
 
 def kept_rows(folder: Path, part: str, facts: dict[str, Any]) -> list[dict[str, Cell]]:
