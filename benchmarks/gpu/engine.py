@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from statistics import median
 
 import torch
@@ -72,5 +73,5 @@ def epoch_seconds(
         fit.run(trained.data, on_epoch)
 
     around(work)
-    taken = [b - a for a, b in zip(times, times[1:], strict=False)]
+    taken = [b - a for a, b in pairwise(times)]
     return median(taken) if taken else 0.0
