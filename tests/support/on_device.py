@@ -148,7 +148,13 @@ def _recipe(there: torch.device) -> float:
             home = Path(folder) / device.type
             results.append(running.run(load_recipe(path), home / "out", cache=home / "cache"))
     here.choose_device = chosen
-    pairs = zip(results[0].audits, results[1].audits, strict=True)
+    # Dropout of learned attacks is hashed on a device, and drawn on the CPU as torch draws it.
+    pairs = [
+        (a, b)
+        for a, b in zip(results[0].audits, results[1].audits, strict=True)
+        if not a.attack.startswith(("nn", "samia"))
+    ]
+    assert len(pairs) > len(attacks) / 2
     return max(abs(float(a.metrics["auc"]["value"] - b.metrics["auc"]["value"])) for a, b in pairs)
 
 
