@@ -1,7 +1,7 @@
 """The conformance check notices each way to break the contract."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -110,6 +110,17 @@ class Infinite(Good):
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         score = signals.target.logits[0].amax(-1)
         return privaudit.AttackScores(torch.where(score > 1, torch.inf, -torch.inf))
+
+
+class Sharing(Good):
+    """Gives every target the numbers of the first."""
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        draw = torch.Generator().manual_seed(signals.seed)
+        return privaudit.AttackScores(torch.rand(len(signals.y), generator=draw))
+
+    def score_all(self, signals: Sequence[privaudit.Signals]) -> list[privaudit.AttackScores]:
+        return [self.score(signals[0]) for _ in signals]
 
 
 class Moody(Good):
@@ -309,6 +320,7 @@ class Projecting(privaudit.Sparsifier):
         (Rounded, {}, "not the same after model_dump"),
         (Short, {}, "one score for each of 40 examples"),
         (Nan, {}, "NaN for"),
+        (Sharing, {}, "score_all gives a target other scores"),
         (Moody, {}, "answers the same signals differently"),
         (Greedy, {}, "writes into signals"),
         (Verdict, {}, "decision as"),

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 
+from privaudit import cli
 from privaudit.cli.signals import Stopped, exit_code, stoppable
 from privaudit.errors import StoreError
 from privaudit.jobs.lent import LentFolder, sweep
@@ -163,6 +165,22 @@ def test_an_interrupt_in_the_middle_of_an_import_gives_the_exit_code_too(tmp_pat
         [sys.executable, "-m", "stopped"], env=os.environ | {"PYTHONPATH": paths}, check=False
     )
     assert done.returncode == 130  # -2 would be a death by the signal
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_ctrl_c_in_any_command_gives_the_exit_code_of_the_signal(
+    monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    def stopped(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    app = typer.Typer(add_completion=False)
+    app.command("stop")(lambda: stopped())
+    monkeypatch.setattr(cli, "app", app if inside else stopped)
+    monkeypatch.setattr(sys, "argv", ["privaudit"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 130
 
 
 def test_nobody_listening_does_not_end_a_run(tmp_path: Path) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import pytest
+import torch
 
-from privaudit import Recipe, load_recipe, run
+from privaudit import Recipe, Sparsifier, load_recipe, run
+from privaudit.errors import DamageError
 from privaudit.events import Event, FitStarted, RunStarted
+from privaudit.experiment import running
+from privaudit.experiment.forecast import forecast
 from privaudit.experiment.plan import plan
 from privaudit.experiment.running import run_context
+from privaudit.recipe import Entry
 
 RECIPE = {
     "name": "planned",
@@ -32,6 +39,39 @@ def trained(recipe: Recipe, folder: Path) -> tuple[int, int, RunStarted]:
     assert said is events[0]
     assert [sum(said.epochs)] >= [sum((f.models - f.found) * f.epochs for f in fits)]
     return sum(f.models for f in fits), sum(f.found for f in fits), said
+
+
+class Once(Sparsifier):
+    """Writes into the examples the first time it is called, and never again."""
+
+    name: Literal["once"] = "once"
+    called: ClassVar[list[bool]] = []
+
+    def sparsify(self, cohort: Any) -> Iterator[str]:
+        if not self.called:
+            self.called.append(True)
+            cohort.data._x[:50] = 0
+        cohort.fit()
+        yield ""
+
+
+def test_what_a_script_writes_before_anything_is_trained_ends_the_run(tmp_path: Path) -> None:
+    """Those to come would take the examples for what they are."""
+    recipe = load_recipe(RECIPE, ["shadows=1", "attacks=[loss]"])
+    recipe = recipe.model_copy(update={"sparsifiers": (Entry(plugin=Once()),)})
+    context = run_context(recipe, device="cpu", cache=tmp_path)
+    with pytest.raises(DamageError, match=r"'once'.* writes into the dataset's x"):
+        forecast(context)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_processes_are_there_for_trainings_and_attacks_on_any_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(running, "choose_device", torch.device)
+    workers: Any = object()
+    context = run_context(load_recipe(RECIPE), device=device, cache=tmp_path, workers=workers)
+    assert context.workers is workers
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -11,9 +12,9 @@ import torch
 
 from privaudit import Attack, AttackScores, Defense, RunResult, Signals, load_recipe, run
 from privaudit.api.plugin import Plugin
-from privaudit.experiment.attack_job import AttackJob
+from privaudit.experiment.attack_job import AttackJob, attack_job
 from privaudit.experiment.auditing import Auditor
-from privaudit.experiment.kept_scores import _readable
+from privaudit.experiment.kept_scores import _keys, _readable
 from privaudit.experiment.levels import levels
 from privaudit.experiment.running import run_context
 from privaudit.store.cache import contents, schema_of
@@ -167,3 +168,15 @@ def test_damaged_scores_are_made_again(
     assert len(made) == 1
     assert other.stem in caplog.text
     assert again.audits == first.audits
+
+
+def test_scores_of_another_kind_of_device_are_other_scores(tmp_path: Path) -> None:
+    """Dropout of attacks that learn is drawn otherwise there."""
+    recipe = load_recipe(RECIPE)
+    context = run_context(recipe, device="cpu", cache=tmp_path)
+    level = next(levels(context, recipe.subjects()[0]))
+    jobs = [attack_job(context, recipe.attacks[0].plugin, 0, 0)]
+    here = _keys(context, level, [level], jobs)
+    there = _keys(replace(context, device=torch.device("cuda")), level, [level], jobs)
+    assert here != there
+    assert all((*here, *there))

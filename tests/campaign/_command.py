@@ -136,13 +136,18 @@ def start(
     out, err = (cwd.parent / f"{cwd.name}.{number}.{kind}" for kind in ("out", "err"))
     sys.stdout.flush()
     sys.stderr.flush()
+    ready, begun = os.pipe()
     process = os.fork()
     if process:
+        os.close(begun)
+        os.read(ready, 1)  # nothing, where the child has ended before
+        os.close(ready)
         return Running(process, time.monotonic(), out, err)
     code = 70
     try:
         os.setpgid(0, 0)
-        code = _child([*map(str, arguments)], cwd, env or {}, memory, stdin, out, err, before)
+        files = stdin, out, err
+        code = _child([*map(str, arguments)], cwd, env or {}, memory, files, before, begun)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -163,12 +168,11 @@ def _child(
     cwd: Path,
     env: Mapping[str, str],
     memory: int | None,
-    stdin: Path | None,
-    out: Path,
-    err: Path,
+    files: tuple[Path | None, Path, Path],
     before: Callable[[], None] | None,
+    begun: int,
 ) -> int:
-    for number, path in enumerate((stdin or Path(os.devnull), out, err)):
+    for number, path in enumerate((files[0] or Path(os.devnull), *files[1:])):
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(path, flags, 0o600), number)
     sys.stdin, sys.stdout, sys.stderr = (
@@ -186,6 +190,8 @@ def _child(
         before()
     from privaudit.cli import main
 
+    os.write(begun, b" ")  # from here on the command is its own
+    os.close(begun)
     main()
     return 0
 

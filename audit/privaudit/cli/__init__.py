@@ -5,6 +5,7 @@ No command module imports torch at its top, so that `privaudit --help` answers a
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import dataclass
 from traceback import format_exception
@@ -16,6 +17,8 @@ from privaudit.cli.streams import give_up_stdout, keep_going, stdout_problem
 from privaudit.errors import PrivauditError
 from privaudit.messages import plain
 from privaudit.version import __version__
+
+_INTERRUPTED = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="privaudit",
@@ -87,14 +90,24 @@ def _code(asked: _Asked) -> int | str | None:
     """The exit code of the command that was asked for."""
     try:
         app(obj=asked)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except SystemExit as end:
-        return end.code
+        return _INTERRUPTED if _caught_interrupt(end) else end.code
     except PrivauditError as error:
         for line in str(error).splitlines():
             typer.echo(plain(line), err=True)
         _tell(error, asked)
         return error.exit_code
     return 0
+
+
+def _caught_interrupt(end: SystemExit) -> bool:
+    """Whether typer has made an exit of Ctrl-C, which it takes for a failure."""
+    error: BaseException | None = end
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None and end.code == 1
 
 
 def _tell(error: Exception, asked: _Asked) -> None:

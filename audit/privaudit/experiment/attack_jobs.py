@@ -120,8 +120,8 @@ class AttackRound:
 
     def close(self) -> None:
         """Write what is to be kept, and end what is not finished."""
-        if self._stream is not None and self._context.attackers is not None:
-            self._context.attackers.forget(self._stream)
+        if self._stream is not None and self._context.workers is not None:
+            self._context.workers.forget(self._stream)
         self._stack.close()
 
     @property
@@ -148,7 +148,7 @@ class AttackRound:
 
     def _results(self, *, wait: bool = True) -> Iterator[None]:
         """Batch after batch, keep its scores as soon as they are there."""
-        workers = self._context.attackers
+        workers = self._context.workers
         if self._stream is None or workers is None:
             for batch in self._batches:
                 self._keep(batch, self._here(batch))
@@ -169,7 +169,7 @@ class AttackRound:
 
     def _begin(self) -> None:
         """Send the batches out, where other processes can make use of them."""
-        workers = self._context.attackers
+        workers = self._context.workers
         every = (self._level, *(self._believed[n] for n in self._kept.missing))
         answers = {id(one): one.outputs for one in every}
         size = sum(outputs.nbytes for outputs in answers.values())
@@ -200,7 +200,7 @@ def _batches(
 ) -> list[list[int]]:
     """Jobs by their numbers: together those that one call of an attack scores, else each alone."""
     batches: list[list[int]] = []
-    processes = len(context.attackers) if context.attackers else 1
+    processes = len(context.workers) if context.workers else 1
     alike: dict[str, list[int]] = {}
     for number in missing:
         attack = jobs[number].attack

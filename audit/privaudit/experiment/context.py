@@ -38,8 +38,7 @@ class RunContext:
         memory: bytes that may be used; models whose weights need more make several cohorts.
         given: the target of every seed, where it was trained elsewhere.
         order: (N,) int64 with a given target: as `target.Candidates` has it.
-        workers: processes to train in.
-        attackers: processes to attack in, while this one goes on; the same on a CPU.
+        workers: processes to train in, where they are of its device, and to attack in meanwhile.
         digests: hash (hex) of each dataset's examples, as `identity.Data` has them.
         limits: what the run has learnt about the device's memory.
     """
@@ -54,7 +53,6 @@ class RunContext:
     given: ExternalTarget | None = None
     order: Tensor | None = None
     workers: Workers | None = None
-    attackers: Workers | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     limits: StackLimits = field(default_factory=StackLimits)
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import torch
 
+from privaudit.api.boundary import written
 from privaudit.api.calls import labels
+from privaudit.api.watch import Seal
 from privaudit.errors import PrivauditError
 from privaudit.events import Event, FitStarted, RunStarted
 from privaudit.experiment.context import RunContext
@@ -22,6 +24,9 @@ def forecast(context: RunContext) -> RunStarted:
 
     A training that two subjects share is counted for both. A script that fails counts as far as it
     goes: what is wrong is told when its turn comes.
+
+    Raises:
+        DamageError: a script has written into the examples, which those to come would not notice.
     """
     fits: list[FitStarted] = []
 
@@ -32,6 +37,8 @@ def forecast(context: RunContext) -> RunStarted:
     if len(context.trained) == 0:  # a given target alone, which is only asked
         return RunStarted(0, 0, tuple(0 for _ in context.recipe.subjects()))
     silent = replace(context, on_event=listen, workers=None)
+    every = {name: getattr(context.examples, name) for name in ("x", "y", "mean", "std")}
+    seal = Seal({f"the dataset's {name}": tensor for name, tensor in every.items()})
     parts, believed = [], list[Subject]()
     for subject in context.recipe.subjects():
         before = len(fits)
@@ -41,6 +48,8 @@ def forecast(context: RunContext) -> RunStarted:
                 _go_through(silent, other)
             if context.recipe.matched and levels:
                 _match(silent, subject, levels)
+        if name := seal.broken():
+            raise written((subject.sparsifier, subject.defense, context.recipe.model), name)
         parts.append(sum((fit.models - fit.found) * fit.epochs for fit in fits[before:]))
     return RunStarted(
         trainings=sum(fit.models for fit in fits),

@@ -233,8 +233,7 @@ def run_context(
         memory=memory,
         given=target,
         order=order,
-        workers=workers if chosen.type == "cpu" else None,
-        attackers=workers,
+        workers=workers,
         digests=data.digests,
     )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from privaudit.api.calls import scored
+import torch
+
+from privaudit.api.calls import scored, scored_all
 from privaudit.api.needs import needed_answers
-from privaudit.api.plugin import Attack
+from privaudit.api.plugin import Attack, overrides
 from privaudit.testing.material import tiny_signals
 from privaudit.testing.require import require, same
 from privaudit.values import Outputs, Signals
@@ -39,6 +41,21 @@ def check_attack(attack: Attack) -> None:
         "draw its randomness from a generator seeded with `signals.seed`",
     )
     scored(attack, _strided(signals))
+    if overrides(attack, "score_all"):
+        _check_together(attack, signals)
+
+
+def _check_together(attack: Attack, signals: Signals) -> None:
+    """Targets that are scored at once have the scores that each would have alone."""
+    targets = [signals, replace(signals, seed=signals.seed + 1)]
+    pairs = zip(scored_all(attack, targets), [scored(attack, one) for one in targets], strict=True)
+    for together, alone in pairs:
+        rows = signals.audited if alone.left_out is None else signals.audited & ~alone.left_out
+        require(
+            torch.allclose(together.score[rows], alone.score[rows], rtol=1e-4, atol=1e-5),
+            f"{type(attack).__name__}.score_all gives a target other scores than score gives it: "
+            "let no target's numbers depend on those beside it",
+        )
 
 
 def _strided(signals: Signals) -> Signals:
