@@ -133,7 +133,10 @@ def test_show_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     _, out, _ = privaudit_command(monkeypatch, capsys, "plugins", "show", "gadget", "--json")
     model, attack = json.loads(out)
     assert model["options"] == []
-    needs = {"queries": "1", "noise": "5", "signals": "[]", "shadows": "0", "verdicts": "false"}
+    needs = {
+        "queries": "1", "noise": "5", "signals": "[]", "answers": "[logits]", "shadows": "0",
+        "verdicts": "false",
+    }  # fmt: skip
     assert attack["needs"] == needs
     assert attack["options"][2] == {
         "name": "sizes",

@@ -63,10 +63,12 @@ def test_an_attack_gets_no_more_than_it_asks_for() -> None:
     )
     outputs = _outputs(queries=LabelOnly.queries + 2, noise=2)
     signals = signals_of(LabelOnly(), examples, split, outputs, outputs, 0, 0)
-    assert signals.target.logits.shape == (LabelOnly.queries, 6, 2)
-    assert signals.shadows.logits.shape == (2, LabelOnly.queries, 6, 2)
-    assert torch.equal(signals.target.logits, outputs.logits[0, : LabelOnly.queries])
+    assert signals.target.predicted.shape == (LabelOnly.queries, 6)
+    assert signals.shadows.predicted.shape == (2, LabelOnly.queries, 6)
+    predicted = outputs.logits[0, : LabelOnly.queries].argmax(-1)
+    assert torch.equal(signals.target.predicted, predicted.short())
     for own in (signals.target, signals.shadows):
+        assert not own.has_logits
         assert own.noisy is None
         assert own.gradient_norm is None
 

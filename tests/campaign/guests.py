@@ -38,7 +38,8 @@ def _outcome(one: Misbehaviour, folder: Path) -> str:
         "attack": {"attacks": ["hostile", "loss"]},
     }[one.kind]  # type: ignore[assignment]
     recipe = digits(folder, "hostile.yaml", plugins=["hostile.py"], **(_RECIPE | changes))
-    ran = privaudit("run", recipe, "--output", "hostile", cwd=folder, env={"HOSTILE": "1"})
+    command = ("run", recipe, "--output", "hostile")
+    ran = privaudit(*command, cwd=folder, env={"HOSTILE": "1"}, seconds=180)
     if problem := complaint(ran, *one.codes):
         return problem
     said = ran.err + ran.out

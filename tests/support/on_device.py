@@ -40,7 +40,7 @@ _SHORT: dict[str, dict[str, Any]] = {
     "imp": {"rounds": 1}, "cwrf": {"epochs": 1}, "memguard": {"iterations": 2},
     "block_circulant": {"block": 2, "layers": ["conv2"]}, "butterfly": {"layers": ["conv2"]},
 }  # fmt: skip
-_SLOW_ATTACKS = {"shadow_mlp": {"epochs": 1}, "samia": {"epochs": 1}}
+_SLOW_ATTACKS = dict.fromkeys(("shadow_mlp", "samia", "nn", "nn_cls", "nn_top3"), {"epochs": 1})
 
 
 def images() -> Examples:

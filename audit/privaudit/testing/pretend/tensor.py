@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_flatten, tree_map_only
 
 from privaudit.testing.pretend.backend import NAME, device
 from privaudit.testing.pretend.seen import MixedError, line, watch
@@ -111,6 +110,22 @@ def _sort(parts: Iterable[Any], there: list[Pretend], here: list[torch.Tensor]) 
             _sort(part, there, here)
 
 
+def _inner(given: Any) -> Any:
+    """An operation's argument, on the host."""
+    if isinstance(given, Pretend):
+        return given.inner
+    return [_inner(part) for part in given] if isinstance(given, list | tuple) else given
+
+
+def _wrapped(result: Any) -> Any:
+    """What an operation gives, on the device."""
+    if isinstance(result, torch.Tensor):
+        return Pretend(result)
+    if isinstance(result, list | tuple):
+        return type(result)(_wrapped(part) for part in result)
+    return result
+
+
 def _dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """What an operation gives, done on the host and counted."""
     there: list[Pretend] = []
@@ -129,7 +144,8 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if here and there:
         _check(func, args, here)
     _count_waits(packet, args, kwargs)
-    inner_args, inner = tree_map_only(Pretend, lambda t: t.inner, (args, kwargs))
+    inner_args = [_inner(arg) for arg in args]
+    inner = {name: _inner(arg) for name, arg in kwargs.items()}
     if "device" in inner:
         inner = {**inner, "device": torch.device("cpu") if on_it(target) else target}
         if target is not None and not on_it(target):  # new_zeros(device="cpu") and the like
@@ -137,13 +153,17 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     inner.pop("pin_memory", None)
     result = func(*inner_args, **inner)
     if not func.is_view:
-        _launched(func, [t.inner for t in there], tree_flatten(result)[0])
+        _launched(func, [t.inner for t in there], _tensors(result))
     if packet in _VALUES:
         return result
-    wrapped = tree_map_only(torch.Tensor, Pretend, result)
+    wrapped = _wrapped(result)
     if not there:
         return wrapped
     return return_and_correct_aliasing(func, args, kwargs, wrapped)  # type: ignore[no-untyped-call]
+
+
+def _tensors(result: Any) -> Sequence[object]:
+    return result if isinstance(result, list | tuple) else [result]
 
 
 def _launched(func: Any, read: Sequence[object], written: Sequence[object]) -> None:
