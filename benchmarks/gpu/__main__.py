@@ -50,20 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device, quick = asked.device, asked.quick
     if asked.pretend:
         device, quick = "pretend", True
-    from benchmarks.gpu.devices import PRETEND, has_pretend
+    from benchmarks.gpu.devices import PRETEND, ended, has_pretend, pretending
 
     if device == PRETEND and not has_pretend():
-        print("there is no pretend accelerator here: the CPU stands in for it")
+        print("this torch cannot pretend an accelerator (2.9 can): the CPU stands in for it")
         device = "cpu"
     failed = False
-    for part in asked.parts or PARTS:
-        options = Options(device, asked.out, quick, asked.data, tuple(asked.set), asked.limit)
-        table = _done(part, options)
-        table.seconds = round(options.limit - options.left, 1)
-        table.write(options.out)
-        print(table.text(), flush=True)
-        failed = failed or bool(table.wrong)
-    return int(failed)
+    with pretending(device):
+        for part in asked.parts or PARTS:
+            options = Options(device, asked.out, quick, asked.data, tuple(asked.set), asked.limit)
+            table = _done(part, options)
+            table.seconds = round(options.limit - options.left, 1)
+            table.write(options.out)
+            print(table.text(), flush=True)
+            failed = failed or bool(table.wrong)
+    return ended(device, int(failed))
 
 
 def _done(part: str, options: Options) -> Table:

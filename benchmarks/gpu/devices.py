@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -32,10 +36,31 @@ def chosen(name: str) -> torch.device:
 
 
 def has_pretend() -> bool:
-    """Whether this privaudit brings a pretend accelerator."""
-    from importlib.util import find_spec
+    """Whether this torch has what the pretend accelerator is made of."""
+    from privaudit.testing import pretend
 
-    return find_spec("privaudit.testing.pretend") is not None
+    return pretend.available()
+
+
+@contextmanager
+def pretending(name: str) -> Iterator[None]:
+    """Let tensors be made on the pretend accelerator, if that is the device's name."""
+    if name != PRETEND:
+        yield
+        return
+    from privaudit.testing import pretend
+
+    with pretend.watching():
+        yield
+
+
+def ended(name: str, code: int) -> int:
+    """The exit code; a program that has differentiated on the pretend accelerator ends here."""
+    if name == PRETEND:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def synchronize(device: torch.device) -> None:

@@ -17,6 +17,7 @@ import torch
 from benchmarks.gpu import devices
 
 _until_the_end = ExitStack()
+_status: list[int] = []
 KIND = os.environ.get("PRIVAUDIT_TEST_DEVICE", "cpu")
 
 
@@ -28,6 +29,19 @@ def pytest_configure(config: pytest.Config) -> None:
     assert defaults is not None
     defaults["device"] = there = devices.chosen(KIND)
     _until_the_end.enter_context(default_device(there))
+    _until_the_end.enter_context(devices.pretending(KIND))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the exit code."""
+    _status.append(int(exitstatus))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End, when everything else has ended."""
+    _until_the_end.close()
+    devices.ended(KIND, _status[-1] if _status else 1)
 
 
 @contextmanager

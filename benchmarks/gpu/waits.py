@@ -1,4 +1,4 @@
-"""Where a training step makes the host wait for the device, by torch's own check."""
+"""Where a training step makes the host wait for the device."""
 
 from __future__ import annotations
 
@@ -6,17 +6,33 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
 from benchmarks.gpu import engine
 from privaudit import Examples
+from privaudit.testing import pretend
+
+
+def counted(device: torch.device) -> AbstractContextManager[Counter[str]]:
+    """Every wait while it lasts, by the line of privaudit that asked for it."""
+    return _told_by_cuda() if device.type == "cuda" else _pretended()
 
 
 @contextmanager
-def counted() -> Iterator[Counter[str]]:
-    """Every wait while it lasts, by the line of privaudit that asked for it; CUDA alone tells."""
+def _pretended() -> Iterator[Counter[str]]:
+    """What would be waits of a GPU; uploads too, which CUDA does not tell of."""
+    found: Counter[str] = Counter()
+    with pretend.watching() as seen:
+        yield found
+    for kind in ("waits", "uploads"):
+        for (operation, line), count in getattr(seen, kind).items():
+            found[f"{line} ({kind.removesuffix('s')}: {operation})"] += count
+
+
+@contextmanager
+def _told_by_cuda() -> Iterator[Counter[str]]:
     seen: Counter[str] = Counter()
 
     def show(message: object, category: object, filename: str, lineno: int, *rest: object) -> None:
@@ -56,7 +72,7 @@ def waits_of_way(
     found: list[Counter[str]] = []
 
     def watch(work: Callable[[], None]) -> None:
-        with counted() as seen:
+        with counted(device) as seen:
             work()
         found.append(seen)
 

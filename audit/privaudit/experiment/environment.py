@@ -91,7 +91,7 @@ def _named(recipe: Recipe) -> list[Plugin]:
 
 def describe(device: torch.device, plugins: list[dict[str, str]]) -> dict[str, Any]:
     """What a result says about where it was made."""
-    shown = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    shown = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         "privaudit": __version__,
         "torch": torch.__version__,

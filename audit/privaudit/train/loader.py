@@ -77,22 +77,32 @@ class BatchLoader:
         if objective.defense.per_example and trainable is not None:
             self._free = trainable.to(dtype)
 
-    def epoch(self, epoch: int) -> Epoch:
-        """The examples of an epoch, from 0."""
+    def epoch(self, epoch: int, seeded: bool = False) -> Epoch:
+        """The examples of an epoch, from 0; `seeded`: batches have their keys on the host, too."""
         order, real, steps = self._members(epoch)
         seen, expected = steps * self._size, None
         if real is not None:
             seen = real.sum((1, 2)).cpu()
             sizes = torch.tensor([len(r.member) for r in self._rows]) / steps
             expected = sizes.to(self._device, self._dtype)
-        return Epoch(self._batches(epoch, order, real, expected), steps, seen)
+        keys = self._step_keys(epoch, order.shape[1], torch.device("cpu")) if seeded else None
+        return Epoch(self._batches(epoch, order, real, expected, keys), steps, seen)
+
+    def _step_keys(self, epoch: int, steps: int, device: torch.device) -> Tensor:
+        """(K, S) of every step of an epoch."""
+        own = self._keys if device == self._device else torch.tensor(self._seeds)
+        return fold(fold(own, epoch)[:, None], torch.arange(steps, device=device))
 
     def _batches(
-        self, epoch: int, order: Tensor, real: Tensor | None, expected: Tensor | None
+        self,
+        epoch: int,
+        order: Tensor,
+        real: Tensor | None,
+        expected: Tensor | None,
+        on_host: Tensor | None,
     ) -> Iterator[Batch]:
         models, steps = order.shape[:2]
-        numbers = torch.arange(steps, device=self._device)
-        keys = fold(fold(self._keys, epoch)[:, None], numbers)
+        keys = self._step_keys(epoch, steps, self._device)
         purposes = keys_of_purposes(keys)
         epochs = torch.full((models,), epoch, device=self._device)
         reference = self._reference(epoch, steps)
@@ -113,6 +123,7 @@ class BatchLoader:
                 real=None if real is None else real[:, s],
                 expected=expected,
                 free=self._free,
+                seed=None if on_host is None else on_host[:, s],
             )
 
     def _examples(self, rows: Tensor, keys: Tensor) -> Iterator[_Examples]:

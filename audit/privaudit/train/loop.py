@@ -142,7 +142,7 @@ class _Loop:
 
     def _epoch(self, epoch: int, running: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy (K,) over the epoch's steps."""
-        drawn = self.loader.epoch(epoch)
+        drawn = self.loader.epoch(epoch, self.steps.seeded)
         steps, rate = drawn.steps, self.options.rate(epoch)
         loss = torch.zeros(self.count, device=self.device, dtype=torch.float64)
         correct = torch.zeros(self.count, device=self.device, dtype=torch.int64)

@@ -33,6 +33,7 @@ def plain_steps(
         lambda named, now, batch: alone.gradients(now, batch),
         lambda named, now, batch: alone.companion_gradients(now, batch),
         one_by_one(objective.project, count),
+        seeded=True,
     )
 
 
@@ -45,7 +46,7 @@ class _Alone:
     def gradients(self, now: State, batch: Batch) -> StepResult:
         """Of K models' losses."""
         results = []
-        for model, key in enumerate(batch.key.tolist()):
+        for model, key in enumerate(_seeds(batch)):
             state, part = now.one(model), _one(batch, model)
             with seeded(derive(key, "step"), part.key.device):
                 results.append(self._gradient(state, part))
@@ -56,7 +57,7 @@ class _Alone:
         network = self._objective.companion
         assert network is not None
         results = []
-        for model, key in enumerate(batch.key.tolist()):
+        for model, key in enumerate(_seeds(batch)):
             state, part = now.one(model), _one(batch, model)
             leaves = network.leaves(state.companion)
             with seeded(derive(key, "companion"), part.key.device):
@@ -83,6 +84,12 @@ class _Alone:
         gradients = derivatives(loss, leaves)
         detached = {name: buffer.detach() for name, buffer in after.items()}
         return [gradients.get(name) for name in leaves], detached, loss.detach(), correct
+
+
+def _seeds(batch: Batch) -> list[int]:
+    """Of K models' generators."""
+    seeds: list[int] = (batch.key if batch.seed is None else batch.seed).tolist()
+    return seeds
 
 
 def _one(batch: Batch, model: int) -> Batch:

@@ -22,12 +22,14 @@ class Steps:
         companion_gradients: of their companions' losses.
         project: weights (K, P) moved back to where the sparsifier lets them be, at epoch (K,).
         answers: logits (K, B, C) to examples (K, B, ...) of each model's own.
+        seeded: whether they seed generators, and so read `Batch.seed`.
     """
 
     gradients: GradientFunction
     companion_gradients: CompanionGradientFunction
     project: Callable[[Tensor, Tensor], Tensor]
     answers: Callable[[State, Tensor], Tensor] | None = None
+    seeded: bool = False
 
 
 def stacked(network: Network) -> Callable[[State, Tensor], Tensor]:
