@@ -107,7 +107,7 @@ class Trained:
         return signals, (self.role[target] == Role.MEMBER)[audited]
 
 
-def trained(work: Work, data: Data) -> Trained:
+def trained(work: Work, data: Data, device: torch.device) -> Trained:
     """The networks of a work, from the cache where they are there."""
     examples = work.examples(data)
     options = SplitOptions(protocol="halves", members=work.members, validation=0, targets="all")
@@ -121,6 +121,7 @@ def trained(work: Work, data: Data) -> Trained:
         defense=Defense(name="none"),
         training=Training(epochs=work.epochs, batch_size=64, lr=work.lr, augment=False),
         journal=Journal(data.cache / "journal"),
+        device=device,
     )
     cohort.fit()
     return Trained(examples.y, cohort.logits()[:, None], split.role)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks._device import add_device, now
 from privaudit import Defense, Examples, Role, Sparsifier, Training
 from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
@@ -37,7 +37,7 @@ def many_digits(count: int) -> Examples:
     return replace(digits, x=digits.x[rows], y=digits.y[rows])
 
 
-def cohort_of(examples: Examples, models: int) -> Cohort:
+def cohort_of(examples: Examples, models: int, device: torch.device) -> Cohort:
     """Models as they start: trained ones answer neither sooner nor later."""
     return Cohort(
         examples,
@@ -47,6 +47,7 @@ def cohort_of(examples: Examples, models: int) -> Cohort:
         sparsifier=Sparsifier(name="dense"),
         defense=Defense(name="none"),
         training=Training(augment=False),
+        device=device,
     )
 
 
@@ -70,21 +71,23 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=10_000)
     parser.add_argument("--noise", type=int, default=0, help="noisy copies of each example")
     parser.add_argument("--rounds", type=int, default=5)
+    add_device(parser)
     options = parser.parse_args()
+    device = options.device
     keep_freed_memory()
     examples = many_digits(options.examples)
-    cohort = cohort_of(examples, options.models)
+    cohort = cohort_of(examples, options.models, device)
     audited = torch.ones((options.models, options.examples), dtype=torch.bool)
     networks = [cohort_module(cohort, m) for m in range(min(_LOOPED, options.models))]
-    x = (examples.x.float() - examples.mean) / examples.std
+    x = ((examples.x.float() - examples.mean) / examples.std).to(device)
     rounds = []
     for number in range(options.rounds + 1):
-        started = time.perf_counter()
+        started = now(device)
         plain = looped(networks, x, options.noise, 1e-3)
-        between = time.perf_counter()
+        between = now(device)
         fast = answers(cohort, audited, noise=options.noise)
-        ended = time.perf_counter()
-        torch.testing.assert_close(fast.logits[: len(networks), 0], plain[:, 0])
+        ended = now(device)
+        torch.testing.assert_close(fast.logits[: len(networks), 0], plain[:, 0].cpu())
         if number:  # the first settles the memory
             loop = (between - started) * options.models / len(networks)
             rounds.append((loop, ended - between))
@@ -100,7 +103,7 @@ def cohort_module(cohort: Cohort, model: int) -> nn.Module:
     examples = cohort.data.examples
     network = MLP().build(examples.shape, len(examples.classes))
     network.load_state_dict({n: w[model] for n, w in cohort.weights.items()})
-    return network
+    return network.to(cohort.data.y.device)
 
 
 if __name__ == "__main__":

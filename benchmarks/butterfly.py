@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks._device import add_device, now
 from privaudit_plugins.sparsifiers._butterfly_chain import chain
 from privaudit_plugins.sparsifiers._butterfly_layers import ButterflyConv2d
 
@@ -35,27 +35,29 @@ def passes(layer: nn.Module, x: Tensor) -> Callable[[], None]:
     return once
 
 
-def seconds(work: Callable[[], None]) -> float:
+def seconds(work: Callable[[], None], device: torch.device) -> float:
     """Wall-clock time of one call."""
-    started = time.perf_counter()
+    started = now(device)
     work()
-    return time.perf_counter() - started
+    return now(device) - started
 
 
 def main() -> None:
     """Print one line for each shape and number of factors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=128)
-    batch = parser.parse_args().batch
+    add_device(parser)
+    options = parser.parse_args()
+    batch, device = options.batch, options.device
     warnings.simplefilter("ignore")
     print("shape                L   dense ms   butterfly ms   ratio")
     for channels, filters, side, stride in SHAPES:
-        x = torch.randn(batch, channels, side, side, requires_grad=True)
+        x = torch.randn(batch, channels, side, side, device=device, requires_grad=True)
         for factors in (2, 3):
-            dense = nn.Conv2d(channels, filters, 3, stride=stride, padding=1, bias=False)
-            sparse = ButterflyConv2d(dense, chain(filters, channels * 9, factors))
+            dense = nn.Conv2d(channels, filters, 3, stride=stride, padding=1, bias=False).to(device)
+            sparse = ButterflyConv2d(dense, chain(filters, channels * 9, factors)).to(device)
             works = passes(dense, x), passes(sparse, x)
-            rounds = [[seconds(work) for work in works] for _ in range(20)][5:]
+            rounds = [[seconds(work, device) for work in works] for _ in range(20)][5:]
             plain, fast = (1000 * statistics.median(column) for column in zip(*rounds, strict=True))
             shape = f"{channels}->{filters} at {side}/{stride}"
             print(f"{shape:20} {factors} {plain:10.1f} {fast:14.1f} {fast / plain:7.2f}")

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks._device import add_device
 from privaudit import load_recipe, run
 from privaudit.api import boundary, calls, scores, world
 from privaudit.api.watch import Seal
@@ -89,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checks", description=__doc__)
     parser.add_argument("recipe", nargs="?", default="digits")
     parser.add_argument("--runs", type=int, default=3)
+    add_device(parser)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     recipe = load_recipe(asked.recipe)
@@ -101,7 +103,8 @@ def main() -> None:
         clock.seconds.clear()
         with tempfile.TemporaryDirectory() as folder:
             home, started = Path(folder), time.perf_counter()
-            run(recipe, home / "run", device="cpu", cache=home / "cache", on_event=lambda _: None)
+            kept: dict[str, Any] = {"device": str(asked.device), "cache": home / "cache"}
+            run(recipe, home / "run", on_event=lambda _: None, **kept)
             whole = time.perf_counter() - started
         checks = sum(clock.seconds.values())
         print(f"{asked.recipe}: {whole:.1f} s, checks {checks:.2f} s, {checks / whole:.2%}")

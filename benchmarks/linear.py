@@ -6,8 +6,8 @@
 
 MLPs 64-128-10 on half of the digits, 30 epochs in batches of 64. Each number of models has a fresh
 process, because peak memory never falls again; one epoch of one model settles it first. Time is
-that of the processor, with one thread: a busy machine does not change it much. Needs matplotlib,
-which privaudit itself does not.
+that of the processor, with one thread: a busy machine does not change it much; with --device cuda
+it is the wall's, and memory is the host's. Needs matplotlib, which privaudit itself does not.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from benchmarks._device import add_device, now
+
 _MIB = 2**20
 
 
-def trained(models: int, epochs: int) -> dict[str, float]:
+def trained(models: int, epochs: int, device: torch.device) -> dict[str, float]:
     """Processor seconds of training so many models, and MiB: before it, and at the peak."""
-    import torch
-
     from privaudit import Defense, Role, Sparsifier, Training
     from privaudit.cohort import Cohort
     from privaudit.jobs.memory import keep_freed_memory
@@ -40,6 +42,9 @@ def trained(models: int, epochs: int) -> dict[str, float]:
     role = torch.zeros((models, len(examples)), dtype=torch.uint8)
     role[:, ::2] = Role.MEMBER
 
+    def clock() -> float:
+        return time.process_time() if device.type == "cpu" else now(device)
+
     def seconds(models: int, epochs: int) -> float:
         cohort = Cohort(
             examples,
@@ -49,10 +54,11 @@ def trained(models: int, epochs: int) -> dict[str, float]:
             sparsifier=Sparsifier(name="dense"),
             defense=Defense(name="none"),
             training=Training(epochs=epochs, batch_size=64, lr=0.05, momentum=0.9, augment=False),
+            device=device,
         )
-        started = time.process_time()
+        started = clock()
         cohort.fit()
-        return time.process_time() - started
+        return clock() - started
 
     seconds(1, 1)
     before = _peak()
@@ -133,9 +139,10 @@ def main() -> None:
     parser.add_argument("--only", action="store_true", help="the largest number of models alone")
     parser.add_argument("--attacked", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # a fresh process's part
+    add_device(parser)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(trained(options.one, options.epochs)))
+        print(json.dumps(trained(options.one, options.epochs, options.device)))
         return
     if options.attacked:
         from benchmarks._attacked import attacked
@@ -152,7 +159,7 @@ def main() -> None:
     found = []
     for count in models:
         command = [sys.executable, "-m", "benchmarks.linear", "--one", str(count)]
-        command += ["--epochs", str(options.epochs)]
+        command += ["--epochs", str(options.epochs), "--device", str(options.device)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         one = json.loads(done.stdout)
         found.append(one)

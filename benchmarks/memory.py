@@ -53,12 +53,13 @@ def main() -> None:
     parser.add_argument("--shadows", type=int, default=256)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="A.B.C=VALUE")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:i")
     options = parser.parse_args()
     if not Path("/proc/self/status").exists():
         sys.exit("this benchmark reads /proc: it needs Linux")
     changes = [f"shadows={options.shadows}", *options.set]
     command = [sys.executable, "-m", "privaudit", "run", options.recipe]
-    command += ["--processes", str(options.processes), "--device", "cpu"]
+    command += ["--processes", str(options.processes), "--device", options.device]
     for change in changes:
         command += ["--set", change]
     with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks._cohorts import WORKS, Data, Trained, trained
+from benchmarks._device import add_device
 from privaudit import Attack, PrivauditError
 from privaudit.statistics.metrics import roc_auc, tpr_at_fpr
 from privaudit_plugins.attacks.lira import LiRA
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="works whose name begins so")
     parser.add_argument("--shadows", default="2,8,32")
     parser.add_argument("--targets", type=int, default=8)
+    add_device(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = Data(options.location30, options.cifar10, options.cache)
@@ -77,7 +79,7 @@ def main() -> None:
     for name, work in WORKS.items():
         if not name.startswith(options.only) or not work.available(data):
             continue
-        networks = trained(work, data)
+        networks = trained(work, data, options.device)
         for shadows in map(int, options.shadows.split(",")):
             if shadows + 2 > len(networks.role):
                 continue

@@ -2,6 +2,7 @@
 
     python -m benchmarks.training                        (all works: about ten minutes)
     python -m benchmarks.training digits_mlp --rounds 1
+    python -m benchmarks.training resnet20 --device cuda --processes 1
 
 The plain loop is what people write: a DataLoader over a TensorDataset, one module, torch.optim.SGD,
 an epoch at a time, with all threads. It trains a few of the models and its time is scaled up,
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks._device import add_device, now
 from privaudit import Defense, Examples, Model, Role, Sparsifier, Training
 from privaudit.cohort import Cohort
 from privaudit.jobs.local import Workers
@@ -63,19 +64,20 @@ WORKS = {
 }  # fmt: skip
 
 
-def looped(work: Work, examples: Examples, rows: list[torch.Tensor]) -> float:
+def looped(work: Work, examples: Examples, rows: list[torch.Tensor], device: torch.device) -> float:
     """Seconds that all models would take, one after another."""
-    x = (examples.x.float() - examples.mean) / examples.std
-    started = time.perf_counter()
+    x = ((examples.x.float() - examples.mean) / examples.std).to(device)
+    y = examples.y.to(device)
+    started = now(device)
     for own in rows[: work.looped]:
-        network = work.model.build(examples.shape, len(examples.classes))
+        network = work.model.build(examples.shape, len(examples.classes)).to(device)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
-        members = TensorDataset(x[own], examples.y[own])
+        members = TensorDataset(x[own], y[own])
         loader: DataLoader[tuple[torch.Tensor, ...]] = DataLoader(
             members, batch_size=work.batch, shuffle=True
         )
         _train(network, optimizer, loader, work.epochs)
-    return (time.perf_counter() - started) * work.models / work.looped
+    return (now(device) - started) * work.models / work.looped
 
 
 def _train(
@@ -88,7 +90,13 @@ def _train(
             optimizer.step()
 
 
-def together(work: Work, examples: Examples, role: torch.Tensor, workers: Workers | None) -> float:
+def together(
+    work: Work,
+    examples: Examples,
+    role: torch.Tensor,
+    workers: Workers | None,
+    device: torch.device,
+) -> float:
     """Seconds that they take as a cohort."""
     cohort = Cohort(
         examples,
@@ -101,10 +109,11 @@ def together(work: Work, examples: Examples, role: torch.Tensor, workers: Worker
             epochs=work.epochs, batch_size=work.batch, lr=0.05, momentum=0.9, augment=False
         ),
         workers=workers,
+        device=device,
     )
-    started = time.perf_counter()
+    started = now(device)
     cohort.fit()
-    return time.perf_counter() - started
+    return now(device) - started
 
 
 def main() -> None:
@@ -114,12 +123,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=torch.get_num_threads())
+    add_device(parser)
     options = parser.parse_args()
+    device = options.device
     keep_freed_memory()
     print("work             models   loop s   cohort s   ratio   every round")
     with ExitStack() as stack:
         workers = None
-        if options.processes > 1:
+        if options.processes > 1 and device.type == "cpu":
             workers = stack.enter_context(Workers(options.processes))
         for name in options.works:
             work = WORKS[name]
@@ -130,10 +141,13 @@ def main() -> None:
                 role[m, order[: work.members]] = Role.MEMBER
             rows = [(r == Role.MEMBER).nonzero()[:, 0] for r in role]
             # Start the workers, settle the memory, and import what the first optimizer does.
-            looped(replace(work, epochs=1, looped=1), examples, rows)
-            together(work, examples, role, workers)
+            looped(replace(work, epochs=1, looped=1), examples, rows, device)
+            together(work, examples, role, workers, device)
             rounds = [
-                (looped(work, examples, rows), together(work, examples, role, workers))
+                (
+                    looped(work, examples, rows, device),
+                    together(work, examples, role, workers, device),
+                )
                 for _ in range(options.rounds)
             ]
             loop, cohort = (statistics.median(column) for column in zip(*rounds, strict=True))
