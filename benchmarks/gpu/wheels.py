@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.gpu.options import ROOT
 
-LACKING = ("pydantic>=2.12.2", "platformdirs>=4")
+LACKING = ("pydantic>=2.12.2", "platformdirs>=4", "hypothesis>=6.100")
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
