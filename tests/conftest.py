@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -25,6 +26,10 @@ from privaudit.values import Augmentation
 settings.register_profile("privaudit", deadline=None)
 settings.load_profile("privaudit")
 torch.set_num_threads(1)  # tiny networks gain nothing from more, and two test runs disturb less
+# What runs in the background, as under nohup, ignores these, and so would the commands it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Perceptron(Model):
