@@ -62,6 +62,13 @@ def test_a_step_neither_waits_nor_uploads_and_launches_little() -> None:
         assert line["way"] != "vmapped" or float(str(line["launches"])) <= 250, line
 
 
+def test_no_plugin_makes_a_step_wait_or_upload() -> None:
+    lines = child("count_waits")
+    assert len(lines) >= 24
+    for line in lines:  # once is not in every step: the longer fit has two steps more
+        assert all(count < 2 for count in line["more"].values()), line  # type: ignore[attr-defined]
+
+
 class Smoothing(privaudit.Defense):
     """Makes a tensor on the host, where the step's may be elsewhere."""
 

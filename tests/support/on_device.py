@@ -37,7 +37,7 @@ from privaudit_plugins.sparsifiers.dense import Dense
 KIND = os.environ.get("PRIVAUDIT_TEST_DEVICE", pretend.NAME)
 N = 60
 _SHORT: dict[str, dict[str, Any]] = {
-    "imp": {"rounds": 1}, "cwrf": {"epochs": 1}, "memguard": {"iterations": 2},
+    "imp": {"rounds": 1}, "mia_pruning": {"project_from": 0}, "cwrf": {"epochs": 1}, "memguard": {"iterations": 2},
     "block_circulant": {"block": 2, "layers": ["conv2"]}, "butterfly": {"layers": ["conv2"]},
 }  # fmt: skip
 _LEARNED = ("shadow_mlp", "samia", "nn", "nn_cls", "nn_top3")
@@ -95,23 +95,30 @@ def apart(one: list[Tensor], other: list[Tensor]) -> float:
     return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
 
 
-def cases(there: torch.device) -> Iterator[tuple[str, Callable[[], float]]]:
-    """Each of a name, and what gives the largest difference between the devices."""
+def plugin_pairs() -> Iterator[tuple[str, tuple[Sparsifier, Defense, Model]]]:
+    """Every built-in sparsifier without a defense, and every defense of a dense network."""
     host = load_plugins()
 
     def made(kind: str, name: str) -> Any:
         cls: Any = host.find(kind, name)
         return cls(**_SHORT.get(name, {}))
 
-    def both(function: Callable[..., list[Tensor]], *given: Any) -> Callable[[], float]:
-        return lambda: apart(function(torch.device("cpu"), *given), function(there, *given))
-
     for kind in ("sparsifier", "defense"):
         for name in sorted(host.names(kind)):
             plugin, sparse = made(kind, name), kind == "sparsifier"
             pair = (plugin, made("defense", "none")) if sparse else (Dense(), plugin)
             norm: Any = "group" if pair[1].per_example else "batch"
-            yield f"{kind} {name}", both(outputs, *pair, CNN(width=4, norm=norm))
+            yield f"{kind} {name}", (*pair, CNN(width=4, norm=norm))
+
+
+def cases(there: torch.device) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Each of a name, and what gives the largest difference between the devices."""
+
+    def both(function: Callable[..., list[Tensor]], *given: Any) -> Callable[[], float]:
+        return lambda: apart(function(torch.device("cpu"), *given), function(there, *given))
+
+    for name, pair in plugin_pairs():
+        yield name, both(outputs, *pair)
     for way in choose.WAYS:
         yield f"way {way}", both(_by_way, way)
     yield "a whole recipe", lambda: _recipe(there)

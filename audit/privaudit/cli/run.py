@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -130,6 +131,10 @@ def _run(
     """Do what is asked for; what failed, while the rest did not."""
     from rich.console import Console
 
+    if (
+        processes != 1
+    ):  # before torch is imported: threads that wait shall leave others the processor
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from privaudit.jobs.memory import keep_freed_memory
     from privaudit.recipe import load_recipe
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -51,17 +50,21 @@ class Mixup(privaudit.Defense):
         """The weight, a scalar, and each row's partner (B,)."""
         place = uniform(fold(key, 0), 1, dtype=torch.float64) * _CELLS
         cell = place.to(torch.int64)
-        table = torch.as_tensor(self._quantiles, device=key.device)
+        table = _quantiles(self.alpha, key.device)
         share = torch.lerp(table[cell], table[cell + 1], place - cell)
         return share.to(dtype)[0], uniform(fold(key, 1), count).argsort(stable=True)
 
-    @cached_property
-    def _quantiles(self) -> NDArray[np.float64]:
-        """(_CELLS + 1,) from 0 to 1; weights between two of them are equally likely."""
-        from scipy.special import betaincinv  # slow to import: not before it is needed
 
-        shares = np.arange(_CELLS + 1) / _CELLS
-        return np.asarray(betaincinv(self.alpha, self.alpha, shares))
+@lru_cache(maxsize=8)
+def _quantiles(alpha: float, device: torch.device) -> Tensor:
+    """(_CELLS + 1,) from 0 to 1; weights between two of them are equally likely.
+
+    They are kept where they are needed: sent to a GPU in every step, they would make it wait.
+    """
+    from scipy.special import betaincinv  # slow to import: not before it is needed
+
+    shares = np.arange(_CELLS + 1) / _CELLS
+    return torch.as_tensor(betaincinv(alpha, alpha, shares), device=device)
 
 
 @privaudit.hookimpl
