@@ -20,6 +20,7 @@ from privaudit.reductions import reduced
 from privaudit.values import Outputs
 
 _BLOCK = 1000  # examples answered at once; flips and crops are drawn by block: it must not change
+_IN_CACHE = 2**17  # numbers whose draws are made at once: each takes some thirty passes over them
 
 
 @torch.no_grad()
@@ -120,7 +121,9 @@ def answers(
 def _noise(x: Tensor, rows: Tensor, copy: int) -> Tensor:
     """Standard normal numbers like x (B, ...), each example's by its row (B,) and the copy."""
     keys = fold(torch.tensor(derive(0, "noise", copy), device=x.device), rows)
-    return normal(keys, *x.shape[1:], dtype=x.dtype)
+    few = max(1, _IN_CACHE // x[0].numel()) if x.device.type == "cpu" else len(x)
+    parts = [normal(part, *x.shape[1:], dtype=x.dtype) for part in torch.split(keys, few)]
+    return torch.cat(parts)
 
 
 def _responding(cohort: Cohort) -> Callable[[int, Tensor], Tensor]:
