@@ -131,9 +131,7 @@ def _run(
     """Do what is asked for; what failed, while the rest did not."""
     from rich.console import Console
 
-    if (
-        processes != 1
-    ):  # before torch is imported: threads that wait shall leave others the processor
+    if processes != 1:  # threads that wait shall leave others the processor; torch reads it once
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from privaudit.jobs.memory import keep_freed_memory
     from privaudit.recipe import load_recipe

@@ -24,7 +24,7 @@ class Batch(NamedTuple):
         real: (K, B) bool: which examples count, where batches differ in size; None: all.
         expected: (K,) how many examples batches have on average, where they differ in size.
         free: (K, P), 0 where a weight stays as it is, for gradients of single examples.
-        seed: (K,) int64 on the host: the key, for ways that seed generators with it.
+        seed: (K,) int64 on the host: the key where that is not, for ways that seed generators.
     """
 
     x: Tensor

@@ -78,20 +78,17 @@ class BatchLoader:
             self._free = trainable.to(dtype)
 
     def epoch(self, epoch: int, seeded: bool = False) -> Epoch:
-        """The examples of an epoch, from 0; `seeded`: batches have their keys on the host, too."""
+        """The examples of an epoch, from 0; `seeded`: batches have their keys on the host."""
         order, real, steps = self._members(epoch)
         seen, expected = steps * self._size, None
         if real is not None:
             seen = real.sum((1, 2)).cpu()
             sizes = torch.tensor([len(r.member) for r in self._rows]) / steps
             expected = sizes.to(self._device, self._dtype)
-        keys = self._step_keys(epoch, order.shape[1], torch.device("cpu")) if seeded else None
-        return Epoch(self._batches(epoch, order, real, expected, keys), steps, seen)
-
-    def _step_keys(self, epoch: int, steps: int, device: torch.device) -> Tensor:
-        """(K, S) of every step of an epoch."""
-        own = self._keys if device == self._device else torch.tensor(self._seeds)
-        return fold(fold(own, epoch)[:, None], torch.arange(steps, device=device))
+        on_host = None
+        if seeded and self._device.type != "cpu":
+            on_host = _step_keys(torch.tensor(self._seeds), epoch, order.shape[1])
+        return Epoch(self._batches(epoch, order, real, expected, on_host), steps, seen)
 
     def _batches(
         self,
@@ -102,7 +99,7 @@ class BatchLoader:
         on_host: Tensor | None,
     ) -> Iterator[Batch]:
         models, steps = order.shape[:2]
-        keys = self._step_keys(epoch, steps, self._device)
+        keys = _step_keys(self._keys, epoch, steps)
         purposes = keys_of_purposes(keys)
         epochs = torch.full((models,), epoch, device=self._device)
         reference = self._reference(epoch, steps)
@@ -184,3 +181,8 @@ def _padded(parts: Sequence[Tensor]) -> Tensor:
     """(K, S, B) of K tensors (s, b), filled up with zeros."""
     steps, size = (max(p.shape[axis] for p in parts) for axis in (0, 1))
     return torch.stack([pad(p, (0, size - p.shape[1], 0, steps - p.shape[0])) for p in parts])
+
+
+def _step_keys(own: Tensor, epoch: int, steps: int) -> Tensor:
+    """(K, S): the key of every step of an epoch, from K models' own."""
+    return fold(fold(own, epoch)[:, None], torch.arange(steps, device=own.device))
