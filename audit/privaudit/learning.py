@@ -17,7 +17,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from privaudit.keys import fold, uniform
+from privaudit.keys import fold, words
 
 _device: ContextVar[torch.device | None] = ContextVar("device", default=None)
 _MOST_ON_CPU = 4  # problems that share steps: more of them leave the caches
@@ -124,8 +124,8 @@ def alike(problems: Sequence[Problem]) -> list[list[int]]:
 class Dropper:
     """Drops numbers of T problems' hidden layers, each by the problem's own randomness.
 
-    On the CPU that is the problem's generator, which draws what `nn.Dropout` would; elsewhere a
-    hash of a number that it has drawn, so that nothing is sent to the device in a step.
+    They are chosen by a hash of a number that the problem's generator has drawn once: the same
+    on every device, and nothing is sent to it in a step.
 
     Args:
         rate: the chance of each number to become 0, 0 to 1; the others grow by 1 / (1 - rate).
@@ -134,28 +134,19 @@ class Dropper:
 
     def __init__(self, rate: float, generators: Iterable[torch.Generator]) -> None:
         self._kept = 1 - rate
+        self._last = round(self._kept * 2**32) - 2**31 - 1  # of the words that keep
         self._generators = list(generators)
         self._keys: Tensor | None = None
 
     def mask(self, x: Tensor) -> Tensor:
         """What to multiply x (T, ...) by: (T, ...) of its type, on its device."""
-        return (self._drawn(x) if x.device.type == "cpu" else self._hashed(x)).div_(self._kept)
-
-    def _drawn(self, x: Tensor) -> Tensor:
-        mask = torch.empty(x.shape, dtype=x.dtype)
-        for part, generator in zip(mask, self._generators, strict=True):
-            # Half the time of bernoulli_, and the same numbers.
-            draw = torch.rand(part.shape, dtype=torch.float64, generator=generator)
-            torch.lt(draw, self._kept, out=part)
-        return mask
-
-    def _hashed(self, x: Tensor) -> Tensor:
         if self._keys is None:
             drawn = [int(torch.randint(2**62, (), generator=g)) for g in self._generators]
             self._keys = torch.tensor(drawn, device=x.device)
             self._zero = torch.zeros_like(self._keys)  # a number would be sent to the device
         self._keys = fold(self._keys, self._zero)
-        return (uniform(self._keys, *x.shape[1:]) < self._kept).to(x.dtype)
+        kept = words(self._keys, x[0].numel()) <= self._last
+        return kept.view(x.shape).to(x.dtype).div_(self._kept)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The numbers x (T, ...) with some of them dropped."""

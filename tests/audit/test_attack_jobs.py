@@ -8,7 +8,7 @@ import shutil
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ import privaudit
 from privaudit import Attack, AttackScores, Outputs, PrivauditError, RunResult, Signals, load_recipe
 from privaudit.events import AttackDone, Event
 from privaudit.experiment import attack_jobs
+from privaudit.experiment.attack_job import AttackJob
 from privaudit.experiment.attack_jobs import SharedOutputs, score_remotely, shared_outputs
 from privaudit.experiment.auditing import Auditor
 from privaudit.experiment.levels import levels
@@ -119,6 +120,51 @@ def asked_in(tmp_path: Path) -> list[int]:
         for level in levels(place, recipe.subjects()[0]):
             Auditor(place).audit(recipe.subjects()[0], level)
     return Where.asked
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_attackers_who_come_to_the_same_score_once(
+    processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learns = {"name": "nn", "epochs": 5, "learning_rate": 0.05}
+    recipe = load_recipe({
+        "name": "twins",
+        "dataset": "digits",
+        "split": {"members": 40, "validation": 5, "non_members": 40},
+        "model": {"name": "mlp", "hidden": [8]},
+        "training": {"epochs": 15, "lr": 0.05},
+        "defenses": ["label_smoothing"],
+        "attacks": [
+            learns | {"label": "plain"},
+            learns | {"label": "unaware", "shadow_defense": "none"},
+            learns | {"label": "adaptive", "shadow_defense": "same"},
+        ],
+    })  # fmt: skip
+    scored: list[AttackJob] = []
+    here, submit = attack_jobs.outcomes, Workers.submit
+
+    def noted_here(jobs: list[AttackJob], *rest: Any) -> list[attack_jobs.Outcome]:
+        scored.extend(jobs)
+        return here(jobs, *rest)
+
+    def noted(workers: Workers, calls: list[Call], *, urgent: bool = False) -> Stream:
+        for function, arguments in calls if not urgent else ():
+            assert function is score_remotely
+            scored.extend(arguments[3])
+        return submit(workers, calls, urgent=urgent)
+
+    monkeypatch.setattr(attack_jobs, "outcomes", noted_here)
+    monkeypatch.setattr(Workers, "submit", noted)
+    places = {"cache": tmp_path / "cache", "device": "cpu", "processes": processes}
+    found = privaudit.run(recipe, tmp_path / "run", **places)
+    assert len(scored) == 2
+    plain, unaware, adaptive = found.audits
+    assert plain.metrics == adaptive.metrics
+    assert plain.metrics != unaware.metrics
+    assert len({audit.attack for audit in found.audits}) == 3
+    again = privaudit.run(recipe, tmp_path / "again", **places)
+    assert len(scored) == 2
+    assert again.audits == found.audits
 
 
 def test_an_attack_that_no_process_can_import_stays_here(

@@ -28,9 +28,10 @@ from privaudit.events import (
     LevelReached,
 )
 from privaudit.experiment.auditing import Auditor
+from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
 from privaudit.experiment.running import run_context
-from privaudit.recipe import load_recipe
+from privaudit.recipe import Subject, load_recipe
 from privaudit.store.result import AuditResult
 
 RECIPE = {
@@ -104,18 +105,62 @@ def test_a_belief_that_a_subject_shares_and_a_control_are_not_trained_again(
     assert again.audits == result.audits
 
 
-def test_what_an_attacker_believes_is_told_apart_from_the_subject(folder: Path) -> None:
+SPARSE_FIRST = "sparsifiers=[{name: imp, rounds: 2, amount: 0.7}, dense]"
+
+
+def believing(folder: Path, *changes: str) -> tuple[list[Event], list[AuditResult]]:
     told: list[Event] = []
-    privaudit.run(
-        load_recipe(RECIPE, ["matched=false", "shadow_sparsifier=none", "attacks=[loss]"]),
-        folder / "told",
+    changes = ("matched=false", "shadow_sparsifier=none", "attacks=[loss]", *changes)
+    where = folder / str(len(list(folder.iterdir())))
+    run = privaudit.run(
+        load_recipe(RECIPE, changes),
+        where,
         cache=folder / "cache",
         on_event=told.append,
         device="cpu",
     )
+    return told, run.audits
+
+
+def test_what_attackers_believe_of_others_is_not_asked_again(folder: Path) -> None:
+    told, audits = believing(folder)
+    assert [e.level for e in told if isinstance(e, LevelReached)] == [
+        *("", "round 0", "round 1", "round 2")
+    ]
+    assert not [event for event in told if isinstance(event, BelievedStarted)]
+    told, in_other_order = believing(folder, SPARSE_FIRST)
+    assert [event for event in told if isinstance(event, BelievedStarted)]
+
+    def by_name(audit: AuditResult) -> tuple[str, str]:
+        return audit.subject, audit.level
+
+    assert sorted(in_other_order, key=by_name) == sorted(audits, key=by_name)
+
+
+def test_a_subject_that_fails_halfway_is_believed_by_nobody(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Auditor.begin
+
+    def failing(auditor: Auditor, subject: Subject, level: Level, matched: str = "") -> None:
+        begin(auditor, subject, level, matched)
+        if level.label == "round 1":
+            raise privaudit.PrivauditError("no more")
+
+    monkeypatch.setattr(Auditor, "begin", failing)
+    told, audits = believing(
+        folder, SPARSE_FIRST, "shadow_sparsifier={name: imp, rounds: 2, amount: 0.7}"
+    )
+    started = [event for event in told if isinstance(event, BelievedStarted)]
+    assert started == [BelievedStarted("imp + none")]  # of the dense subject, and anew
+    assert {audit.level for audit in audits} == {"", "round 0", "round 1"}
+
+
+def test_what_an_attacker_believes_is_told_apart_from_the_subject(folder: Path) -> None:
+    told, _ = believing(folder, SPARSE_FIRST)
     names = [type(event).__name__ for event in told]
     assert [e.level for e in told if isinstance(e, LevelReached)] == [
-        *("", "round 0"), "", *("round 1", "round 2"),
+        "round 0", "", *("round 1", "round 2"), "",
     ]  # fmt: skip
     start, end = names.index("BelievedStarted"), names.index("BelievedDone")
     assert told[start] == BelievedStarted("dense + none")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.func import vmap
 
-from privaudit.keys import _bits, derive, fold, normal, uniform
+from privaudit.keys import _bits, derive, fold, normal, normal_on_host, uniform, words
 
 # The first outputs of SplitMix64 from seed 1234567, as on Rosetta Code ("Pseudo-random
 # numbers/Splitmix64"), and from seed 0, as in the test of Java's SplittableRandom.
@@ -73,3 +73,15 @@ def test_a_key_draws_the_same_numbers_in_any_company() -> None:
     assert torch.equal(together[1, 2], uniform(torch.tensor(5), 4, 5))
     stacked = vmap(lambda key: normal(key, 7), randomness="error")(keys.flatten())
     assert torch.equal(stacked[4], normal(torch.tensor(4), 7))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_made_on_the_host_are_those_made_on_a_device(dtype: torch.dtype) -> None:
+    keys = torch.tensor([[3, -9], [2**63 - 1, 0], [-(2**63), 77]])
+    expected = normal(keys, 5, 3, dtype=dtype)
+    assert torch.equal(normal_on_host(keys, 5, 3, dtype=dtype), expected)
+    for count in (1, 4, 5):
+        bits = _bits(keys, (3,)).view(torch.int32)
+        assert torch.equal(words(keys, count), bits[..., :count])
+    many = words(torch.tensor(5), 100_000).double() / 2**32 + 0.5
+    assert stats.kstest(many.numpy(), "uniform").pvalue > 1e-3

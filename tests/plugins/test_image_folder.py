@@ -41,7 +41,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     decode = _images.decode_images
 
-    def counting(files: Sequence[Path], size: int | None) -> Tensor:
+    def counting(files: Sequence[str], size: int | None) -> Tensor:
         counts.append(len(files))
         return decode(files, size)
 

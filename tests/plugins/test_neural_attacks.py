@@ -12,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor, nn
 
 from privaudit import Attack, AttackScores, Outputs, PrivauditError, Role, Signals
+from privaudit.learning import Dropper
 from privaudit_plugins.attacks import _training, samia
 from privaudit_plugins.attacks._training import Kind, problem, train
 from privaudit_plugins.attacks.neural import NN, PERCEPTRON, NNCls, NNTop3, perceptron
@@ -162,6 +163,37 @@ def test_self_attention_drops_in_training_only() -> None:
     assert torch.equal(network.eval()(x), network(x))
 
 
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout_p: float,
+    is_causal: bool,
+) -> Tensor:
+    """Scaled dot products, whose weights are dropped like all else."""
+    assert mask is None
+    assert not is_causal
+    weights = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(-1)
+    return nn.functional.dropout(weights, dropout_p) @ value
+
+
+@pytest.fixture
+def dropper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch's own layers drop by `Dropper`, whose key comes from torch's own generator."""
+    drops: dict[int, Dropper] = {}
+
+    def dropped(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        if not training or not p:
+            return x
+        seed = torch.initial_seed()
+        drop = drops.setdefault(seed, Dropper(p, [torch.default_generator]))
+        return drop(x[None])[0]
+
+    monkeypatch.setattr(nn.functional, "dropout", dropped)
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", attention)
+
+
 def trained_alone(network: nn.Module, x: Tensor, member: Tensor, seed: int) -> None:
     """Train a network for nine epochs as anyone would."""
     torch.manual_seed(seed)
@@ -181,6 +213,7 @@ def trained_alone(network: nn.Module, x: Tensor, member: Tensor, seed: int) -> N
 
 
 @pytest.mark.parametrize("kind", [PERCEPTRON, SELF_ATTENTION], ids=["perceptron", "attention"])
+@pytest.mark.usefixtures("dropper")
 def test_networks_trained_together_equal_each_trained_alone_by_torch_optim(kind: Kind) -> None:
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(3, 150, 6, generator=draw, dtype=torch.float64)

@@ -14,7 +14,7 @@ from privaudit.api.plugin import overrides
 from privaudit.cohort.gradient_norms import gradient_norms
 from privaudit.cohort.kept import Table, new_tables
 from privaudit.cohort.trainable import Cohort
-from privaudit.keys import derive, fold, normal
+from privaudit.keys import derive, fold, normal, normal_on_host
 from privaudit.networks.answer import Answers
 from privaudit.reductions import reduced
 from privaudit.values import Outputs
@@ -121,9 +121,10 @@ def answers(
 def _noise(x: Tensor, rows: Tensor, copy: int) -> Tensor:
     """Standard normal numbers like x (B, ...), each example's by its row (B,) and the copy."""
     keys = fold(torch.tensor(derive(0, "noise", copy), device=x.device), rows)
-    few = max(1, _IN_CACHE // x[0].numel()) if x.device.type == "cpu" else len(x)
-    parts = [normal(part, *x.shape[1:], dtype=x.dtype) for part in torch.split(keys, few)]
-    return torch.cat(parts)
+    if x.device.type != "cpu":
+        return normal(keys, *x.shape[1:], dtype=x.dtype)
+    parts = torch.split(keys, max(1, _IN_CACHE // x[0].numel()))
+    return torch.cat([normal_on_host(part, *x.shape[1:], dtype=x.dtype) for part in parts])
 
 
 def _responding(cohort: Cohort) -> Callable[[int, Tensor], Tensor]:

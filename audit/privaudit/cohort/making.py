@@ -22,8 +22,10 @@ from privaudit.train.snapshots import Snapshots, kept_together
 
 logger = logging.getLogger(__name__)
 
-# Below these a fit is over sooner than its parts are sent out; multiply-adds, and steps.
-_WORTH, _MANY_STEPS = 2**35, 2000
+# Below these a fit is over sooner than its parts are sent out; multiply-adds, and steps. Beside
+# the attacks of processes, a fit here of two threads would take three times as long as alone: a
+# convolution's threads spin while they wait for each other.
+_WORTH, _MANY_STEPS = 2**32, 2000
 _SNAPSHOT_SECONDS = 120.0
 _SNAPSHOT_STATES = 8  # a snapshot holds fewer, or as many units
 

@@ -7,10 +7,11 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.networks import ERROR, Networks, named, ranks
+from privaudit.statistics.midranks import midranks
 
 _ABSENT = 2.3  # standard deviations above one half below which membership shows no sign
 _OF_TARGET = 1e-3  # error where the target alone lies below its shadows
@@ -49,7 +50,7 @@ def membership_doubts(networks: Networks) -> list[Doubt]:
         [_area(score[k], networks.members[k]) for k in range(count)] for score in scores
     ]
     areas = others[0] if others else plain
-    level = norm.isf(ERROR / count / len(scores))
+    level = -ndtri(ERROR / count / len(scores))
     wrong = [
         k
         for k in range(count)
@@ -113,7 +114,7 @@ def _absent(plain: list[_Area], areas: list[_Area], mute: list[int], upright: bo
 def _exchanged(networks: Networks, score: NDArray[np.float64], mute: list[int]) -> list[Doubt]:
     """Networks that answer as if trained on another's members, or on theirs in another order."""
     count, orders = len(networks), _orders(networks)
-    strict = norm.isf(ERROR / max(1, len(mute)) / (count + len(orders)))
+    strict = -ndtri(ERROR / max(1, len(mute)) / (count + len(orders)))
     words = (
         "the answers fit the members of another network and not their own: networks and their "
         "membership seem to stand in different orders"
@@ -157,11 +158,11 @@ def _below(areas: list[_Area], k: int) -> bool:
         return False
     values = np.array([area.value for area in others])
     middle = float(np.median(values))
-    spread = min(values.std(ddof=1), np.median(np.abs(values - middle)) / norm.ppf(0.75))
+    spread = min(values.std(ddof=1), np.median(np.abs(values - middle)) / ndtri(0.75))
     noise = float(np.median([area.deviation for area in others]))
     blur = sqrt(areas[k].deviation ** 2 + max(0.0, spread**2 - noise**2) + noise**2 / len(others))
     # Of the target alone, which everything is about, a false alarm in a thousand audits is little.
-    level = norm.isf(ERROR / len(others) if k else _OF_TARGET)
+    level = -ndtri(ERROR / len(others) if k else _OF_TARGET)
     return bool(middle - areas[k].value > level * blur)
 
 
@@ -172,7 +173,7 @@ def _shadows_below(areas: list[_Area], target: _Area) -> bool:
         return False
     blur = sqrt(target.deviation**2 + shadows.var() / len(shadows))
     little = shadows.mean() - 0.5 < (target.value - 0.5) / 4
-    return bool(little and target.value - shadows.mean() > norm.isf(ERROR) * blur)
+    return bool(little and target.value - shadows.mean() > -ndtri(ERROR) * blur)
 
 
 def _calibrated(networks: Networks) -> NDArray[np.float64]:
@@ -190,10 +191,10 @@ def _area(score: NDArray[np.float64], members: NDArray[np.bool_]) -> _Area:
     ins, outs = int(inside.sum()), int((~inside).sum())
     if min(ins, outs) < 2:
         return _Area(np.nan, np.nan, np.nan)  # compares as neither above nor below anything
-    rank = rankdata(value)
+    rank = midranks(value)
     area = (rank[inside].sum() - ins * (ins + 1) / 2) / (ins * outs)
-    above = (rank[inside] - rankdata(value[inside])) / outs
-    below = (rank[~inside] - rankdata(value[~inside])) / ins
+    above = (rank[inside] - midranks(value[inside])) / outs
+    below = (rank[~inside] - midranks(value[~inside])) / ins
     deviation = sqrt(above.var(ddof=1) / ins + below.var(ddof=1) / outs)
     return _Area(float(area), deviation, float(mann_whitney(score, members[None])[0]))
 
@@ -202,7 +203,7 @@ def mann_whitney(score: NDArray[np.float64], members: NDArray[np.bool_]) -> NDAr
     """(J,): z of the Mann-Whitney test of one score (N,) against memberships (J, N); 0 if none."""
     some = ~np.isnan(score)
     inside = members[:, some].astype(np.float64)
-    rank = rankdata(score[some])
+    rank = midranks(score[some])
     count, ins = len(rank), inside.sum(1)
     if count < 2:
         return np.zeros(len(members))

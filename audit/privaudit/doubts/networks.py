@@ -13,11 +13,12 @@ from math import log, sqrt
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 from torch import Tensor
 
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.renamed import other_names
+from privaudit.statistics.midranks import midranks
 
 ERROR = 1e-4
 """The chance that a test speaks up against an audit that is as it should be, all networks of the
@@ -263,7 +264,7 @@ def _outlies(values: NDArray[np.float64], k: int, least: float) -> bool:
     if k and len(values) == 2:
         return False  # of two that differ the target is named
     middle = np.median(others)
-    usual = np.median(np.abs(others - middle)) / norm.ppf(0.75)
+    usual = np.median(np.abs(others - middle)) / ndtri(0.75)
     return bool(abs(values[k] - middle) > max(least, 6 * usual))
 
 
@@ -279,5 +280,5 @@ def _right(share: float) -> str:
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log-odds of the relative ranks, so that networks of any scale compare: the same shape."""
-    share = (rankdata(values, axis=-1) - 0.5) / values.shape[-1]
+    share = (midranks(values, axis=-1) - 0.5) / values.shape[-1]
     return np.asarray(np.log(share) - np.log1p(-share))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import norm
+from scipy.special import ndtri
 
 
 def other_names(
@@ -27,11 +26,13 @@ def other_names(
     """
     table = np.bincount(labels * classes + predicted, minlength=classes**2)
     table = table.reshape(classes, classes)
+    from scipy.optimize import linear_sum_assignment  # slow to import, and seldom needed
+
     name = linear_sum_assignment(-table)[1]
     moved = name != np.arange(classes)
     here, there = table.diagonal()[moved], table[np.arange(classes), name][moved]
     better = there >= 2 * here
     size = table.sum(1)[moved][better].sum()
     here, there = int(here[better].sum()), int(there[better].sum())
-    clear = there > size / 2 and (there - here) / np.sqrt(there + here) > norm.isf(1e-6)
+    clear = there > size / 2 and (there - here) / np.sqrt(there + here) > -ndtri(1e-6)
     return np.asarray(name) if clear else None

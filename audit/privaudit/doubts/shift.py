@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.membership import mann_whitney
@@ -31,7 +31,7 @@ def shift_doubts(networks: Networks) -> list[Doubt]:
     z = float(mann_whitney(score, members[None])[0])
     some = ~np.isnan(score)
     inside, outside = (score[some & side] for side in (members, ~members))
-    if abs(z) <= norm.isf(ERROR / 2) or not len(inside) or not len(outside):
+    if abs(z) <= -ndtri(ERROR / 2) or not len(inside) or not len(outside):
         return []
     area = float((np.searchsorted(np.sort(outside), inside) / len(outside)).mean())
     if abs(area - 0.5) <= _LITTLE:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -103,7 +104,7 @@ class AttackRound:
     ) -> None:
         self._context, self._level, self._believed, self.jobs = context, level, believed, jobs
         self._kept = KeptScores(context, level, believed, jobs, coming)
-        self._missing = {*self._kept.missing}
+        self._missing = {*self._kept.missing, *chain.from_iterable(self._kept.twins.values())}
         self._batches = _batches(context, level, believed, jobs, self._kept.missing)
         self._made: dict[int, Outcome] = {}
         self._stack = ExitStack()
@@ -161,6 +162,8 @@ class AttackRound:
     def _keep(self, batch: list[int], scores: list[Outcome]) -> None:
         for number, outcome in zip(batch, scores, strict=True):
             self._made[number] = self._kept.keep(number, outcome)
+            for twin in self._kept.twins.get(number, ()):
+                self._made[twin] = outcome
 
     def _here(self, batch: list[int]) -> list[Outcome]:
         jobs, believed = [self.jobs[n] for n in batch], [self._believed[n].outputs for n in batch]

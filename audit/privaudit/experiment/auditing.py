@@ -117,6 +117,8 @@ class Auditor:
         context = self.context
         facts = audit_facts(context, subject, level, matched)
         level = replace(level, weights={})  # they are not asked again, and large
+        if not matched:
+            self._shadows.reached(subject, level)
         entries, shadows, errors = self._shadows.of_all(subject, level)
         names = [[self._named(target_facts) for target_facts in of_seed] for of_seed in facts]
         doubts = untrained(context.ensemble, context.examples.y, names, level, shadows)
@@ -126,6 +128,10 @@ class Auditor:
         attacks = AttackRound(context, level, believed, jobs, coming)
         self._under_way.append(_UnderWay(subject, level, facts, entries, errors, doubts, attacks))
         self.finish(most=MOST_UNDER_WAY if attacks.elsewhere else 0)
+
+    def complete(self, subject: Subject) -> None:
+        """A subject has reached all its levels."""
+        self._shadows.complete(subject)
 
     def finish(self, most: int = 0) -> None:
         """Keep the audits of all levels under way but the last so many, in their order."""

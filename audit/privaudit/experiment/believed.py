@@ -20,6 +20,21 @@ class BelievedShadows:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._levels: dict[str, list[Level] | PrivauditError] = {}
+        self._reached: dict[str, list[Level]] = {}
+        recipe = context.recipe
+        pairs = [(subject, entry) for subject in recipe.subjects() for entry in recipe.attacks]
+        believed = ((shadow_subject(recipe, *pair), pair[0]) for pair in pairs)
+        self._wanted = {_alike(other) for other, subject in believed if other is not subject}
+
+    def reached(self, subject: Subject, level: Level) -> None:
+        """Take note of what a subject's own models answer, if attackers of others believe it."""
+        if _alike(subject) in self._wanted:
+            self._reached.setdefault(_alike(subject), []).append(level)
+
+    def complete(self, subject: Subject) -> None:
+        """A subject has reached all its levels: whoever believes it need not make them again."""
+        if levels_of_all := self._reached.pop(_alike(subject), None):
+            self._levels.setdefault(_alike(subject), levels_of_all)
 
     def of_all(
         self, subject: Subject, level: Level
@@ -48,10 +63,7 @@ class BelievedShadows:
         believed = shadow_subject(self._context.recipe, subject, entry)
         if believed is subject:
             return level
-        key = "\n".join(
-            part.model_dump_json(serialize_as_any=True)
-            for part in (believed.sparsifier, believed.defense, believed.training)
-        )
+        key = _alike(believed)
         if key not in self._levels:
             self._context.on_event(BelievedStarted(believed.label.rpartition(", believed ")[2]))
             try:
@@ -64,3 +76,11 @@ class BelievedShadows:
         if isinstance(shadows, PrivauditError):
             raise shadows
         return next((made for made in shadows if made.label == level.label), shadows[-1])
+
+
+def _alike(subject: Subject) -> str:
+    """What two subjects have in common whose models are the same."""
+    return "\n".join(
+        part.model_dump_json(serialize_as_any=True)
+        for part in (subject.sparsifier, subject.defense, subject.training)
+    )

@@ -22,7 +22,7 @@ from privaudit.store.score_units import pack_scores, score_schema, unpack_scores
 from privaudit.store.units import Unit
 from privaudit.values import AttackScores, Outputs
 
-_FORMAT = 1  # raised when an attack would score differently from the same key
+_FORMAT = 2  # raised when an attack would score differently from the same key
 _PAUSE = 1.0  # seconds of work that may wait to be written, and that a kill costs
 
 
@@ -37,7 +37,9 @@ class KeptScores:
         coming: keys of scores that somebody else is making.
 
     Attributes:
-        missing: numbers of the jobs whose scores are not kept, nor coming.
+        missing: numbers of the jobs whose scores are not kept, nor coming; of those that come to
+            the same, as attackers do who believe what is true, the first.
+        twins: for a missing job, the later ones that come to the same.
     """
 
     def __init__(
@@ -52,11 +54,16 @@ class KeptScores:
         self._keys = _keys(context, level, believed, jobs)
         self._waiting: dict[str, Unit] = {}
         self._written = time.monotonic()
-        self.missing = [
-            number
-            for number, key in enumerate(self._keys)
-            if not (key and (key in coming or self._journal.has(key)))
-        ]
+        first: dict[str, int] = {}
+        self.missing: list[int] = []
+        self.twins: dict[int, list[int]] = {}
+        for number, key in enumerate(self._keys):
+            if key in first:
+                self.twins.setdefault(first[key], []).append(number)
+            elif not (key and (key in coming or self._journal.has(key))):
+                self.missing.append(number)
+                if key:
+                    first[key] = number
         self._journal.prepare(self._keys[n] for n in self.missing if self._keys[n])
 
     def __enter__(self) -> Self:
@@ -118,10 +125,8 @@ def _keys(
             hashed[id(level)].of(job.attack, [first + target]),
             hashed[id(shadows)].of(job.attack, [first + other for other in others]),
         )
-        examples = context.examples_digest
-        if context.device.type != "cpu":  # an attack that learns drops other numbers there
-            examples = digest(examples, context.device.type)
-        keys.append(digest("scores", _FORMAT, job.attack, examples, told[place], *answers))
+        asked = context.examples_digest, told[place]
+        keys.append(digest("scores", _FORMAT, job.attack, *asked, *answers))
     return keys
 
 

@@ -167,6 +167,7 @@ def _audit_all(auditor: Auditor, folder: Path, told: bool) -> dict[str, int]:
                 if float(level.density.mean()) < DENSE:
                     sparse[level.label] = test_accuracy(context, level.outputs)
                 del level  # so that no more answers are held than the auditor has use for
+            auditor.complete(subject)
         except PrivauditError as error:
             auditor.finish()
             auditor.fail(error, subject)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from privaudit.keys import derive, seeded
+from privaudit.networks.layout import channels_last
 from privaudit.networks.network import Network, logits_in
 from privaudit.networks.state import State
 from privaudit.networks.vmapped import over_models
@@ -50,6 +51,8 @@ class Answers:
         """Logits (B, C) of one model, its state without a leading axis, to examples (B, ...)."""
         if self._network.contiguous:
             x = x.contiguous()
+        elif x.ndim == 4 and x.is_floating_point():
+            x = channels_last(x)  # choosing rows, for one, has undone it
         first = self._network.writes is None
         given = x
         if first or self._network.writes:

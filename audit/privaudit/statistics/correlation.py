@@ -13,10 +13,10 @@ from math import atanh, inf, sqrt, tanh
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
-from scipy.stats import rankdata
 
 from privaudit.errors import PrivauditError
 from privaudit.statistics.intervals import Estimate, check_confidence
+from privaudit.statistics.midranks import midranks
 
 _Numbers = NDArray[np.float64]
 _ROUNDING = 1e-12  # a spread below this share of the numbers themselves is rounding
@@ -153,7 +153,7 @@ def _coefficient(columns: _Numbers, ranked: bool) -> float | None:
     if (np.ptp(columns, 1) <= _ROUNDING * np.abs(columns).max(1)).any():
         return None
     if ranked:
-        columns = rankdata(columns, axis=1)
+        columns = midranks(columns, axis=1)
     centred = columns - columns.mean(1, keepdims=True)
     squares = (centred**2).sum(1)
     pairs = [

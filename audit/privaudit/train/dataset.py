@@ -16,6 +16,7 @@ from privaudit.api.boundary import written
 from privaudit.api.plugin import Plugin
 from privaudit.api.watch import Seal
 from privaudit.keys import derive, fold, uniform
+from privaudit.networks.layout import channels_last
 from privaudit.train.on_host import OnHost
 from privaudit.train.sparse import DENSE, SparseTable
 from privaudit.values import Examples
@@ -173,10 +174,7 @@ class DeviceDataset:
 
     def _arranged(self, x: Tensor) -> Tensor:
         of_one_model = x.ndim == 4 or (x.ndim == 5 and len(x) == 1)
-        if self._image and of_one_model and x.shape[-3] > 1:
-            # Convolutions of one model are quicker with channels last; stacked ones are not.
-            x = x.movedim(-3, -1).contiguous().movedim(-1, -3)
-        return x
+        return channels_last(x) if self._image and of_one_model else x  # stacked: no quicker
 
 
 def _windows(x: Tensor, crop: int) -> Tensor:

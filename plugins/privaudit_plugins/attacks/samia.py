@@ -137,10 +137,7 @@ def _attended(weights: Weights, name: str, x: Tensor, size: int, drop: Dropper) 
     query, key, value = heads.permute(3, 0, 1, 4, 2, 5)
     attention = (query * (width // 4) ** -0.5 @ key.mT).softmax(-1)
     seen = (drop(attention) @ value).transpose(2, 3).flatten(3).flatten(1, 2)
-    mixed = linear(weights, f"{name}out_proj.", seen).view(count, size, -1, width)
-    # PyTorch's own layer has the tokens first, and drops in that order.
-    mask = drop.mask(mixed.transpose(1, 2)).transpose(1, 2)
-    return (mixed * mask).flatten(1, 2)
+    return drop(linear(weights, f"{name}out_proj.", seen))
 
 
 def _normalised(weights: Weights, name: str, x: Tensor) -> Tensor:

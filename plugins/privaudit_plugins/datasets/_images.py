@@ -54,7 +54,7 @@ class ImageFile:
         state: bytes and time of change, to notice a file that was replaced.
     """
 
-    path: Path
+    path: str
     label: str
     place: str
     state: tuple[int, int]
@@ -87,7 +87,7 @@ def _images(place: str, class_folder: os.DirEntry[str]) -> Iterator[ImageFile]:
             )
         about = entry.stat()
         state = (about.st_size, about.st_mtime_ns)
-        yield ImageFile(Path(entry.path), class_folder.name, f"{place}/{entry.name}", state)
+        yield ImageFile(entry.path, class_folder.name, f"{place}/{entry.name}", state)
 
 
 def list_images(folder: Path) -> list[ImageFile]:
@@ -151,7 +151,7 @@ def _upright(pixels: Image.Image, image: Image.Image) -> Image.Image:
     return pixels if turn is None else pixels.transpose(turn)
 
 
-def decode_images(files: Sequence[Path], size: int | None) -> Tensor:
+def decode_images(files: Sequence[str], size: int | None) -> Tensor:
     """The pixels (N, channels, height, width) uint8: 1 channel if all are greyscale, else 3.
 
     Args:
@@ -161,9 +161,9 @@ def decode_images(files: Sequence[Path], size: int | None) -> Tensor:
     Raises:
         DataError: a file is not an image, or sizes differ and `size` is None.
     """
-    first = _pixels(files[0], size).shape[1:]
+    first = _pixels(Path(files[0]), size).shape[1:]
     check(
-        files[0].parent.parent,
+        Path(files[0]).parent.parent,
         6 * len(files) * first[0] * first[1],  # three channels, and a copy
         f"{len(files):,} images of {first[1]}×{first[0]} pixels",
     )
@@ -172,7 +172,7 @@ def decode_images(files: Sequence[Path], size: int | None) -> Tensor:
 
     def decode(start: int) -> None:
         for row, path in enumerate(files[start : start + _CHUNK], start):
-            pixels = _pixels(path, size)
+            pixels = _pixels(Path(path), size)
             if pixels.shape[1:] != first:
                 raise DataError(
                     f"images differ in size: {files[0]} is {first[1]}×{first[0]} and {path} is "
