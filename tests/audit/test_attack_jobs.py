@@ -18,7 +18,7 @@ import privaudit
 from privaudit import Attack, AttackScores, Outputs, PrivauditError, RunResult, Signals, load_recipe
 from privaudit.events import AttackDone, Event
 from privaudit.experiment import attack_jobs
-from privaudit.experiment.attack_job import AttackJob
+from privaudit.experiment.attack_job import AttackJob, outcomes
 from privaudit.experiment.attack_jobs import SharedOutputs, score_remotely, shared_outputs
 from privaudit.experiment.auditing import Auditor
 from privaudit.experiment.levels import levels
@@ -141,11 +141,11 @@ def test_attackers_who_come_to_the_same_score_once(
         ],
     })  # fmt: skip
     scored: list[AttackJob] = []
-    here, submit = attack_jobs.outcomes, Workers.submit
+    submit = Workers.submit
 
     def noted_here(jobs: list[AttackJob], *rest: Any) -> list[attack_jobs.Outcome]:
         scored.extend(jobs)
-        return here(jobs, *rest)
+        return outcomes(jobs, *rest)
 
     def noted(workers: Workers, calls: list[Call], *, urgent: bool = False) -> Stream:
         for function, arguments in calls if not urgent else ():
@@ -155,14 +155,18 @@ def test_attackers_who_come_to_the_same_score_once(
 
     monkeypatch.setattr(attack_jobs, "outcomes", noted_here)
     monkeypatch.setattr(Workers, "submit", noted)
-    places = {"cache": tmp_path / "cache", "device": "cpu", "processes": processes}
-    found = privaudit.run(recipe, tmp_path / "run", **places)
+
+    def ran(name: str) -> RunResult:
+        folder, cache = tmp_path / name, tmp_path / "cache"
+        return privaudit.run(recipe, folder, cache=cache, device="cpu", processes=processes)
+
+    found = ran("run")
     assert len(scored) == 2
     plain, unaware, adaptive = found.audits
     assert plain.metrics == adaptive.metrics
     assert plain.metrics != unaware.metrics
     assert len({audit.attack for audit in found.audits}) == 3
-    again = privaudit.run(recipe, tmp_path / "again", **places)
+    again = ran("again")
     assert len(scored) == 2
     assert again.audits == found.audits
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -108,7 +108,7 @@ def test_a_belief_that_a_subject_shares_and_a_control_are_not_trained_again(
 SPARSE_FIRST = "sparsifiers=[{name: imp, rounds: 2, amount: 0.7}, dense]"
 
 
-def believing(folder: Path, *changes: str) -> tuple[list[Event], list[AuditResult]]:
+def believing(folder: Path, *changes: str) -> tuple[list[Event], Sequence[AuditResult]]:
     told: list[Event] = []
     changes = ("matched=false", "shadow_sparsifier=none", "attacks=[loss]", *changes)
     where = folder / str(len(list(folder.iterdir())))
