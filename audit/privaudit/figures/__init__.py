@@ -1,0 +1,1 @@
+"""Plots of what runs found: the values first, then as SVG, pgfplots, or by matplotlib."""
