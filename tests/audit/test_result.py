@@ -11,7 +11,8 @@ import pytest
 
 from privaudit.errors import StoreError
 from privaudit.statistics.metrics import evaluate
-from privaudit.store.result import AuditResult, RunResult, load_run, model_path, save_run
+from privaudit.store.models import model_path
+from privaudit.store.result import AuditResult, RunResult, load_run, save_run
 
 # The example of the format's specification, word for word but for the two that print "…".
 DOCUMENTED = """

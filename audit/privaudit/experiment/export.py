@@ -26,7 +26,8 @@ from privaudit.recipe import Recipe, Subject, load_recipe
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs, packed
 from privaudit.store.manifest import read_manifest
-from privaudit.store.result import RunResult, load_run, model_path
+from privaudit.store.models import model_path
+from privaudit.store.result import RunResult, load_run
 from privaudit.version import __version__
 
 Format = Literal["safetensors", "onnx"]

@@ -42,8 +42,8 @@ from privaudit.recipe import Recipe, Subject
 from privaudit.store.files import private_folder, write_whole
 from privaudit.store.inputs import Inputs
 from privaudit.store.lock import run_lock
-from privaudit.store.models import UNFINISHED, begin
-from privaudit.store.result import RunResult, model_path, save_run
+from privaudit.store.models import UNFINISHED, begin, model_path
+from privaudit.store.result import RunResult, save_run
 
 
 def run(

@@ -86,7 +86,7 @@ def level_scores(
         first.setdefault((audit.subject, audit.level, audit.seed, audit.target), number)
         if audit.attack == attack and only in (None, (audit.subject, audit.level)):
             numbers.setdefault((audit.subject, audit.level), []).append(number)
-    arrays = RunArrays(result)
+    arrays = RunArrays(result.folder)
     if "classes" not in arrays.names:
         return
     classes = tuple(str(name) for name in arrays.read("classes"))

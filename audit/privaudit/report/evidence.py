@@ -60,7 +60,7 @@ class Evidence:
         split = result.recipe.get("split")
         one_split = isinstance(split, dict) and split.get("seed") is not None
         self.shared = one_split or result.recipe.get("target") is not None
-        self._arrays = RunArrays(result)
+        self._arrays = RunArrays(result.folder)
         self._numbers: dict[tuple[str, str, str], list[int]] = {}
         for number, audit in enumerate(result.audits):
             key = audit.subject, audit.level, audit.attack

@@ -5,8 +5,11 @@ So no model of a run that was stopped is ever taken for one of the finished run 
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
+from hashlib import blake2b
 from pathlib import Path
 
 from privaudit.errors import StoreError
@@ -81,3 +84,17 @@ def set_file_aside(folder: Path, name: str) -> Path | None:
     if path.parent != folder and not path.parent.is_dir():
         path = path.parent  # a file or a pipe stands where the folder was
     return set_aside(path)
+
+
+def model_path(folder: Path, subject: str, level: str, seed: int, target: int) -> Path:
+    """Where a run keeps the weights of one model; a safe file name whatever the labels are.
+
+    The digest at its end keeps labels apart that spell alike once made safe.
+
+    >>> model_path(Path("run"), "imp", "round 3", 0, 1).name[:28]
+    'imp-round-3-seed-0-target-1-'
+    """
+    words = [re.sub(r"[^A-Za-z0-9]+", "-", label)[:40].strip("-") for label in (subject, level)]
+    digest = blake2b(json.dumps([subject, level]).encode(), digest_size=4).hexdigest()
+    name = "-".join(filter(None, [*words, f"seed-{seed}-target-{target}", digest]))
+    return folder / MODELS / f"{name}{_KIND}"

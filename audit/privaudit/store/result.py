@@ -7,10 +7,8 @@ resolvable with this many non-members. Nothing is pickled.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +17,9 @@ from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from privaudit.api.kinds.promise import Promise
 from privaudit.doubts.doubt import Doubt, known
-from privaudit.errors import StoreError
-from privaudit.store import models
+from privaudit.errors import PrivauditError, StoreError
+from privaudit.statistics.roc import Roc, roc_curve
+from privaudit.store import models, shown
 from privaudit.store.failure import Failure
 from privaudit.store.files import private_folder, write_many
 from privaudit.store.manifest import (
@@ -32,6 +31,7 @@ from privaudit.store.manifest import (
 )
 from privaudit.store.measured import check_metrics
 from privaudit.store.record import MODELS, RESULT, npz, read_record, without_nan
+from privaudit.store.scores import Scores, read_scores
 
 FORMAT = 1
 
@@ -85,7 +85,7 @@ class AuditResult:
     promise: Promise | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """Everything a run found.
 
@@ -108,6 +108,49 @@ class RunResult:
     doubts: tuple[Doubt, ...] = ()
     folder: Path | None = None
     failures: tuple[Failure, ...] = ()
+
+    def scores(self, audit: AuditResult | int) -> Scores:
+        """What an audit's attack makes of every example that it scores.
+
+        Args:
+            audit: one of `audits`, or its number.
+
+        Raises:
+            PrivauditError: it is none of this result's.
+            StoreError: the scores are not there, or damaged.
+        """
+        number = self._number(audit)
+        chosen = self.audits[number]
+        return read_scores(self.folder, number, chosen.seed, chosen.target)
+
+    def roc(self, audit: AuditResult | int) -> Roc:
+        """The ROC curve of an audit, over the examples that its attack scores; as `scores`."""
+        scores = self.scores(audit)
+        return roc_curve(scores.score, scores.member)
+
+    def frame(self) -> Any:
+        """The audits as a pandas DataFrame: one row each, every metric with its interval.
+
+        Raises:
+            PrivauditError: pandas is not installed.
+        """
+        return shown.frame(map(asdict, self.audits))
+
+    def _number(self, audit: AuditResult | int) -> int:
+        numbers = [audit] if isinstance(audit, int) else range(len(self.audits))
+        for number in numbers:
+            if 0 <= number < len(self.audits) and audit in (number, self.audits[number]):
+                return number
+        name = audit if isinstance(audit, int) else f"{audit.attack!r} on {audit.subject!r}"
+        raise PrivauditError(f"{name} is no audit of this result, which has {len(self.audits)}")
+
+    def __repr__(self) -> str:
+        """One line."""
+        records = [vars(audit) for audit in self.audits]
+        return shown.line(self.name, records, len(self.doubts), len(self.failures))
+
+    def _repr_html_(self) -> str:
+        return shown.as_html(self.name, [asdict(audit) for audit in self.audits])
 
 
 def save_run(
@@ -201,20 +244,6 @@ def load_run(path: str | Path, *, verify: bool = True) -> RunResult:
         raise _damaged(path, "", error) from error
     except _BadAuditError as error:
         raise _damaged(path, f"audits[{error.number}]", error.problem) from error
-
-
-def model_path(folder: Path, subject: str, level: str, seed: int, target: int) -> Path:
-    """Where a run keeps the weights of one model; a safe file name whatever the labels are.
-
-    The digest at its end keeps labels apart that spell alike once made safe.
-
-    >>> model_path(Path("run"), "imp", "round 3", 0, 1).name[:28]
-    'imp-round-3-seed-0-target-1-'
-    """
-    words = [re.sub(r"[^A-Za-z0-9]+", "-", label)[:40].strip("-") for label in (subject, level)]
-    digest = blake2b(json.dumps([subject, level]).encode(), digest_size=4).hexdigest()
-    name = "-".join(filter(None, [*words, f"seed-{seed}-target-{target}", digest]))
-    return folder / MODELS / f"{name}.safetensors"
 
 
 class _Doubt(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,82 @@ from numpy.typing import NDArray
 from privaudit.errors import StoreError
 from privaudit.readers.regular import regular
 from privaudit.store.manifest import read_manifest
-from privaudit.store.result import RunResult
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one attack makes of the n audited examples of one network that it scores.
+
+    Attributes:
+        example: (n,) int64: rows of the dataset; with a given target, places among its members
+            and non-members.
+        member: (n,) bool: whether the network was trained on it.
+        label: (n,) int64; None in runs of before labels were kept.
+        score: (n,) float64, higher = likelier a member.
+        decision: (n,) bool: the attack's own verdict; None where it gives none.
+    """
+
+    example: NDArray[np.int64]
+    member: NDArray[np.bool_]
+    label: NDArray[np.int64] | None
+    score: NDArray[np.float64]
+    decision: NDArray[np.bool_] | None = None
+
+
+def read_scores(folder: Path | None, number: int, seed: int, target: int) -> Scores:
+    """The scores of a run's audit by its number; rows that the attack left out are no part of it.
+
+    Args:
+        folder: of the run.
+        number: of the audit, from 0.
+        seed: of the recipe.
+        target: which of the seed's networks.
+
+    Raises:
+        StoreError: the run has no folder, or its scores are missing or damaged.
+    """
+    if folder is None:
+        raise StoreError("this result has no folder, and scores are kept there: load it from one")
+    arrays = RunArrays(folder)
+    example = arrays.read(f"example_{seed}_{target}").astype(np.int64)
+    rows = len(example)
+    score = arrays.read(f"score_{number}", rows).astype(np.float64)
+    kept = ~np.isnan(score)
+
+    def find(name: str, dtype: type[np.generic]) -> NDArray[Any] | None:
+        return arrays.read(name, rows).astype(dtype)[kept] if name in arrays.names else None
+
+    return Scores(
+        example[kept],
+        arrays.read(f"member_{seed}_{target}", rows).astype(np.bool_)[kept],
+        find(f"label_{seed}_{target}", np.int64),
+        score[kept],
+        find(f"decision_{number}", np.bool_),
+    )
 
 
 class RunArrays:
-    """The arrays by name (`experiment.auditing.Auditor` says which there are).
+    """The arrays of a run by name.
+
+    `example_SEED_TARGET`, `member_SEED_TARGET` and `label_SEED_TARGET` say which examples a network
+    is audited on, whether it was trained on them, and their labels; `classes` names the classes.
+    `score_NUMBER` and `decision_NUMBER` are what the audit of that number in result.json makes of
+    them, in their order: NaN where the attack leaves an example out; a verdict only where it gives
+    one. `confidence_NUMBER` and `sensitivity_NUMBER`, with the first audit of each network, are the
+    probability that it gives the label, and how far its answer moves under noise.
 
     Attributes:
         path: of the file.
         names: of its arrays; none where the run has no such file.
     """
 
-    def __init__(self, result: RunResult) -> None:
-        self.path = (result.folder or Path()) / "scores.npz"
+    def __init__(self, folder: Path | None) -> None:
+        self.path = (folder or Path()) / "scores.npz"
         self.names: set[str] = set()
         self._archive: zipfile.ZipFile | None = None
-        if result.folder is None:
+        if folder is None:
             return
-        manifest = read_manifest(result.folder)
+        manifest = read_manifest(folder)
         if manifest is not None:
             manifest.check(self.path.name)
         elif not self.path.exists():
