@@ -23,7 +23,7 @@ from privaudit.store.journal import Journal
 from privaudit.store.units import Unit
 from privaudit.train import dataset, fitting
 from privaudit.train.dataset import DeviceDataset
-from privaudit.train.device_rules import LIMITS, StackLimits, models_at_once, step_memory
+from privaudit.train.device_rules import LIMITS, StackLimits, models_at_once, step_memory, step_work
 from privaudit.train.fit import Fit, train_units
 from privaudit.train.on_host import OnHost
 from privaudit_plugins.models.cnn import CNN
@@ -149,6 +149,18 @@ def test_as_many_models_as_the_memory_holds(
     # Two images of 8 x 8 more in a batch take more, by their pixels at least.
     larger = fit.options.model_copy(update={"batch_size": fit.options.batch_size + 2})
     assert step_memory(*asked[:2], larger) - one > 2 * 64 * 8
+
+
+def test_a_model_whose_step_is_large_trains_alone_on_a_cpu(make_cohort: Make) -> None:
+    cohort = make_cohort([20] * 2, model=CNN(width=4))
+    fit = cohort._fit(False, None, {})
+    one = step_work(fit.objective, cohort.data, fit.options) // fit.options.batch_size
+    # By hand: 3 x 3 weights from 1 to 4 channels on 8 x 8 pixels, from 4 to 8 on 4 x 4, and 2 x 2
+    # pixels of 8 channels to 10 classes.
+    assert one == 9 * 4 * 64 + 9 * 4 * 8 * 16 + 8 * 4 * 10
+    for batch, expected in ((64, 64), (2**24 // one + 1, 1)):
+        options = fit.options.model_copy(update={"batch_size": batch})
+        assert models_at_once(fit.objective, cohort.data, options) == expected
 
 
 def test_answers_are_asked_in_smaller_parts_where_the_memory_is_short(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from privaudit import Model
+from privaudit import Examples, Model
 from privaudit.api.float32 import float32_products, settings
 from privaudit.api.world import own_world
 from privaudit.cohort import Cohort
@@ -139,3 +140,34 @@ def test_noise_is_each_example_s_own_and_no_block_s(
     assert (both.mean(1).abs() < 5 / both.shape[1] ** 0.5).all()
     assert ((both.std(1) - 1).abs() < 0.02).all()
     assert torch.corrcoef(both)[0, 1].abs() < 0.03
+
+
+LAYOUTS: list[bool] = []
+
+
+class _Layout(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 8:  # not the few that a way is tried with
+            LAYOUTS.append(x.is_contiguous(memory_format=torch.channels_last))
+        return x
+
+
+class Looking(Model):
+    """Notes how the images lie that it is asked about."""
+
+    name: Literal["looking"] = "looking"
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        return nn.Sequential(_Layout(), nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(72, classes))
+
+
+def test_all_images_are_asked_about_with_their_channels_last(
+    make_cohort: Make, digits: Examples
+) -> None:
+    colours = replace(digits, x=torch.cat([digits.x, digits.x, digits.x], 1))
+    cohort = make_cohort(model=Looking(), examples=colours)
+    audited = torch.rand(2, len(colours), generator=torch.Generator().manual_seed(0)) < 0.5
+    LAYOUTS.clear()
+    answers(cohort, audited, noise=2)
+    assert len(LAYOUTS) >= 2 + 2 * 2
+    assert all(LAYOUTS)
