@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from privaudit.statistics.metrics import evaluate
 from privaudit.store.result import AuditResult, RunResult, save_run
+from privaudit.store.scores import epochs_kept
 
 HOSTILE = "<script>alert(1)</script> & \\input{x} $_^~%#{ ]]> \" ' größer"
 """A label that is markup in every format."""
@@ -29,6 +30,7 @@ def plotted_run(
     side: int = 120,
     controls: bool = True,
     kept: bool = True,
+    epochs: int = 0,
 ) -> RunResult:
     """A run of three levels, each with a control of one, whose leak grows with density.
 
@@ -41,6 +43,8 @@ def plotted_run(
         side: how many members, and non-members, each network has.
         controls: whether the sparsest level has a dense control.
         kept: whether the scores are kept.
+        epochs: how many are kept of each network's training; those of the second seed have
+            no validation and stop one epoch earlier.
     """
     random = np.random.default_rng(0)
     arrays: dict[str, NDArray[np.generic]] = {"classes": np.array(["no", "yes"])}
@@ -54,6 +58,13 @@ def plotted_run(
         for seed in range(seeds):
             scores = random.normal(size=2 * side) + member * (0.3 + density)
             arrays[f"score_{len(audits)}"] = scores
+            if epochs:
+                history = np.full((epochs, 3), np.nan)
+                trained = epochs - bool(seed)
+                history[:trained, 0] = 1 / (1 + seed + np.arange(trained))
+                history[:trained, 1] = 1 - history[:trained, 0] / 2
+                history[:trained, 2] = np.nan if seed else 0.5
+                arrays |= epochs_kept(history, len(audits))
             audits.append(
                 AuditResult(
                     label.replace("imp", subject),

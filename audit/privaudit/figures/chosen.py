@@ -250,7 +250,7 @@ def _value(row: Row, attack: str, metric: Metric) -> Summary | None:
 
 
 def _why(row: Row, attack: str) -> str:
-    if row.failed & {"", attack}:
+    if isnan(row.density) or attack in row.failed:
         return "failed"
     if attack not in row.attacks:
         return "not attacked so"

@@ -38,7 +38,7 @@ KINDS: Mapping[str, Kind] = {
     "tradeoff": Kind(tradeoff, frozenset({"attack", "metric"}), compares=True),
     "density": Kind(density, frozenset({"attack", "metric"}), compares=True),
     "scores": Kind(scores, frozenset({"attack", "level"})),
-    "curves": Kind(curves, frozenset()),
+    "curves": Kind(curves, frozenset({"level"})),
 }
 """By name, in the order of help texts."""
 

@@ -24,7 +24,7 @@ SAMPLE = 22.0
 """How wide a legend's sample is."""
 
 _LEAST = 0.5  # of the height that was asked for, the plot keeps
-_LEGEND_LINES = 3
+_LABEL_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def laid_out(figure: Figure, width: float, height: float, *, caption: bool = Fal
         for line in wrapped(note, width - 2 * GAP, SIZE)
     ]
     rows = _rows(figure, width - 2 * GAP)
-    x_label = wrapped(figure.x.label, width * 0.75, SIZE)
+    x_label = wrapped(figure.x.label, width * 0.6, SIZE, _LABEL_LINES)
     top = GAP + SIZE / 2 + len(title) * LINE + (GAP if title else 0)
     below = LINE * (1 + len(x_label)) + 2 * GAP
     legend_height = sum(LINE * _lines(row) for row in rows) + (GAP if rows else 0)
@@ -133,7 +133,7 @@ def laid_out(figure: Figure, width: float, height: float, *, caption: bool = Fal
     height = max(height, words + height * _LEAST) + note_height
     bottom = height - below - legend_height - note_height
     y_ticks = y.ticks(int((bottom - top) / 34))
-    y_label = wrapped(figure.y.label, (bottom - top) * 0.95, SIZE)
+    y_label = wrapped(figure.y.label, (bottom - top) * 0.95, SIZE, _LABEL_LINES)
     widest = max(text_width(y.text(tick), SIZE) for tick in y_ticks)
     left = GAP + LINE * len(y_label) + widest + GAP
     right = width - GAP - SIZE
@@ -182,7 +182,7 @@ def _rows(figure: Figure, room: float) -> list[list[_Entry]]:
     """The legend's entries, side by side where they fit."""
     every = [*(one for one in figure.series if one.label), *figure.zones]
     entries = [
-        _Entry(one, wrapped(one.label, room - SAMPLE - 3 * GAP, SIZE, _LEGEND_LINES))
+        _Entry(one, wrapped(one.label, room - SAMPLE - 3 * GAP, SIZE, _LABEL_LINES))
         for one in every
     ]
     rows: list[list[_Entry]] = []

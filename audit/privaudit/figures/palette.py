@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from privaudit.figures.figure import NEUTRAL
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7B00")
-"""Okabe & Ito 2008, "Color universal design", vermilion after blue as they differ most.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#8C7B00")
+"""Okabe & Ito 2008, "Color universal design", those that differ most for everybody first.
 
 Their yellow cannot be seen on white paper; it is darkened here. Their black is `NEUTRAL`, which
 takes the colour of the text around it.
 """
 
-SHAPES = ("circle", "square", "triangle", "diamond", "cross")
-"""Of points. Five beside seven colours: 35 series before a pair of both comes again."""
+SHAPES = ("circle", "square", "triangle", "diamond", "cross", "down")
+"""Of points. Six beside eight colours: 24 series before a pair of both comes again."""
 
 
 def colour(number: int) -> str | None:

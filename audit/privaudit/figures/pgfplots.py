@@ -12,14 +12,17 @@ from privaudit.report.escape import latex
 
 _Spans = tuple[Span, Span]
 
+_TURNED = "every mark/.append style={rotate=180}"
+
 _SHAPES = {
-    "circle": "*",
-    "square": "square*",
-    "triangle": "triangle*",
-    "diamond": "diamond*",
-    "cross": "+",
+    "circle": ("*", "o"),
+    "square": ("square*", "square"),
+    "triangle": ("triangle*", "triangle"),
+    "diamond": ("diamond*", "diamond"),
+    "cross": ("+", "x"),
+    "down": (f"triangle*, {_TURNED}", f"triangle, {_TURNED}"),
 }
-_OUTLINES = {"*": "o", "square*": "square", "triangle*": "triangle", "diamond*": "diamond"}
+"""Filled, and hollow."""
 
 _LONG = 20  # characters of a label, from there on the legend has one column
 
@@ -116,14 +119,13 @@ def _stroke(
     mark = ""
     if series.label and not series.thin and colour(series.colour):
         every = max(len(points) // 6, 1)
-        mark = f", mark={_SHAPES[shape(series.colour)]}, mark repeat={every}, mark size=1.6pt"
+        mark = f", mark={_SHAPES[shape(series.colour)][0]}, mark repeat={every}, mark size=1.6pt"
     style = f"{ink}, {width}{', dashed' * series.dashed}{mark or ', no marks'}{own}"
     return [rf"\addplot[{style}, mark options={{solid}}] coordinates {{{_pairs(points, axes)}}};"]
 
 
 def _points(series: Series, axes: _Spans, ink: str, own: str) -> list[str]:
-    mark = _SHAPES[shape(series.colour)]
-    mark = _OUTLINES.get(mark, "x") if series.hollow else mark
+    mark = _SHAPES[shape(series.colour)][series.hollow]
     lines = [
         rf"\addplot[{ink}, only marks, mark={mark}, mark size=1.8pt{own}, error bars/.cd, "
         "x dir=both, x explicit, y dir=both, y explicit, error mark=none, "

@@ -14,7 +14,7 @@ from privaudit.figures.scale import Span, held_steps, spans, staircase
 from privaudit.figures.words import wrapped
 from privaudit.report.escape import plain
 
-_SHAPES = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "cross": "P"}
+_SHAPES = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "cross": "P", "down": "v"}
 _DOTS = 200  # per inch of a PNG
 _SIZE = 8.0  # of the font, in points
 

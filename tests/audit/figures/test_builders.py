@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import nan
+from math import isnan, nan
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,10 @@ import pytest
 from scipy.stats import beta
 
 from plotted_runs import plotted_run
+from privaudit import load_recipe
+from privaudit import run as run_recipe
 from privaudit.errors import RecipeError, StoreError
+from privaudit.events import EpochDone, Event
 from privaudit.figures.figure import NEUTRAL, Figure, Series
 from privaudit.figures.kinds import KINDS, figure
 from privaudit.report import compare
@@ -211,7 +214,7 @@ def test_what_is_not_known_is_left_out_and_named(run: RunResult) -> None:
         else audit
         for audit in run.audits
     ]
-    failure = Failure("slim", "round 9", "loss", "broke")
+    failure = Failure("slim", "it broke", level="round 9", attack="loss")
     (drawn,) = figure([replace(run, audits=tuple(audits), failures=(failure,))], "tradeoff")
     assert _series(drawn, "imp").names == ("imp / round 2",)
     told = next(note for note in drawn.notes if note.startswith("Left out"))
@@ -234,9 +237,67 @@ def test_a_run_without_scores_says_so(tmp_path: Path) -> None:
     assert figure([bare], "tradeoff")
 
 
-def test_training_curves_are_refused_with_a_reason(run: RunResult) -> None:
-    with pytest.raises(StoreError, match="not its loss after each epoch"):
+def test_a_run_without_epochs_says_so(run: RunResult) -> None:
+    with pytest.raises(StoreError, match="has not kept its epochs") as caught:
         figure([run], "curves")
+    assert "\n" not in str(caught.value)
+
+
+def test_training_curves_are_means_of_those_that_still_train(tmp_path: Path) -> None:
+    run = plotted_run(tmp_path, epochs=4)
+    loss, accuracy = figure([run], "curves", level="dense")
+    networks = [[1, 1 / 2, 1 / 3, 1 / 4], [1 / 2, 1 / 3, 1 / 4]]
+    mean = _series(loss, "training loss")
+    assert mean.x == (1, 2, 3, 4)
+    assert mean.y == pytest.approx((3 / 4, 5 / 12, 7 / 24, 1 / 4))
+    thin = [series for series in loss.series if series.thin]
+    for series, values in zip(thin, networks, strict=True):
+        assert series.y[: len(values)] == pytest.approx(values)
+        assert all(map(isnan, series.y[len(values) :]))
+    members = _series(accuracy, "training accuracy")
+    assert members.y == pytest.approx([1 - y / 2 for y in mean.y])
+    validation = _series(accuracy, "validation accuracy")
+    assert validation.y == (0.5,) * 4
+    assert validation.dashed
+    assert "from 0.75 to 0.25 in 4 epochs" in loss.alternative
+
+
+def test_what_a_training_left_is_kept_with_the_scores(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        {
+            "name": "short",
+            "dataset": "digits",
+            "split": {"members": 40, "non_members": 40, "validation": 10},
+            "model": {"name": "mlp", "hidden": [4]},
+            "training": {"epochs": 3, "lr": 0.1},
+            "shadows": 2,
+            "sparsifiers": ["dense", {"name": "imp", "rounds": 1}],
+            "attacks": ["loss"],
+        }
+    )
+    told: list[EpochDone] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            told.append(event)
+
+    result = run_recipe(recipe, tmp_path / "run", cache=tmp_path / "c", device="cpu", on_event=note)
+    loss, accuracy = figure([result], "curves", level="imp/round 1")
+    assert loss.series[-1].x == (1, 2, 3)
+    kept = np.load(tmp_path / "run" / "scores.npz")
+    assert kept["epoch_loss_0"].shape == (3,)
+    assert min(kept["epoch_loss_0"]) < kept["epoch_loss_0"][0]
+    assert {series.label for series in accuracy.series} == {
+        "training accuracy",
+        "validation accuracy",
+    }
+    # from the cache, trained nothing: the same epochs
+    trained = len(told)
+    run_recipe(recipe, tmp_path / "more", cache=tmp_path / "c", device="cpu", on_event=note)
+    again = np.load(tmp_path / "more" / "scores.npz")
+    assert len(told) == trained
+    for name in kept.files:
+        assert np.array_equal(kept[name], again[name]), name
 
 
 @pytest.mark.parametrize(
@@ -250,7 +311,7 @@ def test_training_curves_are_refused_with_a_reason(run: RunResult) -> None:
         ("density", {"metric": "acu"}, "did you mean 'auc'"),
         ("density", {"metric": "auc,defense"}, "one name"),
         ("density", {"metric": "tpr@0.0001"}, "no network has a tpr@0.0001 of loss"),
-        ("tradeoff", {"level": "imp"}, "--level is for plots of the kind roc, scores"),
+        ("tradeoff", {"level": "imp"}, "--level is for plots of the kind roc, scores, curves"),
     ],
 )
 def test_a_choice_that_makes_no_sense_is_refused(
@@ -263,13 +324,14 @@ def test_a_choice_that_makes_no_sense_is_refused(
 
 
 def test_nothing_to_plot_is_said(run: RunResult) -> None:
-    for kind in set(KINDS) - {"curves"}:
+    for kind in KINDS:
         with pytest.raises((StoreError, RecipeError), match="there is nothing to plot"):
             figure([replace(run, audits=())], kind)
 
 
-def test_every_figure_says_in_a_sentence_what_it_shows(run: RunResult) -> None:
-    for kind in set(KINDS) - {"curves"}:
+def test_every_figure_says_in_a_sentence_what_it_shows(tmp_path: Path) -> None:
+    run = plotted_run(tmp_path, epochs=3)
+    for kind in KINDS:
         for drawn in figure([run], kind):
             assert drawn.kind == kind
             assert drawn.alternative.endswith((".", "nothing."))

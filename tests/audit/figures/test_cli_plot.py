@@ -66,7 +66,7 @@ def test_a_hostile_name_makes_a_harmless_file(
     [
         (["--kind=roc", "--output=a.gif"], 2, "must end in one of .svg, .tex, .pdf, .png"),
         (["--kind=roc", "--attack=lira"], 2, "unknown attack 'lira'"),
-        (["--kind=curves"], 1, "training curves cannot be drawn"),
+        (["--kind=curves"], 1, "has not kept its epochs"),
         (["--kind=scores", "--output=missing/a.svg"], 1, "cannot write"),
     ],
 )

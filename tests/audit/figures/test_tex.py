@@ -13,18 +13,24 @@ from privaudit.figures.kinds import KINDS, figure
 from privaudit.figures.pgfplots import pgfplots
 from privaudit.store.result import RunResult
 
-DRAWN = [kind for kind in KINDS if kind != "curves"]
+DRAWN = list(KINDS)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    return plotted_run(tmp_path_factory.mktemp("run"))
+    return plotted_run(tmp_path_factory.mktemp("run"), epochs=4)
 
 
 @pytest.fixture(scope="module")
 def figures(run: RunResult, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Figure]]:
-    strange = plotted_run(tmp_path_factory.mktemp("strange"), subject=HOSTILE, attack=HOSTILE)
-    return {kind: [*figure([run], kind), *figure([strange], kind)] for kind in DRAWN}
+    strange = plotted_run(
+        tmp_path_factory.mktemp("strange"), subject=HOSTILE, attack=HOSTILE, epochs=4
+    )
+    levels = {"curves": HOSTILE}  # elsewhere the attack's name is in every figure
+    return {
+        kind: [*figure([run], kind), *figure([strange], kind, level=levels.get(kind))]
+        for kind in DRAWN
+    }
 
 
 def test_points_are_the_figures_values_in_the_axis_unit(run: RunResult) -> None:
