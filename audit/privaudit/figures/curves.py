@@ -16,6 +16,8 @@ from privaudit.report.escape import plain
 from privaudit.store.result import RunResult
 from privaudit.store.scores import EPOCHS, RunArrays
 
+_ACCURACIES = ("training", "validation")
+
 
 def curves(results: Sequence[RunResult], *, level: str | None = None) -> list[Figure]:
     """Loss, and accuracy, after each epoch of the last fit of one level of each run.
@@ -87,7 +89,7 @@ def _accuracy(level: Level, shares: NDArray[np.float64], notes: Sequence[str]) -
     ]
     series = [
         one
-        for name, values, number in named
+        for name, values, number in reversed(named)
         for one in _curve(f"{name} accuracy", values, number, dashed=bool(number))
     ]
     told = "; ".join(f"{name} {_ends(100 * values, ' %')}" for name, values, _ in named)

@@ -42,6 +42,7 @@ def pgfplots(figure: Figure) -> str:
     options = [
         r"width=\linewidth, height=0.75\linewidth, scale only axis=false",
         r"font=\footnotesize, legend cell align=left, grid=major, grid style={black!12}",
+        "reverse legend",
         f"legend columns={1 if max(map(len, labels), default=0) > _LONG else 2}",
         r"legend style={at={(0.5,-0.24)}, anchor=north, draw=none, font=\footnotesize}",
         *_axis("x", figure.x, axes[0]),
