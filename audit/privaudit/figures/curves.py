@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import StoreError
-from privaudit.figures.chosen import strongest
 from privaudit.figures.examples import Level, picked
 from privaudit.figures.figure import Axis, Figure, Series
 from privaudit.report.doubtful import doubt_lines
@@ -31,7 +30,7 @@ def curves(results: Sequence[RunResult], *, level: str | None = None) -> list[Fi
         StoreError: a run has not kept its epochs, or they are damaged.
     """
     figures = []
-    for place, evidence in picked(results, strongest(results), level):
+    for place, evidence in picked(results, None, level):
         history = _history(evidence.result, place)  # (3, A, E)
         notes = doubt_lines([evidence.result], plain)
         figures += [_loss(place, history[0], notes), _accuracy(place, history[1:], notes)]

@@ -6,7 +6,7 @@ on the data. Where the words take too much, the whole becomes higher.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from privaudit.figures.figure import Figure, Series, Zone
 from privaudit.figures.scale import Span, spans
@@ -142,16 +142,7 @@ def laid_out(figure: Figure, width: float, height: float, *, caption: bool = Fal
     texts = [
         *_column(title, width / 2, GAP + SIZE, "middle", "title"),
         *(_tick_below(shell, tick, x_ticks) for tick in x_ticks),
-        *(
-            Text(
-                y.text(tick, y_ticks),
-                left - GAP,
-                shell.place(x.low, tick)[1] + 0.35 * SIZE,
-                "end",
-                "tick",
-            )
-            for tick in y_ticks
-        ),
+        *(_tick_beside(shell, tick, y_ticks) for tick in y_ticks),
         *_column(x_label, (left + right) / 2, bottom + 2 * LINE + GAP / 2, "middle", "label"),
         *(
             Text(line, GAP + SIZE + number * LINE, (top + bottom) / 2, "middle", "label", True)
@@ -159,19 +150,14 @@ def laid_out(figure: Figure, width: float, height: float, *, caption: bool = Fal
         ),
         *_column(notes, GAP, height - note_height + GAP + SIZE / 2, "start", "note"),
     ]
-    samples = []
-    line = bottom + below + SIZE
-    for row in rows:
-        at = GAP
-        for entry in row:
-            samples.append(Sample(entry.of, at, line - 0.35 * SIZE))
-            texts += _column(entry.lines, at + SAMPLE + GAP, line, "start", "legend")
-            at += entry.width
-        line += LINE * _lines(row)
-    return Layout(
-        width, height, left, top, right, bottom, x, y,
-        tuple(x_ticks), tuple(y_ticks), tuple(texts), tuple(samples),
-    )  # fmt: skip
+    samples, entries = _legend(rows, bottom + below + SIZE)
+    return replace(
+        shell,
+        x_ticks=tuple(x_ticks),
+        y_ticks=tuple(y_ticks),
+        texts=(*texts, *entries),
+        samples=tuple(samples),
+    )
 
 
 @dataclass(frozen=True)
@@ -200,12 +186,31 @@ def _rows(figure: Figure, room: float) -> list[list[_Entry]]:
     return rows
 
 
+def _legend(rows: list[list[_Entry]], line: float) -> tuple[list[Sample], list[Text]]:
+    """Samples and words, the first row's baseline at `line`."""
+    samples, texts = [], []
+    for row in rows:
+        at = GAP
+        for entry in row:
+            samples.append(Sample(entry.of, at, line - 0.35 * SIZE))
+            texts += _column(entry.lines, at + SAMPLE + GAP, line, "start", "legend")
+            at += entry.width
+        line += LINE * _lines(row)
+    return samples, texts
+
+
 def _lines(row: list[_Entry]) -> int:
     return max(len(entry.lines) for entry in row)
 
 
 def _column(lines: list[str], x: float, y: float, anchor: str, kind: str) -> list[Text]:
     return [Text(line, x, y + n * LINE, anchor, kind) for n, line in enumerate(lines)]
+
+
+def _tick_beside(shell: Layout, tick: float, ticks: list[float]) -> Text:
+    """A tick's number, to the left of the plot."""
+    y = shell.place(shell.x.low, tick)[1] + 0.35 * SIZE
+    return Text(shell.y.text(tick, ticks), shell.left - GAP, y, "end", "tick")
 
 
 def _tick_below(shell: Layout, tick: float, ticks: list[float]) -> Text:

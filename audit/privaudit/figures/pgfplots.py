@@ -121,8 +121,9 @@ def _stroke(
     if series.label and not series.thin and colour(series.colour):
         every = max(len(points) // 6, 1)
         mark = f", mark={_SHAPES[shape(series.colour)][0]}, mark repeat={every}, mark size=1.6pt"
-    style = f"{ink}, {width}{', dashed' * series.dashed}{mark or ', no marks'}{own}"
-    return [rf"\addplot[{style}, mark options={{solid}}] coordinates {{{_pairs(points, axes)}}};"]
+    dashes = ", dashed" * series.dashed
+    style = f"{ink}, {width}{dashes}, mark options={{solid}}{mark or ', no marks'}{own}"
+    return [rf"\addplot[{style}] coordinates {{{_pairs(points, axes)}}};"]
 
 
 def _points(series: Series, axes: _Spans, ink: str, own: str) -> list[str]:

@@ -74,7 +74,7 @@ def roc(
     attack_labels(results, attack)
     first = strongest(results) if attack is None else attack
     figures = []
-    for place, evidence in picked(results, first, level):
+    for place, evidence in picked(results, attack, level):
         names = place.attacks if attack is None else (attack,)
         ordered = sorted(names, key=lambda name: name != first)  # the strongest survives a cut
         curves = [curve(place, name, evidence) for name in ordered[:_MOST]]

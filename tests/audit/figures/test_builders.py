@@ -180,6 +180,21 @@ def test_a_roc_without_a_level_is_of_the_most_exposed(run: RunResult) -> None:
     assert drawn.title == f"ROC of attacks on {most}"
 
 
+def test_a_level_that_the_strongest_attack_lacks_is_drawn_by_the_others(run: RunResult) -> None:
+    assert run.folder is not None
+    weak = tuple(
+        replace(audit, attack="other" if audit.level == "round 2" else "loss")
+        for audit in run.audits
+    )
+    (drawn,) = figure([replace(run, audits=weak)], "roc", level="imp/round 2")
+    assert [series.label for series in drawn.series if series.label] == [
+        "guess",
+        "other, mean of 2 networks",
+    ]
+    with pytest.raises(RecipeError, match="'imp/round 2' is not known"):
+        figure([replace(run, audits=weak)], "roc", attack="loss", level="imp/round 2")
+
+
 def test_histograms_count_every_example_once(run: RunResult) -> None:
     (drawn,) = figure([run], "scores", level="dense")
     assert [series.label for series in drawn.series] == ["non-members (240)", "members (240)"]
