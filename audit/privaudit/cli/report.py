@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from privaudit.statistics import table
-
-if TYPE_CHECKING:
-    from privaudit.store.result import RunResult
 
 _Runs = Annotated[list[Path], typer.Argument(help="Run folders, or their result.json files.")]
 _Format = Annotated[
@@ -94,6 +91,7 @@ def report(
     """Compare finished runs in one table."""
     from rich.console import Console
 
+    from privaudit.cli.loaded import loaded
     from privaudit.errors import RecipeError
     from privaudit.report import print_table, render
 
@@ -101,7 +99,7 @@ def report(
         raise RecipeError(f"--explain is for --format table or json, not {format}")
     if means and intervals:
         raise RecipeError("--means leaves out what --intervals shows: give one of them")
-    results, unreadable = _loaded(runs)
+    results, unreadable = loaded(runs)
     chosen: dict[str, Any] = {
         "baseline": baseline,
         "sort": sort,
@@ -129,28 +127,3 @@ def report(
     text = render(results, format=format, explanation=record, **chosen)
     typer.echo(text.encode(), nl=False)  # UTF-8, whatever the terminal speaks
     raise typer.Exit(int(unreadable))
-
-
-def _loaded(paths: list[Path]) -> tuple[list[RunResult], bool]:
-    """The finished runs, each once, and whether any of the others should have been one.
-
-    Raises:
-        StoreError: there is none.
-    """
-    from privaudit.errors import StoreError, UnfinishedError
-    from privaudit.messages import plain
-    from privaudit.store.result import load_run
-
-    runs: dict[Path | None, RunResult] = {}
-    errors: list[StoreError] = []
-    for path in paths:
-        try:
-            run = load_run(path)
-            runs.setdefault(run.folder and run.folder.resolve(), run)
-        except StoreError as error:
-            errors.append(error)
-    for problem in errors if runs else errors[1:]:
-        typer.echo(plain(f"left out: {problem}"), err=True)
-    if not runs:
-        raise errors[0]
-    return [*runs.values()], not all(isinstance(problem, UnfinishedError) for problem in errors)

@@ -67,6 +67,22 @@ def read_scores(folder: Path | None, number: int, seed: int, target: int) -> Sco
         find(f"decision_{number}", np.bool_),
     )
 
+EPOCHS = ("epoch_loss", "epoch_train", "epoch_validation")
+"""What is kept of each network's last fit: (e,) loss and accuracy of the batches of each
+epoch, and accuracy on validation examples, if there are any, after it. Older runs lack them."""
+
+
+def epochs_kept(history: NDArray[np.float64], number: int) -> dict[str, NDArray[np.float32]]:
+    """The arrays of one network's epochs, by name.
+
+    Args:
+        history: (E, 3), NaN where the network had stopped or has no such number.
+        number: of the first audit of the network.
+    """
+    trained = history[~np.isnan(history[:, 1])]  # a loss may be NaN before the end
+    named = zip(EPOCHS, trained.T, strict=True)
+    return {f"{n}_{number}": v.astype(np.float32) for n, v in named if not np.isnan(v).all()}
+
 
 class RunArrays:
     """The arrays of a run by name.
