@@ -17,10 +17,11 @@ from privaudit.report.columns import (
     columns,
 )
 from privaudit.report.doubtful import doubt_lines, doubt_records, failure_records
+from privaudit.report.fit import left_out, left_out_told
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
-from privaudit.report.table import sentence_lines, table_lines
+from privaudit.report.table import legend_lines, sentence_lines, table_lines
 from privaudit.report.verdict import sentences_of
 from privaudit.statistics import table
 from privaudit.store.result import RunResult
@@ -137,10 +138,15 @@ def _lines(
     doubts: Sequence[str],
 ) -> list[Text]:
     chosen = pick_metrics(metrics, default_metrics(rows))
-    every = columns(rows, chosen, style, cost, intervals)
-    sentences = [*legend(rows, chosen, style, cost, intervals), *doubts]
-    if len(rows) != 1 or rows[0].failed or len(rows[0].attacks) < _MANY:
-        return table_lines(every, sentences, style, width)
-    network = [column for column in every if column.kind != "attack"]
-    attacks = attack_columns(rows[0], chosen, style, intervals)
-    return table_lines(network, [], style, width) + table_lines(attacks, sentences, style, width)
+    tables = [columns(rows, chosen, style, cost, intervals)]
+    if len(rows) == 1 and not rows[0].failed and len(rows[0].attacks) >= _MANY:
+        network = [column for column in tables[0] if column.kind != "attack"]
+        tables = [network, attack_columns(rows[0], chosen, style, intervals)]
+    dropped: list[str] = []
+    if not metrics:  # what is asked for is shown
+        dropped = [name for each in tables for name in left_out(each, width)]
+        tables = [[column for column in each if column.name not in dropped] for each in tables]
+    shown = [name for name in chosen if name not in dropped]
+    sentences = [*legend(rows, shown, style, cost, intervals), *left_out_told(dropped, style)]
+    lines = [line for each in tables for line in table_lines(each, [], style, width)]
+    return lines + legend_lines([*sentences, *doubts], width)
