@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from privaudit.cli.complete import runs as finished_runs
 from privaudit.statistics import table
 
 if TYPE_CHECKING:
     from privaudit.store.result import RunResult
 
-_Runs = Annotated[list[Path], typer.Argument(help="Run folders, or their result.json files.")]
+_Runs = Annotated[
+    list[Path],
+    typer.Argument(help="Run folders, or their result.json files.", autocompletion=finished_runs),
+]
 _Format = Annotated[
     Literal["table", "markdown", "csv", "json", "latex"],
     typer.Option("--format", help="What to print; CSV and JSON hold shares from 0 to 1."),

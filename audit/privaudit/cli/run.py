@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privaudit.cli.options import PluginFiles
+from privaudit.cli.options import PluginFiles, RecipeName
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from privaudit.recipe import Recipe
     from privaudit.store.failure import Failure
 
-_Recipe = Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one.")]
 _Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B.C=VALUE", help="Change the recipe first; repeatable."),
@@ -65,7 +64,7 @@ _Memory = Annotated[
 
 def run(
     context: typer.Context,
-    recipe: _Recipe,
+    recipe: RecipeName,
     changes: _Set = None,
     plugin: PluginFiles = None,
     output: _Output = None,
