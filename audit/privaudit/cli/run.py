@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from privaudit.events import Event
     from privaudit.recipe import Recipe
     from privaudit.store.failure import Failure
+
+logger = logging.getLogger(__name__)
 
 _Set = Annotated[
     list[str] | None,
@@ -37,6 +40,13 @@ _Cache = Annotated[
 ]
 _Plan = Annotated[
     bool, typer.Option("--dry-run", help="Say what there is to do and how long it may take.")
+]
+_Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Show warnings and the sentences at the end, no more."),
+]
+_Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show everything that the engine logs, too.")
 ]
 
 
@@ -73,14 +83,21 @@ def run(
     processes: _Processes = None,
     memory: _Memory = None,
     dry_run: _Plan = False,
+    quiet: _Quiet = False,
+    verbose: _Verbose = False,
 ) -> None:
     """Train, make sparse, attack, and compare; what was done before is not done again."""
     from rich.console import Console
 
     from privaudit.cli.signals import exit_code, stoppable
+    from privaudit.errors import RecipeError
 
+    if quiet and verbose:
+        raise RecipeError("--quiet leaves out what --verbose shows: give one of them")
     errors = Console(stderr=True)
     _attach_logging(errors)
+    if verbose:
+        _log_everything()
     try:
         with stoppable() as stop:
             failures = _run(
@@ -95,6 +112,7 @@ def run(
                 processes,
                 memory,
                 dry_run,
+                quiet,
             )
     except KeyboardInterrupt as stopped:
         errors.print("stopped: trainings that are finished are kept, and the same command goes on")
@@ -126,6 +144,7 @@ def _run(
     processes: int | None,
     memory: float | None,
     dry_run: bool,
+    quiet: bool,
 ) -> Sequence[Failure]:
     """Do what is asked for; what failed, while the rest did not."""
     from rich.console import Console
@@ -144,14 +163,14 @@ def _run(
         return ()
     from torch import get_num_threads
 
-    from privaudit.cli.progress import Progress
     from privaudit.experiment.running import run as run_recipe
-    from privaudit.report import print_table
+    from privaudit.report import print_table, print_verdict
 
-    with Progress(errors) as progress:
+    with _progress(errors, quiet) as progress:
 
         def on_event(event: Event) -> None:
             stop.check()
+            logger.debug("%r", event)
             progress(event)
 
         result = run_recipe(
@@ -163,9 +182,24 @@ def _run(
             processes=processes or get_num_threads(),
             memory=None if memory is None else int(memory * 2**30),
         )
+    if quiet:
+        print_verdict([result], Console())
+        return result.failures
     print_table([result], Console())
     errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)
     return result.failures
+
+
+@contextmanager
+def _progress(console: Console, quiet: bool) -> Iterator[Callable[[Event], None]]:
+    """What shows events while a run works."""
+    if quiet:
+        yield lambda event: None
+        return
+    from privaudit.cli.progress import Progress
+
+    with Progress(console) as progress:
+        yield progress
 
 
 def _plan(recipe: Recipe, device: str, cache: Path | None) -> Group:
@@ -184,7 +218,7 @@ def _attach_logging(console: Console) -> None:
 
     def first_time(record: logging.LogRecord) -> bool:
         """Whether this has not been said yet: every subject may have the same to say."""
-        new = record.getMessage() not in told
+        new = record.levelno < logging.WARNING or record.getMessage() not in told
         told.add(record.getMessage())
         return new
 
@@ -192,3 +226,14 @@ def _attach_logging(console: Console) -> None:
     handler.addFilter(first_time)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.captureWarnings(True)
+
+
+def _log_everything() -> None:
+    """Log what the engine tells of its work, with the time and who says it."""
+    from rich.logging import RichHandler
+
+    logging.getLogger("privaudit").setLevel(logging.DEBUG)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RichHandler):
+            told = logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S")
+            handler.setFormatter(told)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from rich.text import Text
+
 from privaudit.report.aggregate import compare
 from privaudit.report.choose import default_metrics, means_only, pick_metrics
 from privaudit.report.columns import (
@@ -28,11 +30,10 @@ from privaudit.store.result import RunResult
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 _MANY = 3  # attacks on a single network are easier to compare below each other
 
-__all__ = ["Format", "compare", "print_table", "render"]
+__all__ = ["Format", "compare", "print_table", "print_verdict", "render"]
 
 Format = Literal["table", "markdown", "csv", "json", "latex"]
 
@@ -82,7 +83,7 @@ def render(
     if format == "table":
         doubts = doubt_lines(results, TERMINAL.escape)
         lines = _lines(rows, metrics, TERMINAL, width, cost, intervals, doubts)
-        lines += sentence_lines(verdict, TERMINAL, width)
+        lines += [Text(), *sentence_lines(verdict, TERMINAL, width)]
         return "".join(f"{line.plain}\n" for line in lines)
     chosen = pick_metrics(metrics, default_metrics(rows))
     if format == "latex":
@@ -108,14 +109,32 @@ def print_table(
     Raises:
         RecipeError: as `render`.
     """
-    style = TERMINAL if console.encoding.startswith("utf") else ASCII
+    style = _style(console)
     rows = compare(results, baseline, sort, attacks)
     verdict = _verdict(rows, results, baseline, attacks)
     rows = means_only(rows) if means else rows
     doubts = doubt_lines(results, style.escape)
     lines = _lines(rows, metrics, style, console.width, cost, intervals, doubts)
-    for line in [*lines, *sentence_lines(verdict, style, console.width)]:
+    for line in [*lines, Text(), *sentence_lines(verdict, style, console.width)]:
         console.print(line, soft_wrap=True)  # a line that does not fit is never cut
+
+
+def print_verdict(
+    results: Sequence[RunResult], console: Console, *, baseline: str | None = None
+) -> None:
+    """Print the sentences that end a table, alone.
+
+    Raises:
+        RecipeError: no run has that baseline.
+    """
+    style = _style(console)
+    verdict = sentences_of(compare(results, baseline), results)
+    for line in sentence_lines(verdict, style, console.width):
+        console.print(line, soft_wrap=True)
+
+
+def _style(console: Console) -> Style:
+    return TERMINAL if console.encoding.startswith("utf") else ASCII
 
 
 def _verdict(

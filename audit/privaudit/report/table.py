@@ -55,9 +55,8 @@ def legend_lines(legend: Sequence[str], width: int) -> list[Text]:
 
 
 def sentence_lines(sentences: Sequence[str], style: Style, width: int) -> list[Text]:
-    """The sentences below a table and its legend: a line apart, each on lines of its own."""
-    folded_lines = [folded(style.escape(sentence), width) for sentence in sentences]
-    return [Text(line) for lines in ([""], *folded_lines) for line in lines] if sentences else []
+    """The sentences below a table and its legend, each on lines of its own."""
+    return [Text(line) for each in sentences for line in folded(style.escape(each), width)]
 
 
 def _wide_enough(group: Sequence[Column], room: int) -> list[Column]:
