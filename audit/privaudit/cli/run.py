@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from privaudit.cli.logs import attach_logging as _attach_logging
+from privaudit.cli.logs import log_everything
 from privaudit.cli.options import PluginFiles, RecipeName
+from privaudit.cli.work import loaded, performed, until_stopped
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
+    from rich.console import Console
 
     from privaudit.cli.signals import Stop
-    from privaudit.events import Event
     from privaudit.recipe import Recipe
     from privaudit.store.failure import Failure
-
-logger = logging.getLogger(__name__)
+    from privaudit.store.result import RunResult
 
 _Set = Annotated[
     list[str] | None,
@@ -89,7 +87,6 @@ def run(
     """Train, make sparse, attack, and compare; what was done before is not done again."""
     from rich.console import Console
 
-    from privaudit.cli.signals import exit_code, stoppable
     from privaudit.errors import RecipeError
 
     if quiet and verbose:
@@ -97,143 +94,50 @@ def run(
     errors = Console(stderr=True)
     _attach_logging(errors)
     if verbose:
-        _log_everything()
-    try:
-        with stoppable() as stop:
-            failures = _run(
-                stop,
-                errors,
-                recipe,
-                changes,
-                plugin,
-                output,
-                device,
-                cache,
-                processes,
-                memory,
-                dry_run,
-                quiet,
-            )
-    except KeyboardInterrupt as stopped:
-        errors.print("stopped: trainings that are finished are kept, and the same command goes on")
-        raise typer.Exit(exit_code(stopped)) from None
-    if failures:
-        _tell(failures, getattr(context.obj, "debug", False))
-        raise typer.Exit(1)
+        log_everything()
 
-
-def _tell(failures: Sequence[Failure], debug: bool) -> None:
-    from privaudit.messages import plain
-    from privaudit.store.failure import lines
-
-    for line in lines(failures):
-        typer.echo(plain(line), err=True)
-    for original in dict.fromkeys(failure.original for failure in failures if debug):
-        typer.echo(original, err=True)
-
-
-def _run(
-    stop: Stop,
-    errors: Console,
-    recipe: str,
-    changes: list[str] | None,
-    plugin: list[Path] | None,
-    output: Path | None,
-    device: str,
-    cache: Path | None,
-    processes: int | None,
-    memory: float | None,
-    dry_run: bool,
-    quiet: bool,
-) -> Sequence[Failure]:
-    """Do what is asked for; what failed, while the rest did not."""
-    from rich.console import Console
-
-    if processes != 1:  # threads that wait shall leave others the processor; torch reads it once
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from privaudit.jobs.memory import keep_freed_memory
-    from privaudit.recipe import load_recipe
-
-    keep_freed_memory()
-    loaded = load_recipe(recipe, changes or (), files=plugin or ())
-    if dry_run:
-        with errors.status("going through every script, and timing a few training steps"):
-            shown = _plan(loaded, device, cache)
-        Console().print(shown)
-        return ()
-    from torch import get_num_threads
-
-    from privaudit.experiment.running import run as run_recipe
-    from privaudit.report import print_table, print_verdict
-
-    with _progress(errors, quiet) as progress:
-
-        def on_event(event: Event) -> None:
-            stop.check()
-            logger.debug("%r", event)
-            progress(event)
-
-        result = run_recipe(
-            loaded,
-            output,
+    def work(stop: Stop) -> Sequence[Failure]:
+        question = loaded(recipe, changes or (), plugin or (), processes)
+        if dry_run:
+            _print_plan(question, errors, device, cache)
+            return ()
+        result = performed(
+            question,
+            stop,
+            errors,
+            output=output,
             device=device,
             cache=cache,
-            on_event=on_event,
-            processes=processes or get_num_threads(),
-            memory=None if memory is None else int(memory * 2**30),
+            processes=processes,
+            memory=memory,
+            quiet=quiet,
         )
+        _print_result(result, errors, quiet)
+        return result.failures
+
+    until_stopped(context, errors, work)
+
+
+def _print_result(result: RunResult, errors: Console, quiet: bool) -> None:
+    from rich.console import Console
+
+    from privaudit.report import print_table, print_verdict
+
     if quiet:
         print_verdict([result], Console())
-        return result.failures
+        return
     print_table([result], Console())
     errors.print(f"\n[dim]results in[/] {result.folder}", highlight=False)
-    return result.failures
 
 
-@contextmanager
-def _progress(console: Console, quiet: bool) -> Iterator[Callable[[Event], None]]:
-    """What shows events while a run works."""
-    if quiet:
-        yield lambda event: None
-        return
-    from privaudit.cli.progress import Progress
+def _print_plan(recipe: Recipe, errors: Console, device: str, cache: Path | None) -> None:
+    from rich.console import Console
 
-    with Progress(console) as progress:
-        yield progress
-
-
-def _plan(recipe: Recipe, device: str, cache: Path | None) -> Group:
     from privaudit.cli.planned import plan_table
     from privaudit.experiment.plan import plan
     from privaudit.experiment.running import run_context
 
-    context = run_context(recipe, device=device, cache=cache)
-    return plan_table(recipe, plan(context), context)
-
-
-def _attach_logging(console: Console) -> None:
-    from rich.logging import RichHandler
-
-    told: set[str] = set()
-
-    def first_time(record: logging.LogRecord) -> bool:
-        """Whether this has not been said yet: every subject may have the same to say."""
-        new = record.levelno < logging.WARNING or record.getMessage() not in told
-        told.add(record.getMessage())
-        return new
-
-    handler = RichHandler(console=console, show_time=False, show_path=False)
-    handler.addFilter(first_time)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    logging.captureWarnings(True)
-
-
-def _log_everything() -> None:
-    """Log what the engine tells of its work, with the time and who says it."""
-    from rich.logging import RichHandler
-
-    logging.getLogger("privaudit").setLevel(logging.DEBUG)
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, RichHandler):
-            told = logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S")
-            handler.setFormatter(told)
+    with errors.status("going through every script, and timing a few training steps"):
+        context = run_context(recipe, device=device, cache=cache)
+        shown = plan_table(recipe, plan(context), context)
+    Console().print(shown)
