@@ -20,7 +20,8 @@ from privaudit.report.doubtful import doubt_lines, doubt_records, failure_record
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
-from privaudit.report.table import table_lines
+from privaudit.report.table import sentence_lines, table_lines
+from privaudit.report.verdict import sentences_of
 from privaudit.statistics import table
 from privaudit.store.result import RunResult
 
@@ -75,14 +76,18 @@ def render(
         if format == "csv":
             return as_csv(rows, chosen, doubt_records(results), failure_records(results))
         return as_json(rows, chosen, explanation, doubt_records(results), failure_records(results))
+    verdict = [] if format == "latex" else _verdict(rows, results, baseline, attacks)
     rows = means_only(rows) if means else rows
     if format == "table":
         doubts = doubt_lines(results, TERMINAL.escape)
         lines = _lines(rows, metrics, TERMINAL, width, cost, intervals, doubts)
+        lines += sentence_lines(verdict, TERMINAL, width)
         return "".join(f"{line.plain}\n" for line in lines)
     chosen = pick_metrics(metrics, default_metrics(rows))
-    write, style = (as_markdown, MARKDOWN) if format == "markdown" else (as_latex, LATEX)
-    return write(rows, chosen, cost, intervals, doubt_lines(results, style.escape))
+    if format == "latex":
+        return as_latex(rows, chosen, cost, intervals, doubt_lines(results, LATEX.escape))
+    doubts = doubt_lines(results, MARKDOWN.escape)
+    return as_markdown(rows, chosen, cost, intervals, doubts, verdict)
 
 
 def print_table(
@@ -104,10 +109,22 @@ def print_table(
     """
     style = TERMINAL if console.encoding.startswith("utf") else ASCII
     rows = compare(results, baseline, sort, attacks)
+    verdict = _verdict(rows, results, baseline, attacks)
     rows = means_only(rows) if means else rows
     doubts = doubt_lines(results, style.escape)
-    for line in _lines(rows, metrics, style, console.width, cost, intervals, doubts):
+    lines = _lines(rows, metrics, style, console.width, cost, intervals, doubts)
+    for line in [*lines, *sentence_lines(verdict, style, console.width)]:
         console.print(line, soft_wrap=True)  # a line that does not fit is never cut
+
+
+def _verdict(
+    rows: Sequence[Row],
+    results: Sequence[RunResult],
+    baseline: str | None,
+    attacks: Sequence[str],
+) -> list[str]:
+    """The sentences at the end: about all attacks, whichever are shown."""
+    return sentences_of(compare(results, baseline) if attacks else rows, results)
 
 
 def _lines(

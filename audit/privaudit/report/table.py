@@ -44,6 +44,12 @@ def table_lines(
     return lines
 
 
+def sentence_lines(sentences: Sequence[str], style: Style, width: int) -> list[Text]:
+    """The sentences below a table and its legend: a line apart, each on lines of its own."""
+    folded_lines = [folded(style.escape(sentence), width) for sentence in sentences]
+    return [Text(line) for lines in ([""], *folded_lines) for line in lines] if sentences else []
+
+
 def _grouped(columns: Sequence[Column]) -> list[list[Column]]:
     return [
         list(group) for _, group in groupby(columns, lambda column: (column.kind, column.group))
