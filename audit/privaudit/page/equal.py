@@ -6,16 +6,18 @@ from privaudit.explain.disentangle import LevelView
 from privaudit.explain.sentences import answers, cautions, points_text
 from privaudit.page.blocks import Block, Folded, Points, Sentences, Table
 from privaudit.page.findings import Findings
+from privaudit.page.safest import safest
 from privaudit.page.words import SENTENCES, level_name, name
 
 
 def equal(findings: Findings) -> list[Block]:
-    """Questions and answers about the strongest attack, and the levels that they rest on."""
+    """Who is safest, then questions and answers about the strongest attack with their numbers."""
     if not findings.explanation.attacks:
         return []
     strongest = findings.explanation.attacks[0]
     opening = (
-        f"By the strongest attack, {name(strongest.attack)} (mean AUC {strongest.auc:.3f}). "
+        f"What follows is by the strongest attack, {name(strongest.attack)} (mean AUC "
+        f"{strongest.auc:.3f}). "
         "A network that errs more has less to give away, so that only networks of equal accuracy "
         "compare."
     )
@@ -35,6 +37,7 @@ def equal(findings: Findings) -> list[Block]:
         tuple(_level(level, findings.several) for level in strongest.levels),
     )
     return [
+        Sentences(tuple(safest(findings)), lead=True),
         Sentences((opening,)),
         Points("Questions and answers", tuple(answers(strongest, SENTENCES))),
         Folded("The numbers, level by level", [levels]),

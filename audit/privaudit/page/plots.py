@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from privaudit.errors import RecipeError, StoreError
+from privaudit.figures import kinds
 from privaudit.figures.figure import Axis, Figure, Series
-from privaudit.page.blocks import Plot, Table
+from privaudit.figures.svg import svg
+from privaudit.page.blocks import Block, Plot, Points, Table
+from privaudit.page.findings import Findings
 from privaudit.page.words import name, sentence
+
+_PLOTS: tuple[tuple[str, Mapping[str, str]], ...] = (
+    ("tradeoff", {}),
+    ("tradeoff", {"metric": "auc"}),
+    ("roc", {}),
+    ("density", {}),
+    ("scores", {}),
+    ("curves", {}),
+)
+"""Kinds, in the order of the page, and what is chosen of each."""
+
+_WIDTH = 480
+"""Of a drawing, in pixels: on a phone it shrinks to three quarters, and can still be read."""
 
 _MOST = 12
 """Points of a line that its table holds; the drawing holds all."""
 
 
-def plot(figure: Figure, drawing: str) -> Plot:
-    """A drawn figure as a block of the page.
-
-    Args:
-        figure: as `safe` makes it.
-        drawing: the same, as SVG.
-    """
-    return Plot(figure.title, figure.alternative, drawing, figure.notes, numbers(figure))
+def plots(findings: Findings) -> list[Block]:
+    """Every plot that the runs hold the numbers of, and why the others are not drawn."""
+    figures: dict[Figure, None] = {}
+    untold: dict[str, None] = {}
+    for kind, choices in _PLOTS:
+        try:
+            made = kinds.figure(findings.results, kind, rows=findings.rows, **choices)
+        except (RecipeError, StoreError) as problem:
+            untold[sentence(str(problem))] = None
+            continue
+        figures |= dict.fromkeys(map(safe, made))
+    blocks: list[Block] = [
+        Plot(one.title, one.alternative, svg(one, width=_WIDTH), one.notes, numbers(one))
+        for one in figures
+    ]
+    if untold:
+        blocks.append(Points("Not drawn", tuple(("", line) for line in untold)))
+    return blocks
 
 
 def safe(figure: Figure) -> Figure:
@@ -42,16 +69,31 @@ def safe(figure: Figure) -> Figure:
 
 def numbers(figure: Figure) -> Table:
     """What a figure draws, as a table: every named point and bar, and some of each line."""
-    rows = [row for series in figure.series for row in _rows(series, figure.x, figure.y)]
+    shown = _told(figure.series)
+    rows = [row for series in shown for row in _rows(series, figure.x, figure.y)]
     rows += [
         (zone.label, "cannot be told", f"{_number(zone.low, figure.x)} to "
          f"{_number(zone.high, figure.x)}", "", "")
         for zone in figure.zones
     ]  # fmt: skip
-    cut = any(len(_shown(series)) < len(series.x) for series in figure.series)
+    cut = any(len(_shown(series)) < len(series.x) for series in shown)
     some = f" (at most {_MOST} points of each line)" if cut else ""
     heads = ("series", "point", _head(figure.x), _head(figure.y), "interval")
     return Table(f"{figure.title}: the numbers{some}", heads, tuple(rows), words=2)
+
+
+def _told(every: Sequence[Series]) -> list[Series]:
+    """The series that stand for themselves: a band belongs to its line, thin lines to others."""
+    bands = {(series.colour, series.x): series for series in every if series.mark == "band"}
+    lines = [series for series in every if series.mark != "band" and not series.thin]
+    held = {(series.colour, series.x) for series in lines}
+    with_bands = [
+        replace(line, low=bands[key].low, high=bands[key].high)
+        if (key := (line.colour, line.x)) in bands
+        else line
+        for line in lines
+    ]
+    return [*with_bands, *(band for key, band in bands.items() if key not in held)]
 
 
 def _rows(series: Series, x: Axis, y: Axis) -> Iterator[tuple[str, ...]]:

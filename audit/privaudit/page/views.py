@@ -11,6 +11,7 @@ from privaudit.page.environment import environment
 from privaudit.page.equal import equal
 from privaudit.page.exposure import classes, records
 from privaudit.page.findings import Findings
+from privaudit.page.plots import plots
 from privaudit.page.untested import untested
 from privaudit.page.verdict import verdict
 
@@ -32,8 +33,9 @@ class View:
 
 VIEWS: tuple[View, ...] = (
     View("verdict", "The verdict", verdict),
+    View("equal", "Which is safest at equal accuracy", equal),
     View("untested", "What was not tested", untested),
-    View("equal", "At equal accuracy", equal),
+    View("plots", "Plots", plots),
     View("comparison", "Every network and attack", comparison),
     View("classes", "Which classes are exposed", classes),
     View("records", "Single records", records),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_it_is_well_formed_and_its_headings_are_in_order(text: str) -> None:
     levels = [level for level, _ in read.headings]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     identities = Counter(value for _, name, value in read.attributes if name == "id")
     assert {identity for identity, count in identities.items() if count > 1} == set()
     linked = {value[1:] for tag, name, value in read.attributes if (tag, name) == ("a", "href")}

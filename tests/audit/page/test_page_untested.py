@@ -13,7 +13,7 @@ from read_pages import ReadPage
 def _told(text: str) -> str:
     whole = ReadPage(text).text
     start = whole.index("What was not tested", whole.index("What was not tested") + 1)
-    return whole[start : whole.index("At equal accuracy", start)]
+    return whole[start : whole.index("Plots", start)]
 
 
 def test_numbers_that_take_more_examples_are_named(tmp_path: Path) -> None:
