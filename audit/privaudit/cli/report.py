@@ -114,6 +114,7 @@ def report(
     records: _Records = False,
 ) -> None:
     """Compare finished runs in one table, or on one page."""
+    from privaudit.cli.loaded import loaded
     from privaudit.errors import RecipeError
 
     if format == "html":
@@ -132,7 +133,7 @@ def report(
         raise RecipeError(f"--explain is for --format table or json, not {format}")
     if means and intervals:
         raise RecipeError("--means leaves out what --intervals shows: give one of them")
-    results, unreadable = _loaded(runs)
+    results, unreadable = loaded(runs)
     if format == "html":
         from privaudit.page import page
 
@@ -219,28 +220,3 @@ def _deliver(text: str, output: Path | None) -> None:
 
     write_whole(output, data)
     typer.echo(plain(f"report in {output}"), err=True)
-
-
-def _loaded(paths: list[Path]) -> tuple[list[RunResult], bool]:
-    """The finished runs, each once, and whether any of the others should have been one.
-
-    Raises:
-        StoreError: there is none.
-    """
-    from privaudit.errors import StoreError, UnfinishedError
-    from privaudit.messages import plain
-    from privaudit.store.result import load_run
-
-    runs: dict[Path | None, RunResult] = {}
-    errors: list[StoreError] = []
-    for path in paths:
-        try:
-            run = load_run(path)
-            runs.setdefault(run.folder and run.folder.resolve(), run)
-        except StoreError as error:
-            errors.append(error)
-    for problem in errors if runs else errors[1:]:
-        typer.echo(plain(f"left out: {problem}"), err=True)
-    if not runs:
-        raise errors[0]
-    return [*runs.values()], not all(isinstance(problem, UnfinishedError) for problem in errors)
