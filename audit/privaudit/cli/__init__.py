@@ -24,7 +24,6 @@ app = typer.Typer(
     name="privaudit",
     help="Does a neural network, dense, sparse or defended, leak who was in its training data?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)

@@ -7,6 +7,13 @@ from typing import Annotated
 
 import typer
 
+from privaudit.cli.complete import recipes
+
+RecipeName = Annotated[
+    str,
+    typer.Argument(help="A recipe's file, or the name of a shipped one.", autocompletion=recipes),
+]
+
 PluginFiles = Annotated[
     list[Path] | None,
     typer.Option(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from rich.text import Text
+
 from privaudit.report.aggregate import compare
 from privaudit.report.choose import default_metrics, means_only, pick_metrics
 from privaudit.report.columns import (
@@ -17,21 +19,21 @@ from privaudit.report.columns import (
     columns,
 )
 from privaudit.report.doubtful import doubt_lines, doubt_records, failure_records
+from privaudit.report.fit import left_out, left_out_told
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
-from privaudit.report.table import sentence_lines, table_lines
+from privaudit.report.table import legend_lines, sentence_lines, table_lines
 from privaudit.report.verdict import sentences_of
 from privaudit.statistics import table
 from privaudit.store.result import RunResult
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 _MANY = 3  # attacks on a single network are easier to compare below each other
 
-__all__ = ["Format", "compare", "print_table", "render"]
+__all__ = ["Format", "compare", "print_table", "print_verdict", "render"]
 
 Format = Literal["table", "markdown", "csv", "json", "latex"]
 
@@ -81,7 +83,7 @@ def render(
     if format == "table":
         doubts = doubt_lines(results, TERMINAL.escape)
         lines = _lines(rows, metrics, TERMINAL, width, cost, intervals, doubts)
-        lines += sentence_lines(verdict, TERMINAL, width)
+        lines += [Text(), *sentence_lines(verdict, TERMINAL, width)]
         return "".join(f"{line.plain}\n" for line in lines)
     chosen = pick_metrics(metrics, default_metrics(rows))
     if format == "latex":
@@ -107,14 +109,32 @@ def print_table(
     Raises:
         RecipeError: as `render`.
     """
-    style = TERMINAL if console.encoding.startswith("utf") else ASCII
+    style = _style(console)
     rows = compare(results, baseline, sort, attacks)
     verdict = _verdict(rows, results, baseline, attacks)
     rows = means_only(rows) if means else rows
     doubts = doubt_lines(results, style.escape)
     lines = _lines(rows, metrics, style, console.width, cost, intervals, doubts)
-    for line in [*lines, *sentence_lines(verdict, style, console.width)]:
+    for line in [*lines, Text(), *sentence_lines(verdict, style, console.width)]:
         console.print(line, soft_wrap=True)  # a line that does not fit is never cut
+
+
+def print_verdict(
+    results: Sequence[RunResult], console: Console, *, baseline: str | None = None
+) -> None:
+    """Print the sentences that end a table, alone.
+
+    Raises:
+        RecipeError: no run has that baseline.
+    """
+    style = _style(console)
+    verdict = sentences_of(compare(results, baseline), results)
+    for line in sentence_lines(verdict, style, console.width):
+        console.print(line, soft_wrap=True)
+
+
+def _style(console: Console) -> Style:
+    return TERMINAL if console.encoding.startswith("utf") else ASCII
 
 
 def _verdict(
@@ -137,10 +157,15 @@ def _lines(
     doubts: Sequence[str],
 ) -> list[Text]:
     chosen = pick_metrics(metrics, default_metrics(rows))
-    every = columns(rows, chosen, style, cost, intervals)
-    sentences = [*legend(rows, chosen, style, cost, intervals), *doubts]
-    if len(rows) != 1 or rows[0].failed or len(rows[0].attacks) < _MANY:
-        return table_lines(every, sentences, style, width)
-    network = [column for column in every if column.kind != "attack"]
-    attacks = attack_columns(rows[0], chosen, style, intervals)
-    return table_lines(network, [], style, width) + table_lines(attacks, sentences, style, width)
+    tables = [columns(rows, chosen, style, cost, intervals)]
+    if len(rows) == 1 and not rows[0].failed and len(rows[0].attacks) >= _MANY:
+        network = [column for column in tables[0] if column.kind != "attack"]
+        tables = [network, attack_columns(rows[0], chosen, style, intervals)]
+    dropped: list[str] = []
+    if not metrics:  # what is asked for is shown
+        dropped = [name for each in tables for name in left_out(each, width)]
+        tables = [[column for column in each if column.name not in dropped] for each in tables]
+    shown = [name for name in chosen if name not in dropped]
+    sentences = [*legend(rows, shown, style, cost, intervals), *left_out_told(dropped, style)]
+    lines = [line for each in tables for line in table_lines(each, [], style, width)]
+    return lines + legend_lines([*sentences, *doubts], width)

@@ -172,7 +172,7 @@ def test_without_a_single_number_the_reason_is_said() -> None:
     silent = _audit(_auc(0.5, largest_tie=1.0, distinct_scores=1))
     failed = _run(failures=(Failure("imp", "it broke"),))
     for run, why in (
-        (_run(silent), "every attack gives most examples the same score"),
+        (_run(silent), "every attack gives most examples the same score, and so says nothing"),
         (failed, "every audit failed"),
         (_run(), "nothing was audited"),
     ):
