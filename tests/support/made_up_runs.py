@@ -13,6 +13,8 @@ from privaudit.statistics.metrics import evaluate
 from privaudit.store.failure import Failure
 from privaudit.store.result import AuditResult, RunResult, save_run
 
+FIRST_EXAMPLE = 20_000
+
 RECIPE: dict[str, Any] = {
     "seeds": [0],
     "dataset": {"name": "digits"},
@@ -46,7 +48,7 @@ def made_up_run(
     label = rng.integers(0, len(classes), examples)
     arrays: dict[str, Any] = {"classes": np.array(classes)}
     for seed in range(seeds):
-        arrays[f"example_{seed}_0"] = 1000 + np.arange(examples)
+        arrays[f"example_{seed}_0"] = FIRST_EXAMPLE + np.arange(examples)
         arrays[f"member_{seed}_0"], arrays[f"label_{seed}_0"] = member, label
     scored = {}
     for strength, attack in enumerate(attacks):

@@ -81,7 +81,7 @@ class ReadPage(HTMLParser):
             self._open.pop()
 
     def handle_data(self, data: str) -> None:
-        if {"style", "title"} & set(self._open) and "svg" not in self._open:
+        if "style" in self._open or ("title" in self._open and "svg" not in self._open):
             return
         self.words.append(data)
         if "caption" in self._open:

@@ -12,6 +12,9 @@ from privaudit.figures.svg import svg
 from privaudit.page.blocks import Block, Plot, Points, Table
 from privaudit.page.findings import Findings
 from privaudit.page.words import name, sentence
+from privaudit.report.doubtful import doubt_lines
+from privaudit.report.escape import plain
+from privaudit.store.result import RunResult
 
 _PLOTS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("tradeoff", {}),
@@ -34,13 +37,14 @@ def plots(findings: Findings) -> list[Block]:
     """Every plot that the runs hold the numbers of, and why the others are not drawn."""
     figures: dict[Figure, None] = {}
     untold: dict[str, None] = {}
+    said = _said(findings.results)
     for kind, choices in _PLOTS:
         try:
             made = kinds.figure(findings.results, kind, rows=findings.rows, **choices)
         except (RecipeError, StoreError) as problem:
             untold[sentence(str(problem))] = None
             continue
-        figures |= dict.fromkeys(map(safe, made))
+        figures |= dict.fromkeys(safe(one, said) for one in made)
     blocks: list[Block] = [
         Plot(one.title, one.alternative, svg(one, width=_WIDTH), one.notes, numbers(one))
         for one in figures
@@ -50,8 +54,19 @@ def plots(findings: Findings) -> list[Block]:
     return blocks
 
 
-def safe(figure: Figure) -> Figure:
-    """The figure with a stranger's words shortened, on one line, and without control characters."""
+def _said(results: Sequence[RunResult]) -> frozenset[str]:
+    """What every plot of these runs would repeat below it, and the verdict says already."""
+    groups = [results, *([result] for result in results)]
+    return frozenset(line for group in groups for line in doubt_lines(group, plain))
+
+
+def safe(figure: Figure, said: frozenset[str] = frozenset()) -> Figure:
+    """The figure with a stranger's words shortened, on one line, and without control characters.
+
+    Args:
+        figure: as it was made.
+        said: notes that the page holds elsewhere.
+    """
     return replace(
         figure,
         title=sentence(figure.title),
@@ -63,7 +78,7 @@ def safe(figure: Figure) -> Figure:
             for one in figure.series
         ),
         zones=tuple(replace(zone, label=name(zone.label)) for zone in figure.zones),
-        notes=tuple(map(sentence, figure.notes)),
+        notes=tuple(sentence(note) for note in figure.notes if note not in said),
     )
 
 
