@@ -9,6 +9,7 @@ from functools import cached_property
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.explain import Explanation, explain
 from privaudit.report.aggregate import compare, run_names
+from privaudit.report.choose import ordered
 from privaudit.report.rows import Row
 from privaudit.store.result import RunResult
 
@@ -35,9 +36,18 @@ class Findings:
         """One for each run, subject and level; those that failed altogether at the end.
 
         Raises:
-            RecipeError: the baseline or the order is not known.
+            RecipeError: the order is not known.
         """
-        return compare(self.results, self.baseline, self.sort)
+        if self.sort is None:
+            return self._compared
+        known = [row for row in self._compared if "" not in row.failed]
+        failed = [row for row in self._compared if "" in row.failed]
+        return [*ordered(known, self.sort), *failed]
+
+    @cached_property
+    def _compared(self) -> Sequence[Row]:
+        """The same in run order; it takes time, and so is made once."""
+        return compare(self.results, self.baseline)
 
     @property
     def audited(self) -> list[Row]:
@@ -57,7 +67,7 @@ class Findings:
     @cached_property
     def explanation(self) -> Explanation:
         """Sparsity, accuracy and privacy told apart, and who is exposed."""
-        return explain(self.results, self.baseline)
+        return explain(self.results, self.baseline, rows=self._compared)
 
     @cached_property
     def plugins(self) -> Plugins:

@@ -9,6 +9,7 @@ from privaudit.page.findings import Findings
 from privaudit.page.words import name, row_name
 from privaudit.report.rows import UNEQUAL, AttackSummary, Row, Summary
 from privaudit.report.verdict.change import ways
+from privaudit.statistics.inference.difference import Over
 from privaudit.statistics.table import defense
 
 
@@ -85,8 +86,9 @@ def _safest(rows: Sequence[Row], findings: Findings) -> str:
     whom = row_name(best.row, findings.several)
     number = f"defense {_interval(best.defense)} against {name(best.attack)}"
     among = (
-        f"of {len(known)} networks with at least the baseline's test accuracy ({_percent(level)}) "
-        f"less one point, {whom} withstands its strongest attack best ({number}; 100 % is a guess)"
+        f"of {len(known)} networks whose mean test accuracy is at most one point below the "
+        f"baseline's ({_percent(level)}), {whom} withstands its strongest attack best ({number}; "
+        "100 % is a guess)"
     )
     base = withstood(reference)
     beside = ""
@@ -94,13 +96,27 @@ def _safest(rows: Sequence[Row], findings: Findings) -> str:
         beside = f" The baseline has {_interval(base.defense)} against {name(base.attack)}."
     if ways(best.row) == {"less"}:
         return (
-            f"At equal accuracy {whom} is the safest network, and safer than the baseline beyond "
-            f"chance: {among}.{beside} Whether it is safer than the others was not tested."
+            f"{whom} is the safest network at equal or better accuracy, and safer than the "
+            f"baseline beyond chance{_scope(best.row)}: {among}.{beside} Whether it is safer than "
+            "the others was not tested."
         )
     return (
         "Which network is safest at equal accuracy cannot be told beyond chance. As far as the "
         f"numbers go, {among}.{beside}"
     )
+
+
+_SCOPES: dict[Over, str] = {
+    "seeds": "",
+    "targets": " on this one split",
+    "examples": " between these two networks (trained again, they may differ otherwise)",
+}
+
+
+def _scope(row: Row) -> str:
+    """What "beyond chance" is about, where it is not about other splits and trainings."""
+    tests = [attack.comparison for attack in row.attacks.values() if attack.comparison]
+    return _SCOPES[tests[0].over]
 
 
 def _baseline(row: Row, rows: Sequence[Row]) -> Row | None:
