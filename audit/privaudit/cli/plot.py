@@ -80,10 +80,7 @@ def plot(
     figures = figure(results, kind, attack=attack, level=level, metric=metric)
     first = Path(f"{_safe(results[0].name)}-{kind}.svg") if output is None else output
     paths = _numbered(first, len(figures))
-    write_many(
-        [(path, formats[suffix](drawn)) for path, drawn in zip(paths, figures, strict=True)],
-        mode=0o644,
-    )
+    write_many([(path, formats[suffix](drawn)) for path, drawn in zip(paths, figures, strict=True)])
     for path, drawn in zip(paths, figures, strict=True):
         typer.echo(plain(f"{path}: {drawn.title}"))
         for note in drawn.notes:

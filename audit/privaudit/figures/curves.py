@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import StoreError
-from privaudit.figures.chosen import strongest
 from privaudit.figures.examples import Level, picked
 from privaudit.figures.figure import Axis, Figure, Series
 from privaudit.report.doubtful import doubt_lines
 from privaudit.report.escape import plain
 from privaudit.store.result import RunResult
 from privaudit.store.scores import EPOCHS, RunArrays
+
+_ACCURACIES = ("training", "validation")
 
 
 def curves(results: Sequence[RunResult], *, level: str | None = None) -> list[Figure]:
@@ -29,7 +30,7 @@ def curves(results: Sequence[RunResult], *, level: str | None = None) -> list[Fi
         StoreError: a run has not kept its epochs, or they are damaged.
     """
     figures = []
-    for place, evidence in picked(results, strongest(results), level):
+    for place, evidence in picked(results, None, level):
         history = _history(evidence.result, place)  # (3, A, E)
         notes = doubt_lines([evidence.result], plain)
         figures += [_loss(place, history[0], notes), _accuracy(place, history[1:], notes)]
@@ -87,7 +88,7 @@ def _accuracy(level: Level, shares: NDArray[np.float64], notes: Sequence[str]) -
     ]
     series = [
         one
-        for name, values, number in named
+        for name, values, number in reversed(named)
         for one in _curve(f"{name} accuracy", values, number, dashed=bool(number))
     ]
     told = "; ".join(f"{name} {_ends(100 * values, ' %')}" for name, values, _ in named)

@@ -76,7 +76,7 @@ def _figure(known: Points, what: str, axis: Axis, of: Callable[[Point], Summary]
         f"{_spelled(sparsest, of, axis)}.",
         Axis("nonzero parameters (%)", "log" if wide else "linear", percent=True),
         axis,
-        (*lines, *marks),
+        (*lines, *reversed(marks)),
         notes=(*present(networks_note(known.points), bars_note(what, bars)), *known.notes),
     )
 

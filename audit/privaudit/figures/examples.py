@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from privaudit.errors import StoreError
 from privaudit.explain.scores import strongest_level
+from privaudit.figures.chosen import strongest
 from privaudit.report.aggregate import run_names
 from privaudit.report.choose import find_level, pick_level
 from privaudit.report.escape import plain
@@ -37,18 +38,21 @@ class Level:
 
 
 def picked(
-    results: Sequence[RunResult], attack: str, wanted: str | None
+    results: Sequence[RunResult], attack: str | None, wanted: str | None
 ) -> list[tuple[Level, Evidence]]:
     """One level of each run that has it, with what the run knows of it.
 
     Args:
         results: the runs.
-        attack: label of one.
-        wanted: SUBJECT or SUBJECT/LEVEL; None: the level that the attack tells most about.
+        attack: label of one that the level is attacked with; None: any.
+        wanted: SUBJECT or SUBJECT/LEVEL; None: the level that the attack, or the strongest,
+            tells most about.
 
     Raises:
         RecipeError: no run has that level.
     """
+    if attack is None and wanted is None:
+        attack = strongest(results)
     every = _levels(results, attack)
     if wanted is not None:
         pick_level([level for run in every for level in run], wanted)
@@ -57,7 +61,7 @@ def picked(
         if wanted is not None:
             level = find_level(here, wanted)
         else:
-            level = _strongest(result, here, attack) if here else None
+            level = _strongest(result, here, attack or "") if here else None
         if level is not None:
             chosen.append((level, Evidence(result)))
     return chosen
@@ -78,14 +82,15 @@ def kept(level: Level, attack: str, evidence: Evidence) -> tuple[Attacked, list[
     return attacked, attacked.examples
 
 
-def _levels(results: Sequence[RunResult], attack: str) -> list[list[Level]]:
-    """Of each run, those with that attack."""
+def _levels(results: Sequence[RunResult], attack: str | None) -> list[list[Level]]:
+    """Of each run, those with that attack, or all."""
     every = []
     for run, result in zip(run_names(results), results, strict=True):
         attacks: dict[tuple[str, str], dict[str, None]] = {}
         for audit in result.audits:
             attacks.setdefault((audit.subject, audit.level), {})[audit.attack] = None
-        every.append([Level(run, *name, tuple(of)) for name, of in attacks.items() if attack in of])
+        made = [Level(run, *name, tuple(labels)) for name, labels in attacks.items()]
+        every.append([level for level in made if attack is None or attack in level.attacks])
     return every
 
 

@@ -92,7 +92,7 @@ class Figure:
         alternative: the same in a sentence, for who cannot see it.
         x: the horizontal axis.
         y: the vertical axis.
-        series: what is drawn, the first at the back.
+        series: what is drawn, the first at the back; a legend begins with the last.
         zones: what cannot be told.
         notes: sentences below it.
     """

@@ -6,7 +6,7 @@ on the data. Where the words take too much, the whole becomes higher.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from privaudit.figures.figure import Figure, Series, Zone
 from privaudit.figures.scale import Span, spans
@@ -134,18 +134,15 @@ def laid_out(figure: Figure, width: float, height: float, *, caption: bool = Fal
     bottom = height - below - legend_height - note_height
     y_ticks = y.ticks(int((bottom - top) / 34))
     y_label = wrapped(figure.y.label, (bottom - top) * 0.95, SIZE, _LABEL_LINES)
-    widest = max(text_width(y.text(tick), SIZE) for tick in y_ticks)
-    left = GAP + LINE * len(y_label) + widest + GAP
+    widest = max(text_width(y.text(tick, y_ticks), SIZE) for tick in y_ticks)
+    left = GAP + LINE * len(y_label) + GAP / 2 + widest + GAP
     right = width - GAP - SIZE
     x_ticks = _apart(x, x.ticks(int((right - left) / 46)), right - left)
     shell = Layout(width, height, left, top, right, bottom, x, y, (), (), (), ())
     texts = [
         *_column(title, width / 2, GAP + SIZE, "middle", "title"),
-        *(_tick_below(shell, tick) for tick in x_ticks),
-        *(
-            Text(y.text(tick), left - GAP, shell.place(x.low, tick)[1] + 0.35 * SIZE, "end", "tick")
-            for tick in y_ticks
-        ),
+        *(_tick_below(shell, tick, x_ticks) for tick in x_ticks),
+        *(_tick_beside(shell, tick, y_ticks) for tick in y_ticks),
         *_column(x_label, (left + right) / 2, bottom + 2 * LINE + GAP / 2, "middle", "label"),
         *(
             Text(line, GAP + SIZE + number * LINE, (top + bottom) / 2, "middle", "label", True)
@@ -153,19 +150,14 @@ def laid_out(figure: Figure, width: float, height: float, *, caption: bool = Fal
         ),
         *_column(notes, GAP, height - note_height + GAP + SIZE / 2, "start", "note"),
     ]
-    samples = []
-    line = bottom + below + SIZE
-    for row in rows:
-        at = GAP
-        for entry in row:
-            samples.append(Sample(entry.of, at, line - 0.35 * SIZE))
-            texts += _column(entry.lines, at + SAMPLE + GAP, line, "start", "legend")
-            at += entry.width
-        line += LINE * _lines(row)
-    return Layout(
-        width, height, left, top, right, bottom, x, y,
-        tuple(x_ticks), tuple(y_ticks), tuple(texts), tuple(samples),
-    )  # fmt: skip
+    samples, entries = _legend(rows, bottom + below + SIZE)
+    return replace(
+        shell,
+        x_ticks=tuple(x_ticks),
+        y_ticks=tuple(y_ticks),
+        texts=(*texts, *entries),
+        samples=tuple(samples),
+    )
 
 
 @dataclass(frozen=True)
@@ -179,8 +171,8 @@ class _Entry:
 
 
 def _rows(figure: Figure, room: float) -> list[list[_Entry]]:
-    """The legend's entries, side by side where they fit."""
-    every = [*(one for one in figure.series if one.label), *figure.zones]
+    """The legend's entries, what lies in front first, side by side where they fit."""
+    every = [*(one for one in reversed(figure.series) if one.label), *figure.zones]
     entries = [
         _Entry(one, wrapped(one.label, room - SAMPLE - 3 * GAP, SIZE, _LABEL_LINES))
         for one in every
@@ -194,6 +186,19 @@ def _rows(figure: Figure, room: float) -> list[list[_Entry]]:
     return rows
 
 
+def _legend(rows: list[list[_Entry]], line: float) -> tuple[list[Sample], list[Text]]:
+    """Samples and words, the first row's baseline at `line`."""
+    samples, texts = [], []
+    for row in rows:
+        at = GAP
+        for entry in row:
+            samples.append(Sample(entry.of, at, line - 0.35 * SIZE))
+            texts += _column(entry.lines, at + SAMPLE + GAP, line, "start", "legend")
+            at += entry.width
+        line += LINE * _lines(row)
+    return samples, texts
+
+
 def _lines(row: list[_Entry]) -> int:
     return max(len(entry.lines) for entry in row)
 
@@ -202,9 +207,15 @@ def _column(lines: list[str], x: float, y: float, anchor: str, kind: str) -> lis
     return [Text(line, x, y + n * LINE, anchor, kind) for n, line in enumerate(lines)]
 
 
-def _tick_below(shell: Layout, tick: float) -> Text:
+def _tick_beside(shell: Layout, tick: float, ticks: list[float]) -> Text:
+    """A tick's number, to the left of the plot."""
+    y = shell.place(shell.x.low, tick)[1] + 0.35 * SIZE
+    return Text(shell.y.text(tick, ticks), shell.left - GAP, y, "end", "tick")
+
+
+def _tick_below(shell: Layout, tick: float, ticks: list[float]) -> Text:
     """A tick's number, moved in from the right edge of the whole where it would be cut."""
-    text = shell.x.text(tick)
+    text = shell.x.text(tick, ticks)
     half = text_width(text, SIZE) / 2
     x = min(shell.place(tick, shell.y.low)[0], shell.width - half)
     return Text(text, x, shell.bottom + LINE + GAP / 3, "middle", "tick")
@@ -215,9 +226,9 @@ def _apart(span: Span, ticks: list[float], room: float) -> list[float]:
     kept: list[float] = []
     for tick in reversed(ticks):
         middle = span.at(tick) * room
-        half = text_width(span.text(tick), SIZE) / 2
+        half = text_width(span.text(tick, ticks), SIZE) / 2
         if kept:
-            other = span.at(kept[-1]) * room - text_width(span.text(kept[-1]), SIZE) / 2
+            other = span.at(kept[-1]) * room - text_width(span.text(kept[-1], ticks), SIZE) / 2
             if middle + half + GAP > other:
                 continue
         kept.append(tick)

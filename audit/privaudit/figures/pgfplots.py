@@ -42,6 +42,7 @@ def pgfplots(figure: Figure) -> str:
     options = [
         r"width=\linewidth, height=0.75\linewidth, scale only axis=false",
         r"font=\footnotesize, legend cell align=left, grid=major, grid style={black!12}",
+        "reverse legend",
         f"legend columns={1 if max(map(len, labels), default=0) > _LONG else 2}",
         r"legend style={at={(0.5,-0.24)}, anchor=north, draw=none, font=\footnotesize}",
         *_axis("x", figure.x, axes[0]),
@@ -120,8 +121,9 @@ def _stroke(
     if series.label and not series.thin and colour(series.colour):
         every = max(len(points) // 6, 1)
         mark = f", mark={_SHAPES[shape(series.colour)][0]}, mark repeat={every}, mark size=1.6pt"
-    style = f"{ink}, {width}{', dashed' * series.dashed}{mark or ', no marks'}{own}"
-    return [rf"\addplot[{style}, mark options={{solid}}] coordinates {{{_pairs(points, axes)}}};"]
+    dashes = ", dashed" * series.dashed
+    style = f"{ink}, {width}{dashes}, mark options={{solid}}{mark or ', no marks'}{own}"
+    return [rf"\addplot[{style}] coordinates {{{_pairs(points, axes)}}};"]
 
 
 def _points(series: Series, axes: _Spans, ink: str, own: str) -> list[str]:

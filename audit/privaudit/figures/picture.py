@@ -60,7 +60,7 @@ def picture(
         _frame(axes.xaxis, axes.set_xscale, axes.set_xlim, axes.set_xlabel, figure.x, x)
         _frame(axes.yaxis, axes.set_yscale, axes.set_ylim, axes.set_ylabel, figure.y, y)
         axes.grid(alpha=0.2)
-        named = [(handle, _label(label, inches[0])) for handle, label in handles if label]
+        named = [(handle, _label(label, inches[0])) for handle, label in handles[::-1] if label]
         if named:
             widest = max(len(line) for _, label in named for line in label.split("\n"))
             columns = max(int(inches[0] * 15 / (widest + 8)), 1)
@@ -89,7 +89,7 @@ def _frame(
     set_limits(span.low, span.high)
     set_label(plain(axis.label))
     values = span.ticks(6)
-    ticks.set_ticks(values, labels=[span.text(value) for value in values])
+    ticks.set_ticks(values, labels=[span.text(value, values) for value in values])
     ticks.set_ticks([], minor=True)
 
 

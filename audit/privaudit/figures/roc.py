@@ -74,7 +74,7 @@ def roc(
     attack_labels(results, attack)
     first = strongest(results) if attack is None else attack
     figures = []
-    for place, evidence in picked(results, first, level):
+    for place, evidence in picked(results, attack, level):
         names = place.attacks if attack is None else (attack,)
         ordered = sorted(names, key=lambda name: name != first)  # the strongest survives a cut
         curves = [curve(place, name, evidence) for name in ordered[:_MOST]]
@@ -150,7 +150,10 @@ def _figure(level: Level, curves: Sequence[Curve], notes: Sequence[str]) -> Figu
             ]
         mean = f", mean of {networks} networks" if networks > 1 else ""
         lines.append(Series(f"{one.attack}{mean}", "line", one.rates, middle, colour=number))
-    guess = Series("guess", "line", (low, 1.0), (low, 1.0), colour=NEUTRAL, dashed=True)
+    found = [point.value for one in curves for point in one.mean if point.value > 0]
+    least = min(10.0 ** floor(log10(min(found, default=1.0))), 0.1)
+    ends = max(low, least), 1.0
+    guess = Series("guess", "line", ends, ends, colour=NEUTRAL, dashed=True)
     told = [_BAND]
     if networks > 1:
         told.append(
@@ -163,8 +166,8 @@ def _figure(level: Level, curves: Sequence[Curve], notes: Sequence[str]) -> Figu
         f"ROC of attacks on {level.name}",
         _alternative(level, curves),
         Axis("false positive rate (%)", "log", low, 1.0, percent=True),
-        Axis("true positive rate (%)", "log", low, 1.0, percent=True),
-        (*bands, guess, *thin, *lines),
+        Axis("true positive rate (%)", "log", least, 1.0, percent=True),
+        (*reversed(bands), guess, *thin, *reversed(lines)),
         (Zone(low, edge, f"cannot be resolved with {fewest} non-members"),),
         (*told, *notes),
     )

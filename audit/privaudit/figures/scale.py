@@ -10,7 +10,7 @@ from math import ceil, floor, isfinite, log10
 from privaudit.figures.figure import Axis, Figure, Series
 
 _PAD = 0.04  # of the span, so that no mark is cut by the frame
-_DECADES = 1.5  # a log axis of fewer has ticks between the powers of ten
+_DECADES = 2.1  # a log axis of fewer has ticks between the powers of ten
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,19 @@ class Span:
         candidates = _log_ticks if self.axis.scale == "log" else _linear_ticks
         return candidates(self.low, self.high, max(most, 2), 100 if self.axis.percent else 1)
 
-    def text(self, value: float) -> str:
-        """How a tick is written: a share in per cent, without the sign, which the label has."""
-        return f"{value * (100 if self.axis.percent else 1):.6g}".replace("-", "\N{MINUS SIGN}")
+    def text(self, value: float, ticks: Sequence[float] = ()) -> str:
+        """How a tick is written: a share in per cent, without the sign, which the label has.
+
+        Args:
+            value: of the tick.
+            ticks: all on the axis; on a linear one all have as many digits after the point.
+        """
+        unit = 100 if self.axis.percent else 1
+        alone = f"{value * unit:.6g}"
+        digits = max((_digits(tick * unit) for tick in ticks), default=0)
+        if self.axis.scale == "linear" and digits and "e" not in alone:
+            alone = f"{value * unit:.{digits}f}"
+        return alone.replace("-", "\N{MINUS SIGN}")
 
 
 def spans(figure: Figure) -> tuple[Span, Span]:
@@ -118,6 +128,11 @@ def _values(series: Sequence[Series], side: str) -> Iterable[float]:
             ends = one.low, one.high
         for end in ends:
             yield from end or ()
+
+
+def _digits(value: float) -> int:
+    """How many digits it takes after the point."""
+    return len(f"{value:.6g}".partition(".")[2].partition("e")[0])
 
 
 def _linear_ticks(low: float, high: float, most: int, unit: int) -> list[float]:

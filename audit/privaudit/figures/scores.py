@@ -80,9 +80,9 @@ def _figure(level: Level, attack: str, audits: Sequence[Audited], doubts: Sequen
         f"Histograms of the scores that {attack} gives members and non-members of {level.name}. "
         f"A member scores above a non-member in {100 * higher:.1f} % of pairs; at 50 % the two "
         "say nothing.",
-        Axis(f"score of {plain(attack)}, higher = likelier a member"),
+        Axis(f"score of {plain(attack)}, higher: likelier a member"),
         Axis("share of the side (%)", low=0.0, percent=True),
-        series,
+        series[::-1],
         notes=(*notes, *doubts),
     )
 

@@ -73,7 +73,7 @@ def tradeoff(
         _told(known),
         Axis("test accuracy (%)", percent=True),
         known.axis,
-        (*_threads(known, colours), *front, *series),
+        (*_threads(known, colours), *front, *reversed(series)),
         notes=(*notes, *known.notes),
     )
     return [figure]

@@ -51,7 +51,7 @@ def _em(char: str) -> float:
     if char in _NARROW:
         return 0.36
     if char in _WIDE:
-        return 0.92
+        return 0.96
     if east_asian_width(char) in "WF":
         return 1.05
-    return 0.72 if char.isupper() else 0.6
+    return 0.74 if char.isupper() else 0.64

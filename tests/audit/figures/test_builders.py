@@ -169,7 +169,8 @@ def test_what_cannot_be_resolved_is_a_zone_without_a_curve(run: RunResult) -> No
         if series.label != "guess":
             assert min(series.x) == 1 / 120
     guess = _series(drawn, "guess")
-    assert guess.x == guess.y == (0.001, 1.0)
+    assert guess.x == guess.y
+    assert (guess.x[0], guess.x[1]) == (max(0.001, drawn.y.low or 0.0), 1.0)
 
 
 def test_a_roc_without_a_level_is_of_the_most_exposed(run: RunResult) -> None:
@@ -179,10 +180,25 @@ def test_a_roc_without_a_level_is_of_the_most_exposed(run: RunResult) -> None:
     assert drawn.title == f"ROC of attacks on {most}"
 
 
+def test_a_level_that_the_strongest_attack_lacks_is_drawn_by_the_others(run: RunResult) -> None:
+    assert run.folder is not None
+    weak = tuple(
+        replace(audit, attack="other" if audit.level == "round 2" else "loss")
+        for audit in run.audits
+    )
+    (drawn,) = figure([replace(run, audits=weak)], "roc", level="imp/round 2")
+    assert [series.label for series in drawn.series if series.label] == [
+        "guess",
+        "other, mean of 2 networks",
+    ]
+    with pytest.raises(RecipeError, match="'imp/round 2' is not known"):
+        figure([replace(run, audits=weak)], "roc", attack="loss", level="imp/round 2")
+
+
 def test_histograms_count_every_example_once(run: RunResult) -> None:
     (drawn,) = figure([run], "scores", level="dense")
-    assert [series.label for series in drawn.series] == ["members (240)", "non-members (240)"]
-    members, others = drawn.series
+    assert [series.label for series in drawn.series] == ["non-members (240)", "members (240)"]
+    others, members = drawn.series
     assert sum(members.y) == pytest.approx(1)
     assert sum(others.y) == pytest.approx(1)
     half = (members.x[1] - members.x[0]) / 2
@@ -202,8 +218,8 @@ def test_infinite_scores_are_in_the_outermost_bars(tmp_path: Path) -> None:
     arrays["score_0"] = np.where(np.arange(240) < 60, np.inf, arrays["score_0"])
     np.savez(path, **arrays)
     (drawn,) = figure([run], "scores", level="dense")
-    assert drawn.series[0].y[-1] >= 0.5
-    assert sum(drawn.series[0].y) == pytest.approx(1)
+    assert drawn.series[1].y[-1] >= 0.5
+    assert sum(drawn.series[1].y) == pytest.approx(1)
     assert any("beyond the axis" in note for note in drawn.notes)
 
 
