@@ -37,6 +37,7 @@ class StackedModels:
 
     Attributes:
         looked: what scripts have asked about examples beside training, in a few words each.
+        history: (M, E, 3) of the last fit, as `Trained` has it; of no epoch before the first.
     """
 
     def __init__(self, network: Network, weights: State, dense: int) -> None:
@@ -46,6 +47,7 @@ class StackedModels:
         self._state = Snapshot(weights, everything, ~everything)
         self._notes: dict[str, Tensor] = {}
         self._watched = Watched()
+        self.history = torch.zeros((len(weights.flat), 0, 3), dtype=torch.float64)
         self.looked: frozenset[str] = frozenset()  # never changed in place: forks share it
 
     def __len__(self) -> int:

@@ -108,11 +108,10 @@ class Cohort(StackedModels, AbstractCohort):
     ) -> None:
         """As `privaudit.Cohort.fit` says."""
         self._watched.check()
-        changes = training | ({} if epochs is None else {"epochs": epochs})
-        fit = self._fit(tune, defense, changes)
+        fit = self._fit(tune, defense, training | ({} if epochs is None else {"epochs": epochs}))
         self._first = self._first or fit
         trained = self._fits.run(fit)
-        self._best = trained.best
+        self._best, self.history = trained.best, trained.history
         self.lost = torch.where(self.lost > 0, self.lost, lost_epochs(trained.history))
         self._move(trained.last, fits=self._state.fits + 1)
 

@@ -34,6 +34,7 @@ from privaudit.statistics.scored import row_sentences
 from privaudit.statistics.sensitivity import first_order_sensitivity
 from privaudit.store.failure import Failure, lines
 from privaudit.store.result import AuditResult
+from privaudit.store.scores import epochs_kept
 from privaudit.values import AttackScores, Outputs, Split
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Auditor:
             target's audits are about; `score_I` holds those of audit I, NaN for rows that the
             attack cannot score, and `decision_I` the attacker's verdicts where it gives any;
             `confidence_I` and `sensitivity_I` what the target answers, with I the first audit of
-            its level.
+            its level, and `store.scores.EPOCHS` how it was trained for it.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -285,6 +286,9 @@ class Auditor:
         if outputs.noisy is not None and outputs.has_logits:
             sensitivity = first_order_sensitivity(outputs, rows)
             self.scores[f"sensitivity_{number}"] = sensitivity.float().numpy()
+        if level.history is not None:
+            history = level.history[job.models.start + target].numpy()
+            self.scores |= epochs_kept(history, number)
 
 
 def test_accuracy(context: RunContext, outputs: Outputs) -> Tensor:

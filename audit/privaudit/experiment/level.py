@@ -32,6 +32,8 @@ class Level:
         notes: (M,) by name: what the sparsifier and the defense have noted about the models.
         stack: how many models shared a step of their training.
         promise: of differential privacy, about the members of every model.
+        history: (M, E, 3) loss, training and validation accuracy after each epoch of the last
+            fit, as `Trained` has it; None where it is not known of all models.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Level:
     notes: dict[str, Tensor] = field(default_factory=dict)
     stack: int = 1
     promise: Promise | None = None
+    history: Tensor | None = None
 
 
 def joined(parts: Sequence[Level]) -> Level:
@@ -64,7 +67,15 @@ def joined(parts: Sequence[Level]) -> Level:
         {n: torch.cat([p.notes[n] for p in parts]) for n in parts[0].notes},
         max(p.stack for p in parts),
         _weakest([p.promise for p in parts]),
+        _histories([p.history for p in parts]),
     )
+
+
+def _histories(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Of all models; None where some have none, or trained for another number of epochs."""
+    known = [part for part in parts if part is not None]
+    alike = len({part.shape[1] for part in known}) == 1
+    return torch.cat(known) if alike and len(known) == len(parts) else None
 
 
 def _weakest(promises: Sequence[Promise | None]) -> Promise | None:

@@ -142,4 +142,5 @@ def _level(
     stack = max((record.stack for record in cohort.records), default=1)
     state, network = shown.weights | shown.buffers, shown.network.module
     counts = shown.density(), shown.nonzero()
-    return Level(label, outputs, *counts, state, network, notes, stack, promise)
+    history = shown.history.cpu() if shown.history.shape[1] else None
+    return Level(label, outputs, *counts, state, network, notes, stack, promise, history)

@@ -8,6 +8,9 @@ from typing import Literal
 Scale = Literal["linear", "log"]
 Mark = Literal["line", "steps", "points", "band", "bars"]
 
+NEUTRAL = 7
+"""The palette's black: for what is no result, such as the diagonal of a guess."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -45,6 +48,8 @@ class Series:
         names: (n,) what each point is called; empty: they have no names.
         colour: which of the palette's colours, from 0; series of one colour belong together.
         dashed: whether its line is dashed.
+        thin: whether it stands behind the others: one network of a mean, a thread between points.
+        hollow: whether points and bars are outlines, beside filled ones of the same colour.
     """
 
     label: str
@@ -58,6 +63,8 @@ class Series:
     names: tuple[str, ...] = ()
     colour: int = 0
     dashed: bool = False
+    thin: bool = False
+    hollow: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class Figure:
         alternative: the same in a sentence, for who cannot see it.
         x: the horizontal axis.
         y: the vertical axis.
-        series: what is drawn, the first at the back.
+        series: what is drawn, the first at the back; a legend begins with the last.
         zones: what cannot be told.
         notes: sentences below it.
     """

@@ -6,11 +6,29 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from privaudit.errors import RecipeError
 from privaudit.report.escape import plain
 from privaudit.report.rows import Row, Summary
 from privaudit.statistics import table
+
+
+class Named(Protocol):
+    """What has the name of a subject and level."""
+
+    @property
+    def subject(self) -> str:
+        """Label of the subject."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Subject and level, as a baseline is named."""
+        ...
+
+
+N = TypeVar("N", bound=Named)
 
 _Key = tuple[bool, float | Sequence[str | int]]
 
@@ -29,9 +47,7 @@ def pick_baselines(runs: Iterable[Sequence[Row]], wanted: str | None) -> dict[st
     runs = [rows for rows in runs if rows]
     if wanted is None:
         return {rows[0].run: rows[0] for rows in runs}
-    baselines = {
-        rows[0].run: next((row for row in rows if _is_named(row, wanted)), None) for rows in runs
-    }
+    baselines = {rows[0].run: find_level(rows, wanted) for rows in runs}
     first = next((row for row in baselines.values() if row), None)
     if first is None:
         subjects = dict.fromkeys(row.subject for rows in runs for row in rows)
@@ -39,6 +55,28 @@ def pick_baselines(runs: Iterable[Sequence[Row]], wanted: str | None) -> dict[st
         names = [name for row in rows for name in (row.subject, row.name)]
         raise _unknown("--baseline", wanted, names, subjects)
     return {run: row or first for run, row in baselines.items()}
+
+
+def find_level(rows: Iterable[N], wanted: str) -> N | None:
+    """As `pick_level`, but None where there is none."""
+    return next((row for row in rows if _is_named(row, wanted)), None)
+
+
+def pick_level(rows: Sequence[N], wanted: str) -> N:
+    """The one of a subject and level.
+
+    Args:
+        rows: what there is.
+        wanted: SUBJECT, for its first level, or SUBJECT/LEVEL.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    row = find_level(rows, wanted)
+    if row is None:
+        names = [name for row in rows for name in (row.subject, row.name)]
+        raise _unknown("--level", wanted, names, dict.fromkeys(row.name for row in rows))
+    return row
 
 
 def ordered(rows: Iterable[Row], by: str) -> list[Row]:
@@ -124,7 +162,7 @@ def _listed(names: str) -> list[str]:
     return [name.strip() for name in names.split(",")]
 
 
-def _is_named(row: Row, wanted: str) -> bool:
+def _is_named(row: Named, wanted: str) -> bool:
     return wanted == row.subject or _joined(wanted) == _joined(row.name)
 
 

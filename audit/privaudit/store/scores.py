@@ -15,6 +15,22 @@ from privaudit.readers.regular import regular
 from privaudit.store.manifest import read_manifest
 from privaudit.store.result import RunResult
 
+EPOCHS = ("epoch_loss", "epoch_train", "epoch_validation")
+"""What is kept of each network's last fit: (e,) loss and accuracy of the batches of each
+epoch, and accuracy on validation examples, if there are any, after it. Older runs lack them."""
+
+
+def epochs_kept(history: NDArray[np.float64], number: int) -> dict[str, NDArray[np.float32]]:
+    """The arrays of one network's epochs, by name.
+
+    Args:
+        history: (E, 3), NaN where the network had stopped or has no such number.
+        number: of the first audit of the network.
+    """
+    trained = history[~np.isnan(history[:, 1])]  # a loss may be NaN before the end
+    named = zip(EPOCHS, trained.T, strict=True)
+    return {f"{n}_{number}": v.astype(np.float32) for n, v in named if not np.isnan(v).all()}
+
 
 class RunArrays:
     """The arrays by name (`experiment.auditing.Auditor` says which there are).
