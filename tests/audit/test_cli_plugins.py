@@ -82,6 +82,44 @@ def test_the_list_fits_80_plain_columns_and_prints_brackets_as_they_are(
     assert err == "warning: plugin 'x' of bad 0.1 cannot be loaded: Oops: [/red]\n"
 
 
+@pytest.mark.parametrize("kind", ["dataset", "model", "sparsifier", "defense", "attack"])
+def test_the_built_ins_of_a_kind_fit_a_screen_of_80_by_24_one_line_each(
+    kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = privaudit_command(monkeypatch, capsys, "plugins", "--kind", kind)
+    _, told, _ = privaudit_command(monkeypatch, capsys, "plugins", "--kind", kind, "--json")
+    plugins = json.loads(told)["plugins"]
+    assert {plugin["kind"] for plugin in plugins} == {kind}
+    lines = out.splitlines()
+    assert len(lines) <= 23  # and the line where the next command is typed
+    assert max(map(len, lines)) <= 80
+    rows = dict(line.split(maxsplit=1) for line in lines[2 : 2 + len(plugins)])
+    assert len(rows) == len(plugins) > 3
+    for plugin in plugins:
+        shown = rows[plugin["name"]].strip()
+        words = shown.removesuffix(" ...").split()
+        whole = plugin["summary"].split()
+        assert words[:-1] == whole[: len(words) - 1]
+        assert words[-1].rstrip(",;:") == whole[len(words) - 1].rstrip(",;:")  # a whole word
+        assert shown.endswith(" ...") == (len(words) < len(whole))
+
+
+@pytest.mark.usefixtures("gadgets")
+def test_a_kind_is_chosen_and_a_wrong_one_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = privaudit_command(monkeypatch, capsys, "plugins", "--kind", "model")
+    assert code == 0
+    assert "A model of the same name." in out
+    assert "brackets" not in out
+    code, out, _ = privaudit_command(monkeypatch, capsys, "plugins", "--kind", "defense")
+    assert (code, out) == (0, "There is none.\n")
+    code, out, err = privaudit_command(monkeypatch, capsys, "plugins", "--kind", "models")
+    assert (code, out) == (2, "")
+    assert "sparsifier" in err
+
+
 @pytest.mark.usefixtures("gadgets")
 def test_the_list_as_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

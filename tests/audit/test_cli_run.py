@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import sys
 from pathlib import Path
@@ -76,9 +77,53 @@ def test_a_plan_then_a_run_then_nothing_left_to_do(
     assert "results in runs/small-" in done.err.replace("\n", "")
     assert "\x1b" not in done.out + done.err
     assert max(map(len, done.out.splitlines())) <= 80
+    last = " ".join(done.out[done.out.rindex("\n\n") :].split())
+    assert "leak" in last  # the sentences, which say whether anything does or cannot be told
+
+    privaudit_run(tmp_path, monkeypatch, "--quiet", "--output", "again")
+    quiet = capsys.readouterr()
+    assert quiet.err == ""
+    assert " ".join(quiet.out.split()) == last
 
     privaudit_run(tmp_path, monkeypatch, "--dry-run")
     assert "0 trainings remain" in capsys.readouterr().out
+
+
+def test_verbose_tells_what_the_engine_does_and_goes_not_with_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = logging.getLogger("privaudit")
+    before = ours.level
+    try:
+        words = ("--processes=1", "--set", "sparsifiers=[dense]")
+        privaudit_run(tmp_path, monkeypatch, *words, "-q")
+        assert not caplog.records
+        privaudit_run(tmp_path, monkeypatch, *words, "-v", "--output", "again")
+    finally:
+        ours.setLevel(before)
+    told = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("FitStarted(models=2, found=2") for line in told)
+    assert any(line.startswith("fit of 'mlp': 2 models, 2 found") for line in told)
+    privaudit_run(tmp_path, monkeypatch, "-q", "-v", code=2)
+
+
+def test_a_log_tells_how_long_the_run_may_still_take() -> None:
+    text = io.StringIO()
+    clock = iter(range(0, 1000, 30))
+    with Progress(Console(file=text, width=80)) as progress:
+        progress._bar.get_time = lambda: float(next(clock))
+        progress(RunStarted(12, 6, (6, 6)))
+        progress(SubjectStarted("dense", 1, 2))
+        progress(FitStarted(6, 6, 1))
+        for epoch in (1, 2):
+            progress(EpochDone(3, epoch, 2, 0.5, 0.75, float("nan")))
+        progress(FitDone(3, 2, 1.5, 0.25, 0.9, 0.5))
+    lines = text.getvalue().splitlines()
+    assert lines[:2] == [
+        "6 of 12 trainings are done: found in the cache",
+        "dense: 6 networks found in the cache",
+    ]
+    assert re.search(r"; about \d+ min( \d+ s)? left of the run$", lines[2])
 
 
 def shown(*, terminal: bool) -> list[str]:
@@ -108,6 +153,7 @@ def test_a_log_has_a_line_for_each_fit_and_level_and_tells_beliefs_apart() -> No
         "dense: 10 networks, 30 epochs, 1,234.5 s; loss 0.250, training 90.0%, validation 50.0%",
         "dense: 100.00% of the weights, attacking",
         "    loss: AUC 0.625",
+        "  shadows believed l1 + none: 9 of 10 networks found in the cache",
         "  shadows believed l1 + none: 1 network, 20 epochs, 1.5 s",
         "  shadows believed l1 + none: density 0.3",
         "    nn: AUC 0.750",

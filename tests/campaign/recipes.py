@@ -15,8 +15,8 @@ from tests.campaign._case import Case
 
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.errors import PluginError, RecipeError
+from privaudit.readers.shipped import shipped_recipes
 from privaudit.recipe import load_recipe
-from privaudit.recipe.source import shipped_recipes
 
 QUESTION = "Is every recipe, however mangled, read back as it was or refused in plain lines?"
 

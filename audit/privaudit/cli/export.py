@@ -7,7 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-_Run = Annotated[Path, typer.Argument(help="A run's folder, or its result.json.")]
+from privaudit.cli.complete import runs as finished_runs
+
+_Run = Annotated[
+    Path,
+    typer.Argument(help="A run's folder, or its result.json.", autocompletion=finished_runs),
+]
 _Subject = Annotated[str, typer.Option(help="Whose network, as the report calls it.")]
 _Level = Annotated[
     str | None, typer.Option(help="At which level; not needed where there is one alone.")

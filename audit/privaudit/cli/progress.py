@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 from rich.text import Text
 
+from privaudit.cli.planned import duration
 from privaudit.events import (
     AttackDone,
     BelievedDone,
@@ -36,7 +37,11 @@ class _TimeLeft(TimeRemainingColumn):
 
 
 class Progress:
-    """Shows events; where stderr is not a terminal, a line for each fit in place of the bar."""
+    """Shows events; where stderr is not a terminal, a line for each fit in place of the bar.
+
+    Both tell how long the whole run may still take, which trainings were found in the cache, and
+    what each attack reached once it has finished.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -75,7 +80,7 @@ class Progress:
                 self._epochs = event.epochs
                 if event.found:
                     trainings = _count(event.trainings, "training")
-                    self._print(f"{event.found:,} of {trainings} are done: an earlier run did them")
+                    self._print(f"{event.found:,} of {trainings} are done: found in the cache")
             case SubjectStarted():
                 self._subject = plain(event.subject)
                 place = f"[{event.number}/{event.subjects}] {self._subject}"
@@ -90,13 +95,16 @@ class Progress:
                 self._believed = ""
                 self._bar.update(self._task, detail="attacking")
             case FitStarted():
-                found = event.found == event.models
-                self._bar.update(self._task, detail="trained before" if found else "")
+                found = _found(event)
+                self._bar.update(self._task, detail=found)
+                if found and not self._console.is_terminal:
+                    self._print(f"{self._believed or self._subject}: {found}", "dim")
             case EpochDone():
                 self._done += event.models
                 self._bar.update(self._task, completed=self._done, detail=_numbers(event))
             case FitDone() if not self._console.is_terminal:
-                self._print(f"{self._believed or self._subject}: {_trained(event)}", "dim")
+                done = f"{self._believed or self._subject}: {_trained(event)}{self._left()}"
+                self._print(done, "dim")
             case LevelReached() if self._believed:
                 self._print(": ".join(filter(None, [self._believed, plain(event.level)])), "dim")
             case LevelReached():
@@ -112,6 +120,11 @@ class Progress:
         if epochs:
             self._bar.update(self._task, total=epochs)
 
+    def _left(self) -> str:
+        """How long the whole run may still take, as the bar of a terminal has it."""
+        seconds = self._bar.tasks[0].time_remaining
+        return f"; about {duration(seconds)} left of the run" if seconds else ""
+
     def _print(self, line: str, style: str = "") -> None:
         self._console.print(line, markup=False, highlight=False, style=style, soft_wrap=True)
 
@@ -120,6 +133,15 @@ def _trained(event: FitDone) -> str:
     work = f"{_count(event.models, 'network')}, {_count(event.epochs, 'epoch')}"
     numbers = "" if isnan(event.accuracy) else f"; {_quality(event)}"
     return f"{work}, {event.seconds:,.1f} s{numbers}"
+
+
+def _found(event: FitStarted) -> str:
+    """Which networks need not be trained; empty where all do."""
+    if not event.found:
+        return ""
+    if event.found == event.models:
+        return f"{_count(event.models, 'network')} found in the cache"
+    return f"{event.found} of {_count(event.models, 'network')} found in the cache"
 
 
 def _count(number: int, noun: str) -> str:

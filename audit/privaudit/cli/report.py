@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from privaudit.cli.options import RunFolders
 from privaudit.statistics import table
 
-_Runs = Annotated[list[Path], typer.Argument(help="Run folders, or their result.json files.")]
+if TYPE_CHECKING:
+    from privaudit.explain import Explanation
+    from privaudit.store.result import RunResult
+
 _Format = Annotated[
-    Literal["table", "markdown", "csv", "json", "latex"],
-    typer.Option("--format", help="What to print; CSV and JSON hold shares from 0 to 1."),
+    Literal["table", "markdown", "csv", "json", "latex", "html"],
+    typer.Option(
+        "--format",
+        help="What to print; CSV and JSON hold shares from 0 to 1; html is a page with plots that "
+        "opens offline, and needs --output.",
+    ),
 ]
 _Baseline = Annotated[
     str | None,
@@ -74,10 +83,24 @@ _Explain = Annotated[
         "examples are most exposed; with --format table or json.",
     ),
 ]
+_Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write into this file instead of printing.", show_default=False
+    ),
+]
+_Records = Annotated[
+    bool,
+    typer.Option(
+        "--records",
+        help="Name the most exposed examples, too, which tells who was in the training data; with "
+        "--format html.",
+    ),
+]
 
 
 def report(
-    runs: _Runs,
+    runs: RunFolders,
     format: _Format = "table",
     baseline: _Baseline = None,
     sort: _Sort = None,
@@ -87,19 +110,35 @@ def report(
     means: _Means = False,
     intervals: _Intervals = False,
     explain: _Explain = False,
+    output: _Output = None,
+    records: _Records = False,
 ) -> None:
-    """Compare finished runs in one table."""
-    from rich.console import Console
-
+    """Compare finished runs in one table, or on one page."""
     from privaudit.cli.loaded import loaded
     from privaudit.errors import RecipeError
-    from privaudit.report import print_table, render
 
+    if format == "html":
+        asked = {
+            "--attack": attack,
+            "--metric": metric,
+            "--cost": cost,
+            "--means": means,
+            "--intervals": intervals,
+            "--explain": explain,
+        }
+        _check_page([option for option, value in asked.items() if value], output)
+    elif records:
+        raise RecipeError(f"--records is for --format html, not {format}")
     if explain and format not in ("table", "json"):
         raise RecipeError(f"--explain is for --format table or json, not {format}")
     if means and intervals:
         raise RecipeError("--means leaves out what --intervals shows: give one of them")
     results, unreadable = loaded(runs)
+    if format == "html":
+        from privaudit.page import page
+
+        _deliver(page(results, baseline=baseline, sort=sort, records=records), output)
+        raise typer.Exit(int(unreadable))
     chosen: dict[str, Any] = {
         "baseline": baseline,
         "sort": sort,
@@ -115,15 +154,69 @@ def report(
 
         explanation = explained(results, baseline, everywhere=format == "json")
     if format == "table":
-        console = Console()
-        print_table(results, console, **chosen)
-        if explanation:
-            from privaudit.explain.text import print_explanation
+        _table(results, chosen, explanation, output)
+    else:
+        from privaudit.report import render
 
-            console.print()
-            print_explanation(explanation, console)
-        raise typer.Exit(int(unreadable))
-    record = None if explanation is None else asdict(explanation)
-    text = render(results, format=format, explanation=record, **chosen)
-    typer.echo(text.encode(), nl=False)  # UTF-8, whatever the terminal speaks
+        record = None if explanation is None else asdict(explanation)
+        _deliver(render(results, format=format, explanation=record, **chosen), output)
     raise typer.Exit(int(unreadable))
+
+
+def _check_page(unused: list[str], output: Path | None) -> None:
+    """Refuse what a page has no use for.
+
+    Raises:
+        RecipeError: something of that kind was asked for, or no file.
+    """
+    from privaudit.errors import RecipeError
+
+    if output is None:
+        raise RecipeError("--format html needs --output FILE: a page is opened in a browser")
+    if unused:
+        raise RecipeError(
+            f"{', '.join(unused)} cannot be used with --format html: a page always holds every "
+            "attack, interval and explanation"
+        )
+
+
+def _table(
+    results: list[RunResult],
+    chosen: dict[str, Any],
+    explanation: Explanation | None,
+    output: Path | None,
+) -> None:
+    """Print the table, or write into a file what would be printed."""
+    from rich.console import Console
+
+    from privaudit.report import print_table
+
+    console = Console()
+    text = io.StringIO()
+    if output is not None:  # as wide as the terminal, but without its colours
+        console = Console(file=text, width=console.width, color_system=None)
+    print_table(results, console, **chosen)
+    if explanation:
+        from privaudit.explain.text import print_explanation
+
+        console.print()
+        print_explanation(explanation, console)
+    if output is not None:
+        _deliver(text.getvalue(), output)
+
+
+def _deliver(text: str, output: Path | None) -> None:
+    """Print a report, or write it whole or not at all.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    data = text.encode()  # UTF-8, whatever the terminal speaks
+    if output is None:
+        typer.echo(data, nl=False)
+        return
+    from privaudit.messages import plain
+    from privaudit.store.files import write_whole
+
+    write_whole(output, data)
+    typer.echo(plain(f"report in {output}"), err=True)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from privaudit.cli.options import PluginFiles
+from privaudit.cli.options import PluginFiles, RecipeName
 
 
 def validate(
-    recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one.")],
+    recipe: RecipeName,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="A.B.C=VALUE", help="Change the recipe first; repeatable."),

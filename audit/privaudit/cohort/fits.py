@@ -228,4 +228,13 @@ class Fits:
             defended=min(steps) if fit.defended else 0,
         )
         self.records.append(record)
+        logger.debug(
+            "fit of %r: %d models, %d found, %d share a step the %s way, %d epochs",
+            self.model.name,
+            record.models,
+            record.found,
+            record.stack,
+            fit.way,
+            record.epochs,
+        )
         self._tell(FitStarted(record.models, record.found, record.epochs))

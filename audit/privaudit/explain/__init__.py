@@ -59,7 +59,11 @@ class Explanation:
 
 
 def explain(
-    results: Sequence[RunResult], baseline: str | None = None, *, everywhere: bool = False
+    results: Sequence[RunResult],
+    baseline: str | None = None,
+    *,
+    everywhere: bool = False,
+    rows: Sequence[Row] | None = None,
 ) -> Explanation:
     """Everything that `--explain` tells.
 
@@ -68,12 +72,14 @@ def explain(
         baseline: SUBJECT or SUBJECT/LEVEL that gains and losses are measured against; without,
             each run's densest level.
         everywhere: look at classes and examples of every level, not only the most exposed.
+        rows: what `report.compare` makes of the runs, in their order, where that is known
+            already: it takes time.
 
     Raises:
         RecipeError: no run has that baseline.
         StoreError: a run's scores are damaged.
     """
-    chosen = _baselines(results, baseline)
+    chosen = _baselines(compare(results) if rows is None else rows, baseline)
     exposures: list[Exposure] = []
     unlabelled: list[str] = []
     for name, result in zip(run_names(results), results, strict=True):
@@ -88,16 +94,13 @@ def explain(
     )
 
 
-def _baselines(
-    results: Sequence[RunResult], wanted: str | None
-) -> Mapping[str, tuple[str, str, str]]:
-    rows = [row for row in compare(results) if "" not in row.failed]
+def _baselines(rows: Sequence[Row], wanted: str | None) -> Mapping[str, tuple[str, str, str]]:
+    rows = [row for row in rows if "" not in row.failed]
     if wanted is None:
-        controls = {(a.subject, a.level) for r in results for a in r.audits if a.matched}
         baselines = {
             run: max(
                 (row for row in rows if row.run == run),
-                key=lambda row: ((row.subject, row.level) not in controls, row.density),
+                key=lambda row: (not row.matched, row.density),
             )
             for run in dict.fromkeys(row.run for row in rows)
         }

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from privaudit.explain.disentangle import Disentangled
 from privaudit.report.columns import Style
-from privaudit.report.rows import Summary
+from privaudit.report.rows import UNEQUAL, Summary
 from privaudit.statistics.intervals import Estimate
-
-_UNEQUAL = 0.01  # test accuracies further apart than this are called unequal
 
 
 def answers(disentangled: Disentangled, style: Style) -> list[tuple[str, str]]:
@@ -154,7 +152,7 @@ def _left(disentangled: Disentangled) -> str:
         f" ({points_text(left.difference)} points of defense, {_count(left.pairs, 'pair')}; test "
         f"accuracy {100 * left.test_accuracy:.1f} % and {100 * left.control_accuracy:.1f} %)."
     )
-    if abs(left.test_accuracy - left.control_accuracy) > _UNEQUAL:
+    if abs(left.test_accuracy - left.control_accuracy) > UNEQUAL:
         text += " The accuracies are not equal: the match failed, and this tells little."
     return text
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from privaudit.errors import PluginError, RecipeError
 from privaudit.messages import Place, plain, show, spell, unknown
 from privaudit.readers.door import content, exists, kind, located
+from privaudit.readers.shipped import shipped_recipes
 from privaudit.recipe import overrides as changes
 from privaudit.recipe.build import build
 from privaudit.recipe.document import Document, UnreadableError, parse
@@ -83,17 +84,6 @@ def find_recipe(source: str | Path) -> Path:
     if path.suffix in (".yaml", ".yml") or os.sep in str(source):
         raise RecipeError(plain(f"{source}: there is no such file"))
     raise RecipeError(plain(unknown("recipe", str(source), shipped)))
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with privaudit, by bare name."""
-    package = Path(__file__).parents[1]
-    checkout = package.parents[1] / "recipes"
-    folder = package / "recipes"
-    if not folder.is_dir() and package.parent.name == "audit":
-        folder = checkout
-    files = sorted(folder.rglob("*.yaml"))
-    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
 
 
 def _with_files(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from rich.text import Text
+
 from privaudit.report.aggregate import compare
 from privaudit.report.choose import default_metrics, means_only, pick_metrics
 from privaudit.report.columns import (
@@ -17,20 +19,21 @@ from privaudit.report.columns import (
     columns,
 )
 from privaudit.report.doubtful import doubt_lines, doubt_records, failure_records
+from privaudit.report.fit import left_out, left_out_told
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
-from privaudit.report.table import table_lines
+from privaudit.report.table import legend_lines, sentence_lines, table_lines
+from privaudit.report.verdict import sentences_of
 from privaudit.statistics import table
 from privaudit.store.result import RunResult
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 _MANY = 3  # attacks on a single network are easier to compare below each other
 
-__all__ = ["Format", "compare", "print_table", "render"]
+__all__ = ["Format", "compare", "print_table", "print_verdict", "render"]
 
 Format = Literal["table", "markdown", "csv", "json", "latex"]
 
@@ -75,14 +78,18 @@ def render(
         if format == "csv":
             return as_csv(rows, chosen, doubt_records(results), failure_records(results))
         return as_json(rows, chosen, explanation, doubt_records(results), failure_records(results))
+    verdict = [] if format == "latex" else _verdict(rows, results, baseline, attacks)
     rows = means_only(rows) if means else rows
     if format == "table":
         doubts = doubt_lines(results, TERMINAL.escape)
         lines = _lines(rows, metrics, TERMINAL, width, cost, intervals, doubts)
+        lines += [Text(), *sentence_lines(verdict, TERMINAL, width)]
         return "".join(f"{line.plain}\n" for line in lines)
     chosen = pick_metrics(metrics, default_metrics(rows))
-    write, style = (as_markdown, MARKDOWN) if format == "markdown" else (as_latex, LATEX)
-    return write(rows, chosen, cost, intervals, doubt_lines(results, style.escape))
+    if format == "latex":
+        return as_latex(rows, chosen, cost, intervals, doubt_lines(results, LATEX.escape))
+    doubts = doubt_lines(results, MARKDOWN.escape)
+    return as_markdown(rows, chosen, cost, intervals, doubts, verdict)
 
 
 def print_table(
@@ -102,12 +109,42 @@ def print_table(
     Raises:
         RecipeError: as `render`.
     """
-    style = TERMINAL if console.encoding.startswith("utf") else ASCII
+    style = _style(console)
     rows = compare(results, baseline, sort, attacks)
+    verdict = _verdict(rows, results, baseline, attacks)
     rows = means_only(rows) if means else rows
     doubts = doubt_lines(results, style.escape)
-    for line in _lines(rows, metrics, style, console.width, cost, intervals, doubts):
+    lines = _lines(rows, metrics, style, console.width, cost, intervals, doubts)
+    for line in [*lines, Text(), *sentence_lines(verdict, style, console.width)]:
         console.print(line, soft_wrap=True)  # a line that does not fit is never cut
+
+
+def print_verdict(
+    results: Sequence[RunResult], console: Console, *, baseline: str | None = None
+) -> None:
+    """Print the sentences that end a table, alone.
+
+    Raises:
+        RecipeError: no run has that baseline.
+    """
+    style = _style(console)
+    verdict = sentences_of(compare(results, baseline), results)
+    for line in sentence_lines(verdict, style, console.width):
+        console.print(line, soft_wrap=True)
+
+
+def _style(console: Console) -> Style:
+    return TERMINAL if console.encoding.startswith("utf") else ASCII
+
+
+def _verdict(
+    rows: Sequence[Row],
+    results: Sequence[RunResult],
+    baseline: str | None,
+    attacks: Sequence[str],
+) -> list[str]:
+    """The sentences at the end: about all attacks, whichever are shown."""
+    return sentences_of(compare(results, baseline) if attacks else rows, results)
 
 
 def _lines(
@@ -120,10 +157,15 @@ def _lines(
     doubts: Sequence[str],
 ) -> list[Text]:
     chosen = pick_metrics(metrics, default_metrics(rows))
-    every = columns(rows, chosen, style, cost, intervals)
-    sentences = [*legend(rows, chosen, style, cost, intervals), *doubts]
-    if len(rows) != 1 or rows[0].failed or len(rows[0].attacks) < _MANY:
-        return table_lines(every, sentences, style, width)
-    network = [column for column in every if column.kind != "attack"]
-    attacks = attack_columns(rows[0], chosen, style, intervals)
-    return table_lines(network, [], style, width) + table_lines(attacks, sentences, style, width)
+    tables = [columns(rows, chosen, style, cost, intervals)]
+    if len(rows) == 1 and not rows[0].failed and len(rows[0].attacks) >= _MANY:
+        network = [column for column in tables[0] if column.kind != "attack"]
+        tables = [network, attack_columns(rows[0], chosen, style, intervals)]
+    dropped: list[str] = []
+    if not metrics:  # what is asked for is shown
+        dropped = [name for each in tables for name in left_out(each, width)]
+        tables = [[column for column in each if column.name not in dropped] for each in tables]
+    shown = [name for name in chosen if name not in dropped]
+    sentences = [*legend(rows, shown, style, cost, intervals), *left_out_told(dropped, style)]
+    lines = [line for each in tables for line in table_lines(each, [], style, width)]
+    return lines + legend_lines([*sentences, *doubts], width)

@@ -165,6 +165,7 @@ def _row(run: str, audits: Sequence[AuditResult], evidence: Evidence) -> Row:
             for failure in evidence.result.failures
             if failure.attack and (failure.subject, failure.level) == (first.subject, first.level)
         ),
+        matched=first.matched,
     )
 
 

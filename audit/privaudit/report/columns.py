@@ -63,12 +63,14 @@ class Column:
         group: label of the attack; empty otherwise.
         heading: one or two lines.
         cells: one for each row.
+        name: of the metric, or of what else it holds; empty where nobody asks for it by name.
     """
 
     kind: Literal["name", "network", "note", "attack"]
     group: str
     heading: tuple[str, ...]
     cells: list[str]
+    name: str = ""
 
 
 def columns(
@@ -98,7 +100,7 @@ def columns(
     accuracies = {"train": [row.train for row in rows], "test": [row.test for row in rows]}
     for head, summaries in accuracies.items():
         cells = [_spread(summary, style) for summary in summaries]
-        table_columns.append(Column("network", "", (f"{head} {percent}",), cells))
+        table_columns.append(Column("network", "", (f"{head} {percent}",), cells, head))
     for name in dict.fromkeys(name for row in rows for name in row.notes):
         cells = [_note(name, row.notes.get(name), style) for row in rows]
         heading = tuple(map(escape, name.rsplit(" ", 1)))
@@ -172,7 +174,7 @@ def _column(
         marks = [_mark(attack, style) for attack in attacks]
         width = max(map(len, marks), default=0)
         cells = [cell + mark.ljust(width) for cell, mark in zip(cells, marks, strict=True)]
-    return Column("attack", group, headed(metric, style), cells)
+    return Column("attack", group, headed(metric, style), cells, metric.name)
 
 
 def _told(label: str, row: Row, cell: str) -> str:

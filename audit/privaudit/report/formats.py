@@ -32,8 +32,9 @@ def as_markdown(
     cost: bool = False,
     intervals: bool = False,
     doubts: Sequence[str] = (),
+    verdict: Sequence[str] = (),
 ) -> str:
-    """One table with a column for each attack's metric, and the legend as a list."""
+    """One table with a column for each attack's metric, the legend as a list, and a paragraph."""
     table_columns = columns(rows, metrics, MARKDOWN, cost, intervals)
     heads = [
         ": ".join(filter(None, [column.group, " ".join(column.heading)]))
@@ -43,7 +44,8 @@ def as_markdown(
     cells = [[column.cells[row].strip() for column in table_columns] for row in range(len(rows))]
     lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *cells)]
     notes = [f"- {line}" for line in (*legend(rows, metrics, MARKDOWN, cost, intervals), *doubts)]
-    return "\n".join([*lines, "", *notes, ""])
+    told = ["", " ".join(map(MARKDOWN.escape, verdict))] if verdict else []
+    return "\n".join([*lines, "", *notes, *told, ""])
 
 
 def as_latex(

@@ -33,6 +33,9 @@ class Summary:
 LEVEL = 0.05
 """What is significant has an adjusted p-value below it."""
 
+UNEQUAL = 0.01
+"""Mean test accuracies further apart than this are not called equal."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -131,6 +134,7 @@ class Row:
         seconds: mean for one example, likewise.
         failed: labels of attacks that failed on all of its networks; "" where the subject itself
             failed, and nothing else is known about it.
+        matched: of a dense control, the subject whose level of the same name it is as accurate as.
     """
 
     run: str
@@ -150,6 +154,7 @@ class Row:
     multiply_adds: float | None = None
     seconds: float | None = None
     failed: frozenset[str] = frozenset()
+    matched: str = ""
 
     @property
     def name(self) -> str:
