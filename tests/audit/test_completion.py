@@ -55,7 +55,8 @@ def test_a_shell_is_offered_commands_recipes_plugins_and_runs(tmp_path: Path) ->
     assert offered("plugins", "show", "shadow") == ["shadow_mlp"]
     assert offered("plugins", "--kind", "s") == ["sparsifier"]
     assert offered("report", "", folder=tmp_path) == ["runs/digits-1"]
-    assert offered("export", "runs/d", folder=tmp_path) == ["runs/digits-1"]
+    for command in ("export", "plot"):
+        assert offered(command, "runs/d", folder=tmp_path) == ["runs/digits-1"]
 
 
 def test_recipes_are_shipped_ones_and_files(

@@ -12,7 +12,19 @@ from traceback import format_exception
 
 import typer
 
-from privaudit.cli import audit, cache, export, new, plot, plugins, report, run, schema, validate
+from privaudit.cli import (
+    audit,
+    cache,
+    demo,
+    export,
+    new,
+    plot,
+    plugins,
+    report,
+    run,
+    schema,
+    validate,
+)
 from privaudit.cli.streams import give_up_stdout, keep_going, stdout_problem
 from privaudit.errors import PrivauditError
 from privaudit.messages import plain
@@ -26,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("report")(report.report)
 app.command("plot")(plot.plot)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from privaudit.cli.options import RunFolders
 from privaudit.statistics import table
 
 if TYPE_CHECKING:
     from privaudit.figures.figure import Figure
 
-_Runs = Annotated[list[Path], typer.Argument(help="Run folders, or their result.json files.")]
 _Kind = Annotated[
     Literal["roc", "tradeoff", "density", "scores", "curves"],
     typer.Option(
@@ -55,7 +55,7 @@ _Output = Annotated[
 
 
 def plot(
-    runs: _Runs,
+    runs: RunFolders,
     kind: _Kind,
     attack: _Attack = None,
     level: _Level = None,

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from privaudit.cli.complete import runs as finished_runs
+from privaudit.cli.options import RunFolders
 from privaudit.statistics import table
 
 if TYPE_CHECKING:
     from privaudit.explain import Explanation
     from privaudit.store.result import RunResult
 
-_Runs = Annotated[
-    list[Path],
-    typer.Argument(help="Run folders, or their result.json files.", autocompletion=finished_runs),
-]
 _Format = Annotated[
     Literal["table", "markdown", "csv", "json", "latex", "html"],
     typer.Option(
@@ -104,7 +100,7 @@ _Records = Annotated[
 
 
 def report(
-    runs: _Runs,
+    runs: RunFolders,
     format: _Format = "table",
     baseline: _Baseline = None,
     sort: _Sort = None,

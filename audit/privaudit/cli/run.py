@@ -10,7 +10,7 @@ import typer
 
 from privaudit.cli.logs import attach_logging as _attach_logging
 from privaudit.cli.logs import log_everything
-from privaudit.cli.options import PluginFiles, RecipeName
+from privaudit.cli.options import CacheFolder, Device, PluginFiles, Processes, RecipeName
 from privaudit.cli.work import loaded, performed, until_stopped
 
 if TYPE_CHECKING:
@@ -28,14 +28,6 @@ _Set = Annotated[
 _Output = Annotated[
     Path | None, typer.Option(help="The run's folder; runs/NAME-HASH if not given.")
 ]
-_Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")]
-_Cache = Annotated[
-    Path | None,
-    typer.Option(
-        help="Where finished trainings and data are kept; PRIVAUDIT_CACHE or the user's cache "
-        "folder if not given."
-    ),
-]
 _Plan = Annotated[
     bool, typer.Option("--dry-run", help="Say what there is to do and how long it may take.")
 ]
@@ -45,17 +37,6 @@ _Quiet = Annotated[
 ]
 _Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show everything that the engine logs, too.")
-]
-
-
-_Processes = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="On a CPU, how many processes of one thread each train; one for each core if not "
-        "given.",
-        show_default=False,
-    ),
 ]
 
 
@@ -76,9 +57,9 @@ def run(
     changes: _Set = None,
     plugin: PluginFiles = None,
     output: _Output = None,
-    device: _Device = "auto",
-    cache: _Cache = None,
-    processes: _Processes = None,
+    device: Device = "auto",
+    cache: CacheFolder = None,
+    processes: Processes = None,
     memory: _Memory = None,
     dry_run: _Plan = False,
     quiet: _Quiet = False,

@@ -11,8 +11,9 @@ from privaudit.explain import Explanation, Exposure
 from privaudit.explain.disentangle import Correlation, Disentangled
 from privaudit.explain.sentences import answers, cautions, correlation_text, points_text
 from privaudit.report.columns import ASCII, TERMINAL, Column, Style
+from privaudit.report.fold import folded
 from privaudit.report.rows import Summary
-from privaudit.report.table import folded, table_lines
+from privaudit.report.table import table_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -85,8 +85,12 @@ def _packed(groups: Sequence[list[Column]], room: int) -> list[list[Column]]:
 
 
 def _part(columns: Sequence[Column], widths: Sequence[int], style: Style) -> list[Text]:
-    tall = max(len(column.heading) for column in columns)
-    heads = [[""] * (tall - len(column.heading)) + [*column.heading] for column in columns]
+    headings = [
+        folded(" ".join(column.heading), width) if column.kind == "name" else [*column.heading]
+        for column, width in zip(columns, widths, strict=True)
+    ]
+    tall = max(map(len, headings))
+    heads = [[""] * (tall - len(heading)) + heading for heading in headings]
     lines = _group_lines(columns, widths, style) + _side_by_side(columns, widths, heads)
     styled = [Text(line, "bold") for line in lines]
     styled.append(Text(style.rule * joint(widths), "dim"))

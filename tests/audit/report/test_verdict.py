@@ -293,4 +293,4 @@ def test_reports_end_with_the_sentences_whatever_they_show(tmp_path: Path) -> No
         assert shown.endswith(whole)
     assert render([run], format="markdown").splitlines()[-1].replace("\\", "") == whole
     for other in ("csv", "latex", "json"):
-        assert "finds most" not in render([run], format=other)  # type: ignore[arg-type]
+        assert "finds most" not in render([run], format=other)

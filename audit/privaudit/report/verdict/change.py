@@ -32,6 +32,8 @@ _OVER = {
 }
 """What "beyond chance" is about, where it is not about other splits and trainings."""
 
+_NARROWEST = ("examples", "targets", "seeds")
+
 
 def change_sentence(rows: Sequence[Row]) -> str:
     """Which rows differ from the baseline beyond chance, or how far they may.
@@ -53,7 +55,7 @@ def change_sentence(rows: Sequence[Row]) -> str:
     baselines = listed(plain(row.baseline) for row in tested)
     comparisons = [each for row in tested for each in _comparisons(row)]
     if found:
-        where = _OVER[comparisons[0].over]
+        where = _OVER[min((each.over for each in comparisons), key=_NARROWEST.index)]
         return f"Compared with the baseline ({baselines}), beyond chance{where}: {found}."
     room = max(max(abs(each.low), abs(each.high)) for each in comparisons)
     return (
