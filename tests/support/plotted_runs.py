@@ -40,7 +40,7 @@ def plotted_run(
         subject: label of the sparse subject.
         attack: label of the only attack.
         seeds: how many.
-        side: how many members, and non-members, each network has.
+        side: how many members each network has; there are 30 more non-members.
         controls: whether the sparsest level has a dense control.
         kept: whether the scores are kept.
         epochs: how many are kept of each network's training; those of the second seed have
@@ -49,14 +49,14 @@ def plotted_run(
     random = np.random.default_rng(0)
     arrays: dict[str, NDArray[np.generic]] = {"classes": np.array(["no", "yes"])}
     audits: list[AuditResult] = []
-    member = np.repeat([True, False], side)
+    member = np.repeat([True, False], [side, side + 30])
     for seed in range(seeds):
-        arrays[f"example_{seed}_0"] = np.arange(2 * side) + seed * side
+        arrays[f"example_{seed}_0"] = np.arange(len(member)) + seed * side
         arrays[f"member_{seed}_0"] = member
-        arrays[f"label_{seed}_0"] = np.zeros(2 * side, np.int64)
+        arrays[f"label_{seed}_0"] = np.zeros(len(member), np.int64)
     for label, level, density, accuracy in (*LEVELS, *CONTROLS * controls):
         for seed in range(seeds):
-            scores = random.normal(size=2 * side) + member * (0.3 + density)
+            scores = random.normal(size=len(member)) + member * (0.3 + density)
             arrays[f"score_{len(audits)}"] = scores
             if epochs:
                 history = np.full((epochs, 3), np.nan)

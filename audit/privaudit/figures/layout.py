@@ -172,7 +172,8 @@ class _Entry:
 
 def _rows(figure: Figure, room: float) -> list[list[_Entry]]:
     """The legend's entries, what lies in front first, side by side where they fit."""
-    every = [*(one for one in reversed(figure.series) if one.label), *figure.zones]
+    named = (one for one in reversed(figure.series) if one.label)
+    every: list[Series | Zone] = [*named, *figure.zones]
     entries = [
         _Entry(one, wrapped(one.label, room - SAMPLE - 3 * GAP, SIZE, _LABEL_LINES))
         for one in every

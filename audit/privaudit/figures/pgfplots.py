@@ -38,9 +38,9 @@ def pgfplots(figure: Figure) -> str:
     """
     axes = spans(figure)
     comments = [figure.title, figure.alternative, *figure.notes]
-    labels = [one.label for one in (*figure.series, *figure.zones) if one.label]
+    labels = [*(one.label for one in figure.series), *(zone.label for zone in figure.zones)]
     options = [
-        r"width=\linewidth, height=0.75\linewidth, scale only axis=false",
+        r"width=\linewidth, height=0.8\linewidth, scale only axis=false",
         r"font=\footnotesize, legend cell align=left, grid=major, grid style={black!12}",
         "reverse legend",
         f"legend columns={1 if max(map(len, labels), default=0) > _LONG else 2}",
@@ -87,7 +87,7 @@ def _colours(series: Sequence[Series]) -> list[str]:
 def _zone(zone: Zone, axes: _Spans) -> list[str]:
     y = axes[1]
     corners = [(zone.low, y.low), (zone.high, y.low), (zone.high, y.high), (zone.low, y.high)]
-    style = "draw=none, fill=black, fill opacity=0.1, area legend"
+    style = "draw=black!30, very thin, fill=black, fill opacity=0.1, area legend"
     return [
         rf"\addplot[{style}] coordinates {{{_pairs(corners, axes)}}} -- cycle;",
         *_entry(zone.label),
@@ -129,7 +129,7 @@ def _stroke(
 def _points(series: Series, axes: _Spans, ink: str, own: str) -> list[str]:
     mark = _SHAPES[shape(series.colour)][series.hollow]
     lines = [
-        rf"\addplot[{ink}, only marks, mark={mark}, mark size=1.8pt{own}, error bars/.cd, "
+        rf"\addplot[{ink}, only marks, mark={mark}, mark size=2.1pt{own}, error bars/.cd, "
         "x dir=both, x explicit, y dir=both, y explicit, error mark=none, "
         f"error bar style={{{ink}, thin, solid}}] coordinates {{"
     ]
@@ -154,7 +154,8 @@ def _band(series: Series, axes: _Spans, ink: str, own: str) -> list[str]:
 
 
 def _bars(series: Series, axes: _Spans, ink: str, own: str) -> list[str]:
-    look = f"{ink}, thick, fill=none" if series.hollow else f"draw=none, fill={ink}!40"
+    filled = f"draw={ink}!40, very thin, fill={ink}, fill opacity=0.4"
+    look = f"{ink}, thick, fill=none" if series.hollow else filled
     outline = _pairs(staircase(series), axes)
     return [rf"\addplot[{look}, area legend{own}] coordinates {{{outline}}} -- cycle;"]
 

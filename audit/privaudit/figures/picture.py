@@ -17,6 +17,7 @@ from privaudit.report.escape import plain
 _SHAPES = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "cross": "P", "down": "v"}
 _DOTS = 200  # per inch of a PNG
 _SIZE = 8.0  # of the font, in points
+_LEAST = 0.6  # of the height that was asked for, the plot keeps
 
 _Picture = tuple[Any, Span, Span]
 
@@ -29,7 +30,7 @@ def picture(
     Args:
         figure: what to draw.
         format: of the file.
-        inches: width and height.
+        inches: width and height, or more height where the legend needs it.
 
     Raises:
         RecipeError: matplotlib is not installed.
@@ -43,7 +44,7 @@ def picture(
             f"a plot in .{format} needs matplotlib: pip install 'privaudit[plot]', or name a file "
             "that ends in .svg or .tex"
         ) from error
-    settings = {"font.size": _SIZE, "pdf.fonttype": 42, "text.usetex": False}
+    settings: dict[Any, Any] = {"font.size": _SIZE, "pdf.fonttype": 42, "text.usetex": False}
     settings |= {"text.parse_math": False}  # a stranger's $ is a dollar
     with rc_context(settings):
         canvas = Canvas(figsize=inches, layout="constrained")
@@ -64,6 +65,9 @@ def picture(
         if named:
             widest = max(len(line) for _, label in named for line in label.split("\n"))
             columns = max(int(inches[0] * 15 / (widest + 8)), 1)
+            lines = sum(label.count("\n") + 1 for _, label in named) / columns
+            needed = inches[1] * _LEAST + (lines + 3) * 1.5 * _SIZE / 72
+            canvas.set_size_inches(inches[0], max(inches[1], needed))
             canvas.legend(
                 [handle for handle, _ in named],
                 [label for _, label in named],
@@ -126,7 +130,7 @@ def _steps(series: Series, to: _Picture, ink: str) -> Any:
 
 def _points(series: Series, to: _Picture, ink: str) -> Any:
     axes = to[0]
-    return axes.errorbar(
+    drawn = axes.errorbar(
         series.x,
         series.y,
         xerr=_reach(series.x, series.x_low, series.x_high),
@@ -138,6 +142,7 @@ def _points(series: Series, to: _Picture, ink: str) -> Any:
         markersize=4.5,
         markerfacecolor="none" if series.hollow else ink,
     )
+    return drawn[0]
 
 
 def _band(series: Series, to: _Picture, ink: str) -> Any:

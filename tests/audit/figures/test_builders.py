@@ -124,8 +124,8 @@ def test_a_roc_is_the_mean_of_its_networks(run: RunResult) -> None:
         scores, member = _scores(run, number)
         rates = []
         for rate in mean.x:
-            called = int(np.floor(rate * 120 + 1e-9))  # non-members that may be called members
-            threshold = np.sort(scores[~member])[::-1][called] if called < 120 else -np.inf
+            called = int(np.floor(rate * 150 + 1e-9))  # non-members that may be called members
+            threshold = np.sort(scores[~member])[::-1][called] if called < 150 else -np.inf
             rates.append((scores[member] > threshold).mean())
         assert thin[number].y == pytest.approx(rates)
         expected.append(rates)
@@ -163,11 +163,11 @@ def test_the_band_is_no_narrower_than_the_count_of_members_allows(tmp_path: Path
 def test_what_cannot_be_resolved_is_a_zone_without_a_curve(run: RunResult) -> None:
     (drawn,) = figure([run], "roc")
     (zone,) = drawn.zones
-    assert (zone.low, zone.high) == (0.001, 1 / 120)
+    assert (zone.low, zone.high) == (0.001, 1 / 150)
     assert zone.low == drawn.x.low
     for series in drawn.series:
         if series.label != "guess":
-            assert min(series.x) == 1 / 120
+            assert min(series.x) == 1 / 150
     guess = _series(drawn, "guess")
     assert guess.x == guess.y
     assert (guess.x[0], guess.x[1]) == (max(0.001, drawn.y.low or 0.0), 1.0)
@@ -197,7 +197,7 @@ def test_a_level_that_the_strongest_attack_lacks_is_drawn_by_the_others(run: Run
 
 def test_histograms_count_every_example_once(run: RunResult) -> None:
     (drawn,) = figure([run], "scores", level="dense")
-    assert [series.label for series in drawn.series] == ["non-members (240)", "members (240)"]
+    assert [series.label for series in drawn.series] == ["non-members (300)", "members (240)"]
     others, members = drawn.series
     assert sum(members.y) == pytest.approx(1)
     assert sum(others.y) == pytest.approx(1)
@@ -215,7 +215,7 @@ def test_infinite_scores_are_in_the_outermost_bars(tmp_path: Path) -> None:
     run = plotted_run(tmp_path, seeds=1)
     path = tmp_path / "scores.npz"
     arrays = dict(np.load(path))
-    arrays["score_0"] = np.where(np.arange(240) < 60, np.inf, arrays["score_0"])
+    arrays["score_0"] = np.where(np.arange(270) < 60, np.inf, arrays["score_0"])
     np.savez(path, **arrays)
     (drawn,) = figure([run], "scores", level="dense")
     assert drawn.series[1].y[-1] >= 0.5

@@ -123,7 +123,7 @@ def test_what_is_no_number_is_not_drawn() -> None:
         Axis("x"),
         Axis("y"),
         tuple(
-            Series(mark, mark, values, values, low=values, high=values)  # type: ignore[arg-type]
+            Series(mark, mark, values, values, low=values, high=values)
             for mark in ("line", "steps", "points", "band")
         ),
     )
