@@ -12,7 +12,7 @@ from traceback import format_exception
 
 import typer
 
-from privaudit.cli import audit, cache, export, new, plugins, report, run, schema, validate
+from privaudit.cli import audit, cache, diff, export, new, plugins, report, run, schema, validate
 from privaudit.cli.streams import give_up_stdout, keep_going, stdout_problem
 from privaudit.errors import PrivauditError
 from privaudit.messages import plain
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("report")(report.report)
+app.command("diff")(diff.diff)
 app.command("audit")(audit.audit)
 app.command("export")(export.export)
 app.add_typer(plugins.app, name="plugins")
