@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from privaudit.diff.joined import Pair
-from privaudit.diff.values import ACCURACY, Cell, Row
+from privaudit.diff.values import ACCURACY, Cell, Network, Row
 from privaudit.doubts.attacks import mute, one_verdict
 from privaudit.report.differences import alike, by_example, compared
 from privaudit.report.evidence import Attacked, Evidence
@@ -18,9 +18,9 @@ from privaudit.statistics.intervals import Estimate, clopper_pearson
 from privaudit.statistics.metric import Metric
 
 _SIDES = "AB"
-_NO_INTERVAL = (
-    "has no interval of its own, and a single network a run has no spread: more seeds would tell"
-)
+_ONE_SEED = "one seed has no spread: more seeds would tell"
+_ONE_SPLIT = "all seeds audit the same examples, whose luck no spread over seeds shows"
+_NO_SPREAD = "it differs by the same in all seeds, so that there is no spread to judge by"
 
 
 def attack_row(
@@ -77,18 +77,33 @@ def network_row(pairs: Sequence[Pair], a: Evidence, b: Evidence) -> Row:
     ]
     value = fmean(second - first for first, second in values)
     subject, level, _ = pairs[0].key
-    comparison, reason = None, ""
-    unsure = any(estimate.low == estimate.high for both in estimates for estimate in both)
+    reason = ""
+    found: Comparison | None = Comparison.of(
+        difference(audits, shared=a.shared and b.shared), ACCURACY
+    )
     if value == 0 and any(_same_networks(pair, a, b, len(networks)) for pair in pairs):
         over = difference(audits).over
-        comparison = Comparison.of(Difference(0.0, 0.0, 0.0, 1.0, len(audits), over), ACCURACY)
-    elif unsure and len(networks) == 1:
-        reason = f"{ACCURACY} {_NO_INTERVAL}"
-    else:
-        comparison = Comparison.of(difference(audits, shared=a.shared and b.shared), ACCURACY)
+        found = Comparison.of(Difference(0.0, 0.0, 0.0, 1.0, len(audits), over), ACCURACY)
+    elif any(estimate.low == estimate.high for both in estimates for estimate in both):
+        found, reason = _by_seeds(found, networks, a.shared or b.shared)
     first, second = zip(*values, strict=True)
-    cell = Cell(first, second, value, comparison, reason)
+    cell = Cell(first, second, value, found, reason and f"{ACCURACY} {reason}")
     return Row(subject, level, "", networks, {ACCURACY: cell})
+
+
+def _by_seeds(
+    found: Comparison | None, networks: Sequence[Network], shared: bool
+) -> tuple[Comparison | None, str]:
+    """A comparison of numbers without intervals, or why their spread over seeds is no test."""
+    if len({seed for seed, _ in networks}) == 1:
+        why = _ONE_SEED
+    elif shared:
+        why = _ONE_SPLIT
+    elif found is None or (found.low == found.high and found.value != 0):
+        why = _NO_SPREAD
+    else:
+        return found, ""
+    return None, f"has no interval of its own, and {why}"
 
 
 def _same_networks(pair: Pair, a: Evidence, b: Evidence, networks: int) -> bool:
@@ -124,9 +139,12 @@ def _cell(metric: Metric, a: Attacked, b: Attacked, same_data: bool | None) -> C
         return Cell(*numbers, None, reason="; ".join(dict.fromkeys(reasons)))
     pairs = zip(first, second, strict=True)
     value = fmean(here - there for there, here in pairs if here is not None and there is not None)
-    comparison = compared(metric, b, a, same_data=same_data)
-    reason = "" if comparison else f"{metric.name} {_NO_INTERVAL}"
-    return Cell(*numbers, value, comparison, reason)
+    found, reason = compared(metric, b, a, same_data=same_data), ""
+    bare = not all(side.has_intervals(metric) for side in sides)
+    if found is None or (bare and not alike(a, b)):
+        networks = [(audit.seed, audit.target) for audit in a.results]
+        found, reason = _by_seeds(found, networks, a.evidence.shared or b.evidence.shared)
+    return Cell(*numbers, value, found, reason and f"{metric.name} {reason}")
 
 
 def _number(metric: Metric, record: Mapping[str, Any]) -> float | None:

@@ -149,7 +149,30 @@ def test_a_bound_is_tested_over_seeds_alone(tmp_path: Path) -> None:
     cell = alone.rows[0].cells["epsilon"]
     assert cell.comparison is None
     assert cell.value == pytest.approx(apart[0])
-    assert "epsilon has no interval of its own, and a single network" in cell.reason
+    assert cell.reason == (
+        "epsilon has no interval of its own, and one seed has no spread: more seeds would tell"
+    )
+
+
+def test_seeds_of_one_split_do_not_test_what_has_no_interval(tmp_path: Path) -> None:
+    # The luck of the examples is the same for all seeds: it is no spread.
+    one_split = {"split__seed": 0}
+    sides = [run(tmp_path / n, ahead=x, changes=one_split) for n, x in (("a", 0.5), ("b", 0.9))]
+    cells = diff(*sides).rows[0].cells
+    assert cells["epsilon"].comparison is None
+    assert "all seeds audit the same examples" in cells["epsilon"].reason
+    assert cells["auc"].comparison is not None
+
+
+def test_seeds_that_differ_by_the_same_are_no_proof() -> None:
+    a, b = run(None, seeds=[0, 1]), run(None, seeds=[0, 1])
+    for side, bound in ((a, 0.0), (b, 0.5)):
+        for audit in side.audits:
+            audit.metrics["epsilon"] = bound
+    cell = diff(a, b).rows[0].cells["epsilon"]
+    assert (cell.value, cell.comparison) == (0.5, None)
+    assert "differs by the same in all seeds" in cell.reason
+    assert diff(a, a).rows[0].cells["epsilon"].comparison is not None  # nothing to prove
 
 
 def test_pairs_of_the_same_examples_are_surer_than_others(tmp_path: Path) -> None:
