@@ -12,7 +12,7 @@ from dataclasses import replace
 from privaudit.diff.joined import Pair, alone, joined, numbers
 from privaudit.diff.made_from import changes, same_data
 from privaudit.diff.paired import attack_row, network_row
-from privaudit.diff.values import Cell, Diff, Row
+from privaudit.diff.values import Diff, Row
 from privaudit.report.evidence import Evidence
 from privaudit.report.names import run_names
 from privaudit.statistics import table
@@ -36,31 +36,33 @@ def diff(a: RunResult, b: RunResult, metrics: Iterable[str] = ()) -> Diff:
     wanted = {*_of_every_diff(a, b), *metrics}
     names = table.names(lambda metric: metric.name in wanted)
     evidence = Evidence(a), Evidence(b)
-    audits = numbers(a), numbers(b)
-    pairs = joined(*audits)
+    ours, theirs = numbers(a), numbers(b)
+    pairs = joined(ours, theirs)
     same = same_data(a, b)
     by_level: dict[tuple[str, str], list[Pair]] = {}
     for pair in pairs:
         by_level.setdefault(pair.key[:2], []).append(pair)
     networks = [network_row(level, *evidence) for level in by_level.values()]
     rows = [attack_row(pair, *evidence, names, same) for pair in pairs]
-    tests = [cell.comparison.p for row in (*networks, *rows) for cell in _tested(row)]
+    tests = [p for row in (*networks, *rows) for p in _p_values(row)]
     adjusted = iter(holm(tests))
     networks, rows = (
-        [_adjusted(row, [next(adjusted) for _ in _tested(row)], len(tests)) for row in part]
+        [_adjusted(row, [next(adjusted) for _ in _p_values(row)], len(tests)) for row in part]
         for part in (networks, rows)
     )
     found, untold = changes(a, b)
     same_run = a.folder is not None and b.folder is not None and a.folder.samefile(b.folder)
+    name_a, name_b = [a.name, b.name] if same_run else run_names([a, b])
     return Diff(
-        *((a.name, b.name) if same_run else run_names([a, b])),
+        a=name_a,
+        b=name_b,
         same_run=same_run,
         changes=tuple(found),
         untold=tuple(untold),
         networks=tuple(networks),
         rows=tuple(rows),
-        only_a=tuple(alone(*audits, b.failures)),
-        only_b=tuple(alone(*reversed(audits), a.failures)),
+        only_a=tuple(alone(ours, theirs, b.failures)),
+        only_b=tuple(alone(theirs, ours, a.failures)),
         metrics=tuple(names),
         comparisons=len(tests),
     )
@@ -78,8 +80,8 @@ def _of_every_diff(a: RunResult, b: RunResult) -> list[str]:
     )
 
 
-def _tested(row: Row) -> list[Cell]:
-    return [cell for cell in row.cells.values() if cell.comparison is not None]
+def _p_values(row: Row) -> list[float]:
+    return [cell.comparison.p for cell in row.cells.values() if cell.comparison is not None]
 
 
 def _adjusted(row: Row, p_values: Sequence[float], comparisons: int) -> Row:

@@ -14,7 +14,7 @@ from privaudit.statistics import table
 from privaudit.statistics.metric import Metric
 
 _LONGEST = 40  # characters of a value
-_DIGEST = 13  # and of a hash
+_DIGEST = 15  # and of a hash
 
 
 def change_words(change: Change, style: Style) -> tuple[str, str, str, str]:

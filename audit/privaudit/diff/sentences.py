@@ -44,9 +44,9 @@ def lone_lines(found: Diff) -> list[str]:
         levels: dict[tuple[tuple[str, ...], tuple[Network, ...], str], list[str]] = {}
         for (level, networks, failed), labels in attacks.items():
             levels.setdefault((tuple(labels), networks, failed), []).append(level)
-        for (labels, networks, failed), alike in levels.items():
+        for (same, networks, failed), alike in levels.items():
             why = f"; {other} failed: {failed}" if failed else ""
-            what = f"{', '.join(labels)} on {', '.join(alike)}"
+            what = f"{', '.join(same)} on {', '.join(alike)}"
             lines.append(f"Only in {name}: {what} ({_spelled(networks)}){why}")
     return lines
 

@@ -18,7 +18,7 @@ Leaves = Mapping[Path, Any]
 
 _DEEPEST = 24  # levels of a recipe; those that people write have six
 _BARE = re.compile(r"[\w./:+@~%-]+")
-_LONGEST = 20  # characters of a value in a run's name
+_LONGEST = 24  # characters of a value in a run's name
 
 
 class Gap(Enum):
@@ -116,18 +116,18 @@ def shortened(texts: Sequence[str], longest: int = _LONGEST) -> dict[str, str]:
     """Each text cut to a readable length, by the text; those that differ stay apart.
 
     >>> shortened(["digits", "/data/of/a/hospital/one", "/data/of/a/hospital/two"]).values()
-    dict_values(['digits', '…one', '…two'])
+    dict_values(['digits', '...one', '...two'])
     """
     distinct = list(dict.fromkeys(texts))
     long = [text for text in distinct if len(text) > longest]
-    heads = {text: f"{text[: longest - 1]}…" for text in long}
+    heads = {text: f"{text[: longest - 3]}..." for text in long}
     start = len(_prefix(long))
-    middles = {text: f"…{text[start : start + longest - 1]}" for text in long}
+    middles = {text: f"...{text[start : start + longest - 3]}" for text in long}
     for cut in (heads, middles):
         short = {text: cut.get(text, text) for text in distinct}
         if len(set(short.values())) == len(distinct):
             return short
-    numbers = {text: f"{text[: longest - 5]}…({n})" for n, text in enumerate(long, 1)}
+    numbers = {text: f"{text[: longest - 7]}...({n})" for n, text in enumerate(long, 1)}
     return {text: numbers.get(text, text) for text in distinct}
 
 

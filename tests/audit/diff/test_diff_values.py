@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from math import sqrt
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -117,14 +119,18 @@ def test_differences_are_b_minus_a_by_hand(tmp_path: Path) -> None:
     row = next(row for row in found.rows if row.name == "imp / round 1: loss")
     assert row.networks == ((0, 0), (1, 0), (2, 0))
     assert row.by_example
-    for metric, read in (
-        ("auc", lambda m: m["auc"]["value"]),
-        ("defense", lambda m: m["defense"]),
-        ("tpr@0.1", lambda m: m["tpr_at_fpr"]["0.1"]["value"]),
-        ("epsilon", lambda m: m["epsilon"]),
+    for metric, path in (
+        ("auc", ("auc", "value")),
+        ("defense", ("defense",)),
+        ("tpr@0.1", ("tpr_at_fpr", "0.1", "value")),
+        ("epsilon", ("epsilon",)),
     ):
         first, second = (
-            [read(x.metrics) for x in side.audits if (x.level, x.attack) == ("round 1", "loss")]
+            [
+                reduce(getitem, path, audit.metrics)
+                for audit in side.audits
+                if (audit.level, audit.attack) == ("round 1", "loss")
+            ]
             for side in (a, b)
         )
         cell = row.cells[metric]
@@ -141,7 +147,7 @@ def test_differences_are_b_minus_a_by_hand(tmp_path: Path) -> None:
 def test_a_bound_is_tested_over_seeds_alone(tmp_path: Path) -> None:
     found = diff(run(tmp_path / "a"), run(tmp_path / "b", ahead=0.9))
     cell = found.rows[0].cells["epsilon"]
-    apart = np.subtract(cell.b, cell.a)
+    apart = np.array(cell.b, float) - np.array(cell.a, float)
     assert cell.comparison is not None
     p = 2 * t.sf(abs(apart.mean()) / (apart.std(ddof=1) / sqrt(3)), 2)
     assert cell.comparison.p == pytest.approx(p, rel=1e-6)
@@ -158,7 +164,7 @@ def test_seeds_of_one_split_do_not_test_what_has_no_interval(tmp_path: Path) -> 
     # The luck of the examples is the same for all seeds: it is no spread.
     one_split = {"split__seed": 0}
     sides = [run(tmp_path / n, ahead=x, changes=one_split) for n, x in (("a", 0.5), ("b", 0.9))]
-    cells = diff(*sides).rows[0].cells
+    cells = diff(sides[0], sides[1]).rows[0].cells
     assert cells["epsilon"].comparison is None
     assert "all seeds audit the same examples" in cells["epsilon"].reason
     assert cells["auc"].comparison is not None
@@ -215,7 +221,7 @@ def test_a_share_of_unknown_examples_has_no_interval(tmp_path: Path) -> None:
         run(tmp_path / n, seeds=[0], accuracy=x, changes=changes)
         for n, x in (("a", 0.8), ("b", 0.7))
     ]
-    cell = diff(*sides).networks[0].cells[ACCURACY]
+    cell = diff(sides[0], sides[1]).networks[0].cells[ACCURACY]
     assert cell.value == pytest.approx(-0.1)
     assert cell.comparison is None
     assert "test_accuracy has no interval of its own" in cell.reason

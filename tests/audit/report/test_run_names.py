@@ -72,7 +72,7 @@ def test_a_word_is_not_a_number() -> None:
 def test_long_values_are_cut_and_stay_apart() -> None:
     paths = [f"/data/of/a/large/hospital/{name}" for name in ("one", "two")]
     names = run_names(_runs(*({"dataset__path": path} for path in paths)))
-    assert names == ["digits path=…one", "digits path=…two"]
+    assert names == ["digits path=...one", "digits path=...two"]
     middles = [f"{'a' * 30}{letter}{'b' * 30}" for letter in "xy"]
     names = run_names(_runs(*({"dataset__path": path} for path in middles)))
     assert len(set(names)) == 2
@@ -124,7 +124,7 @@ def test_hostile_values_stay_harmless_in_every_format() -> None:
     evil = "\x1b[31m\u202e\n=cmd|'/c calc'!A1 \\input{x} <script>"
     runs = _runs({"dataset__path": "a"}, {"dataset__path": evil, "training__\x1b[0m": 1})
     for format in ("table", "markdown", "csv", "json", "latex"):
-        text = render(runs, format=format)  # type: ignore[arg-type]
+        text = render(runs, format=format)
         assert "\x1b" not in text
         assert "\u202e" not in text
         assert "<script>" not in text or format in ("table", "csv", "json")
