@@ -7,16 +7,15 @@ every attack; a number that is not known breaks it, and so does a doubt that nob
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import inf, isinf, isnan
 from typing import Any, Literal
 
 from privaudit.doubts.doubt import Doubt
 from privaudit.errors import RecipeError
 from privaudit.statistics import table
+from privaudit.statistics.conditions import unknown_metric, written
 from privaudit.statistics.metric import Metric, Reached
 from privaudit.statistics.power import sample_sentence
 
@@ -123,18 +122,19 @@ def parse_gate(text: str) -> Gate:
             points the wrong way, or the number is out of the metric's bounds.
     """
     text = "".join(text.split())
-    match = re.fullmatch(r"([^<>=]+)([<>])([^<>=]+)", text)
-    if not match:
+    condition = written(text)
+    if condition is None or condition.absolute:
         raise _wrong(text, f"is not {_forms()}")
-    metric = _metric(text, match[1])
-    if match[2] != metric.gate:
+    name, number = condition.metric, condition.number
+    metric = _metric(text, name)
+    if condition.sign != metric.gate:
         better = "more" if metric.side == "lower" else "less"
-        raise _wrong(text, f"{better} is safer, so write {match[1]}{metric.gate}{match[3]}")
-    limit = _number(match[3])
+        raise _wrong(text, f"{better} is safer, so write {name}{metric.gate}{number}")
+    limit = condition.value
     low, high = metric.bounds
     if limit is None or not low < limit < high:
         within = f"above {low:g}" if isinf(high) else f"between {low:g} and {high:g}"
-        raise _wrong(text, f"{match[3]!r} must be a number {within}")
+        raise _wrong(text, f"{number!r} must be a number {within}")
     return Gate(text, metric.name, limit)
 
 
@@ -237,16 +237,7 @@ def _metric(text: str, name: str) -> Metric:
     if metric is not None:
         raise _wrong(text, f"{name} {metric.ungated}")
     valid_names = table.names(lambda metric: metric.gate is not None)
-    near = get_close_matches(name, valid_names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise _wrong(text, f"unknown metric {name!r}; {hint}There are: {', '.join(valid_names)}")
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    raise _wrong(text, unknown_metric(name, valid_names))
 
 
 def _wrong(text: str, problem: str) -> RecipeError:

@@ -231,7 +231,7 @@ def test_a_run_without_labels_tells_nothing_of_classes(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "result.json").write_bytes((tmp_path / "a" / "result.json").read_bytes())
     found = explain([unlabelled, load_run(tmp_path / "b")])
-    assert found.unlabelled == ("digits #1", "digits #2")
+    assert found.unlabelled == ("digits folder=a", "digits folder=b")
     assert found.exposures == ()
     assert found.attacks
 

@@ -29,7 +29,7 @@ FLOORS = (
     {"api", "statistics", "jobs", "readers"},
     {"networks", "store", "recipe", "doubts"},
     {"train"},
-    {"cohort", "channels", "report", "explain", "gate", "figures", "page"},
+    {"cohort", "channels", "report", "explain", "gate", "figures", "page", "diff"},
     {"experiment"},
     {"outputs", "testing", "scaffold"},
     {"cli", "__init__", "__main__"},

@@ -212,9 +212,10 @@ def test_every_metric_is_in_the_help_texts(metric: Metric) -> None:
         .output.replace(",", " ")
         .replace(";", " ")
         .split()
-        for command in ("report", "audit")
+        for command in ("report", "audit", "diff")
     }
     assert metric.name in words["report"]
+    assert metric.name in words["diff"] or f"{metric.name}." in words["diff"]
     gated = f"{metric.name}>NUMBER" if metric.gate == ">" else metric.name
     assert (gated in words["audit"]) == (metric.gate is not None)
 

@@ -16,6 +16,7 @@ from privaudit.cli import (
     audit,
     cache,
     demo,
+    diff,
     export,
     new,
     plot,
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("report")(report.report)
+app.command("diff")(diff.diff)
 app.command("plot")(plot.plot)
 app.command("audit")(audit.audit)
 app.command("export")(export.export)

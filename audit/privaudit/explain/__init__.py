@@ -10,8 +10,9 @@ from privaudit.explain.disentangle import Disentangled, disentangle
 from privaudit.explain.examples import ExampleExposure, exposed_examples
 from privaudit.explain.points import clouds
 from privaudit.explain.scores import level_scores, strongest_level
-from privaudit.report.aggregate import compare, run_names
+from privaudit.report.aggregate import compare
 from privaudit.report.choose import pick_baselines
+from privaudit.report.names import run_names
 from privaudit.report.rows import Row
 from privaudit.store.result import RunResult
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any, Literal
 
-from privaudit.report.aggregate import run_names
+from privaudit.report.names import run_names
 from privaudit.statistics.metrics import defense
 from privaudit.store.result import AuditResult, RunResult
 
@@ -19,7 +19,7 @@ class Point:
     """One attack on one network.
 
     Attributes:
-        run: the run's name, numbered where several runs share it.
+        run: the run's name, with what sets it apart where several runs share it.
         audit: what was found.
         defense: how well the network withstood the attack, 0-1, by the attack's `Measure`.
     """

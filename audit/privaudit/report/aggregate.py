@@ -12,6 +12,7 @@ from privaudit.doubts.attacks import mute, one_verdict
 from privaudit.report.choose import ordered, pick_attacks, pick_baselines
 from privaudit.report.differences import adjusted, compared
 from privaudit.report.evidence import Attacked, Evidence
+from privaudit.report.names import run_names
 from privaudit.report.rows import AttackSummary, Change, Row, Summary
 from privaudit.statistics import table
 from privaudit.statistics.inference import Audit, mean_of_audits
@@ -101,15 +102,6 @@ def within_shares(summary: Summary, most: float = 1.0) -> Summary:
     if summary.low is None or summary.high is None:
         return summary
     return replace(summary, low=max(summary.low, 0.0), high=min(summary.high, most))
-
-
-def run_names(results: Sequence[RunResult]) -> list[str]:
-    """The runs' names, numbered where several share one."""
-    names = [result.name for result in results]
-    return [
-        f"{name} #{names[: index + 1].count(name)}" if names.count(name) > 1 else name
-        for index, name in enumerate(names)
-    ]
 
 
 def _rows(run: str, evidence: Evidence) -> list[Row]:

@@ -20,16 +20,25 @@ from privaudit.statistics.inference import Audit, Difference, difference, holm
 from privaudit.statistics.metric import Metric
 
 
-def compared(metric: Metric, here: Attacked, baseline: Attacked) -> Comparison | None:
+def compared(
+    metric: Metric, here: Attacked, baseline: Attacked, *, same_data: bool | None = None
+) -> Comparison | None:
     """The paired difference of a metric; None where there is nothing to test.
 
     That is where an audit lacks the number, no seed and target are in both, or one pair of networks
     has no interval. Networks whose scores are all equal do not differ, and need no test.
+
+    Args:
+        metric: what is compared.
+        here: what is compared to the baseline.
+        baseline: what it is compared to.
+        same_data: whether both runs have the same data, so that examples of one number are one
+            example; None where that is not known but from their recipes.
     """
-    pairs = _pairs(metric, here, baseline)
+    pairs = _pairs(metric, here, baseline, same_data)
     if not pairs:
         return None
-    if _same(here, baseline):
+    if alike(here, baseline):
         over = difference(pairs).over
         return Comparison.of(Difference(0.0, 0.0, 0.0, 1.0, len(pairs), over), metric.name)
     unsure = any(audit.estimate.low == audit.estimate.high for pair in pairs for audit in pair)
@@ -64,7 +73,38 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _pairs(metric: Metric, here: Attacked, baseline: Attacked) -> list[tuple[Audit, Audit]]:
+def by_example(here: Attacked, baseline: Attacked, *, same_data: bool | None = None) -> bool:
+    """Whether two attacks, of as many audits each, are on the same examples of one dataset.
+
+    Args:
+        here: one of them.
+        baseline: the other.
+        same_data: as in `compared`.
+    """
+    first, second = here.examples, baseline.examples
+    return (
+        _one_dataset(here, baseline, same_data)
+        and first is not None
+        and second is not None
+        and len(first) == len(second)
+        and all(map(_same_examples, first, second))
+    )
+
+
+def alike(here: Attacked, baseline: Attacked) -> bool:
+    """Whether the attack scored and decided alike throughout: one network twice."""
+    first, second = here.examples, baseline.examples
+    return (
+        first is not None
+        and second is not None
+        and len(first) == len(second)
+        and all(map(_same_scores, first, second))
+    )
+
+
+def _pairs(
+    metric: Metric, here: Attacked, baseline: Attacked, same_data: bool | None
+) -> list[tuple[Audit, Audit]]:
     first = here.audits(metric)
     second = baseline.audits(metric)
     if first is None or second is None:
@@ -72,15 +112,23 @@ def _pairs(metric: Metric, here: Attacked, baseline: Attacked) -> list[tuple[Aud
     by_key = {(audit.seed, audit.target): audit for audit in second}
     keys = [(audit.seed, audit.target) for audit in first]
     pairs = [(a, by_key[key]) for a, key in zip(first, keys, strict=True) if key in by_key]
-    if here.evidence is baseline.evidence or _one_split(here, baseline, pairs):
+    if here.evidence is baseline.evidence:
+        return pairs
+    if _one_dataset(here, baseline, same_data) and _one_split(pairs):
         return pairs
     return [(a, _elsewhere(b, pairs)) for a, b in pairs]
 
 
-def _one_split(here: Attacked, baseline: Attacked, pairs: Sequence[tuple[Audit, Audit]]) -> bool:
-    """Whether two runs audited the same examples of the same dataset, pair by pair."""
-    datasets = [attacked.evidence.result.recipe.get("dataset") for attacked in (here, baseline)]
-    return datasets[0] == datasets[1] and all(
+def _one_dataset(here: Attacked, baseline: Attacked, same_data: bool | None) -> bool:
+    if same_data is not None:
+        return same_data
+    first, second = (a.evidence.result.recipe.get("dataset") for a in (here, baseline))
+    return bool(first == second)
+
+
+def _one_split(pairs: Sequence[tuple[Audit, Audit]]) -> bool:
+    """Whether two runs audited the same examples, pair by pair."""
+    return all(
         a.examples is not None and _equal(a.examples, b.examples) and _equal(a.members, b.members)
         for a, b in pairs
     )
@@ -90,27 +138,19 @@ def _elsewhere(audit: Audit, pairs: Sequence[tuple[Audit, Audit]]) -> Audit:
     """The audit with its examples renamed, so that none is one of the other run's."""
     if audit.examples is None:
         return audit
-    beyond = 1 + max(int(a.examples.max()) for a, _ in pairs if a.examples is not None)
+    numbers = [a.examples for a, _ in pairs if a.examples is not None and a.examples.size]
+    beyond = 1 + max((int(examples.max()) for examples in numbers), default=-1)
     return replace(audit, examples=audit.examples + beyond)
 
 
-def _same(here: Attacked, baseline: Attacked) -> bool:
-    """Whether the attack scored and decided alike throughout: one network twice."""
-    first = here.examples
-    second = baseline.examples
-    return (
-        first is not None
-        and second is not None
-        and len(first) == len(second)
-        and all(map(_alike, first, second))
-    )
+def _same_examples(a: Audited, b: Audited) -> bool:
+    return _equal(a.examples, b.examples) and _equal(a.values.members, b.values.members)
 
 
-def _alike(a: Audited, b: Audited) -> bool:
+def _same_scores(a: Audited, b: Audited) -> bool:
     return (
-        _equal(a.values.decision, b.values.decision)
-        and _equal(a.examples, b.examples)
-        and _equal(a.values.members, b.values.members)
+        _same_examples(a, b)
+        and _equal(a.values.decision, b.values.decision)
         and _equal(a.values.scores, b.values.scores)
     )
 

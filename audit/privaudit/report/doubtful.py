@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from privaudit.doubts.doubt import Doubt, lines
-from privaudit.report.aggregate import run_names
+from privaudit.report.names import run_names
 from privaudit.store.failure import Failure
 from privaudit.store.failure import lines as failure_lines
 from privaudit.store.result import RunResult

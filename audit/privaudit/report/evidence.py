@@ -70,6 +70,17 @@ class Evidence:
         """One attack on one level."""
         return Attacked(self, tuple(self._numbers[level.subject, level.level, attack]))
 
+    def non_members(self, audit: AuditResult) -> int | None:
+        """How many of the examples that a target is audited on are no members; None: not kept.
+
+        Raises:
+            StoreError: the scores are damaged.
+        """
+        name = f"member_{audit.seed}_{audit.target}"
+        if name not in self._arrays.names:
+            return None
+        return int((~self._arrays.read(name).astype(np.bool_)).sum())
+
     def read(self, number: int) -> Audited | None:
         """What was kept of the examples of an audit, by its number.
 

@@ -130,7 +130,7 @@ def _tests(rows: Sequence[Row], style: Style) -> list[str]:
     name = style.escape(table.changing().name)
     percent, count = style.escape("%"), len(changes)
     number = changes[0].comparisons
-    how = f"paired by seed and target, {_OVER[_narrowest(changes)]}"
+    how = f"paired by seed and target, {OVER[narrowest(changes)]}"
     together = f"at 5 {percent} for all {number} comparisons together (Holm)"
     if number == 1:
         together = f"at 5 {percent}"
@@ -145,22 +145,25 @@ def _tests(rows: Sequence[Row], style: Style) -> list[str]:
             f"No {name} differs significantly from the baseline's at this sample size: {how}, "
             f"{together}. A difference may be there all the same."
         )
-    return [line, *_scope(changes)]
+    return [line, *scope(changes)]
 
 
-_OVER = {
+OVER = {
     "seeds": "tested over seeds",
     "targets": "tested over the targets of one seed",
     "examples": "tested over the examples of two networks",
 }
+"""How a test is told, by what it is over."""
 
 
-def _narrowest(changes: Sequence[Comparison]) -> Over:
+def narrowest(changes: Sequence[Comparison]) -> Over:
+    """What the least of the tests is over."""
     return min((change.over for change in changes), key=("examples", "targets", "seeds").index)
 
 
-def _scope(changes: Sequence[Comparison]) -> list[str]:
-    over = _narrowest(changes)
+def scope(changes: Sequence[Comparison]) -> list[str]:
+    """What a significant difference says nothing about; empty where it is over several seeds."""
+    over = narrowest(changes)
     if over == "examples":
         return [
             "With one network a row, a significant difference is one between these two networks: "

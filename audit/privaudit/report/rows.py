@@ -115,7 +115,7 @@ class Row:
     """One subject at one level of one run.
 
     Attributes:
-        run: the run's name, numbered where several runs share it.
+        run: the run's name, with what sets it apart where several runs share it.
         subject: label of the subject.
         level: label of the level.
         density: mean share of nonzero parameters.

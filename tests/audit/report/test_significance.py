@@ -200,3 +200,10 @@ def test_intervals_are_shown_for_every_metric_that_has_one(tmp_path: Path) -> No
     assert accuracy is not None
     assert defense.low == pytest.approx(2 * (1 - (accuracy.high or 0)))
     assert defense.high == pytest.approx(2 * (1 - (accuracy.low or 0)))
+
+
+def test_a_run_is_compared_to_one_that_did_not_keep_its_scores(tmp_path: Path) -> None:
+    kept, bare = _run(tmp_path, {"up": 1.5}), _run(None, {"dense": 0.5})
+    for runs in ([kept, bare], [bare, kept]):
+        changes = [row.attacks["loss"].comparison for row in compare(runs, baseline="dense")]
+        assert sum(change is not None for change in changes) == 1
