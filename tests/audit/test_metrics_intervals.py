@@ -13,7 +13,7 @@ from scipy.stats import binom, binomtest, norm
 from privaudit import metrics
 from privaudit.errors import PrivauditError
 from privaudit.statistics.advantage import advantage_interval
-from privaudit.statistics.roc import roc_curve
+from privaudit.statistics.curve import roc_curve
 
 
 @settings(deadline=None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log, sqrt
 
+from privaudit.statistics.curve import Roc
 from privaudit.statistics.intervals import Estimate, check_confidence
-from privaudit.statistics.roc import Roc
 
 
 @dataclass(frozen=True)

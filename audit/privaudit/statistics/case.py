@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from privaudit.statistics.advantage import Advantage, advantage_interval
+from privaudit.statistics.curve import Roc, as_flags, as_membership
 from privaudit.statistics.intervals import Estimate, clopper_pearson, mean_of_shares
-from privaudit.statistics.roc import Roc, as_flags, as_membership
 
 
 @dataclass(frozen=True)

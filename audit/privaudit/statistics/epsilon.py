@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtrc, betainc, betaincinv, expit
 
 from privaudit.errors import PrivauditError
+from privaudit.statistics.curve import Roc, as_membership, as_scores, roc_curve
 from privaudit.statistics.intervals import check_confidence
-from privaudit.statistics.roc import Roc, as_membership, as_scores, roc_curve
 
 _STEP = 1.5  # from one threshold's rank to the next
 _CELL = 0.93  # chance of a beta law's cell over that of the one before: p-values err by below 8 %

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from privaudit.statistics import table
 from privaudit.statistics.case import Case, balanced_accuracy
+from privaudit.statistics.curve import Roc, as_membership, roc_curve
 from privaudit.statistics.epsilon import epsilon_lower_bound, one_run_epsilon
 from privaudit.statistics.gaussian_epsilon import gaussian_one_run_epsilon
 from privaudit.statistics.intervals import (
@@ -24,7 +25,6 @@ from privaudit.statistics.intervals import (
     mean_std,
 )
 from privaudit.statistics.lower_bounds import usual_delta
-from privaudit.statistics.roc import Roc, as_membership, roc_curve
 from privaudit.statistics.table import CUTS, RATES, defense
 
 __all__ = [

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from privaudit.statistics.case import Case
+from privaudit.statistics.curve import roc_curve
 from privaudit.statistics.intervals import check_confidence
 from privaudit.statistics.lower_bounds import usual_delta
 from privaudit.statistics.metric import Metric
-from privaudit.statistics.roc import roc_curve
 from privaudit.statistics.table import METRICS, named
 
 _MOST = 1_000_000  # examples beyond which none are advised

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from privaudit.api.kinds.promise import Promise
 from privaudit.doubts.doubt import Doubt, known
 from privaudit.errors import PrivauditError, StoreError
-from privaudit.statistics.roc import Roc, roc_curve
+from privaudit.statistics.curve import Roc, roc_curve
 from privaudit.store import models, shown
 from privaudit.store.failure import Failure
 from privaudit.store.files import private_folder, write_many

@@ -67,6 +67,7 @@ def read_scores(folder: Path | None, number: int, seed: int, target: int) -> Sco
         find(f"decision_{number}", np.bool_),
     )
 
+
 EPOCHS = ("epoch_loss", "epoch_train", "epoch_validation")
 """What is kept of each network's last fit: (e,) loss and accuracy of the batches of each
 epoch, and accuracy on validation examples, if there are any, after it. Older runs lack them."""

@@ -15,7 +15,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.statistics.roc import Roc, roc_curve
+from privaudit.statistics.curve import Roc, roc_curve
 
 Values = NDArray[np.float64]
 
