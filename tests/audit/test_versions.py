@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 README = (ROOT / "README.md").read_text()
 PROMISE = next(x for x in README.replace("\n", " ").split(". ") if x.startswith("Python 3."))
-BOUND = re.compile(r"([A-Za-z-]+)>=([0-9.]+)")
+BOUND = re.compile(r"([A-Za-z0-9-]+)>=([0-9.]+)")
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ def made_up_run(
         for seed in range(seeds):
             score = rng.standard_normal(examples) + (strength + 1) / len(attacks) * member
             scored[attack, seed] = score, evaluate(score, member, decision=score > 0.3)
-    audits = []
+    audits: list[AuditResult] = []
     for number, (subject, level) in enumerate(subjects):
         for seed in range(seeds):
             for attack in attacks:

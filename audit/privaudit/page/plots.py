@@ -139,7 +139,7 @@ def _limits(
 
 
 def _number(value: float, axis: Axis) -> str:
-    return f"{100 * value:.4g}" if axis.percent else f"{value:.4g}"
+    return f"{100 * value:.2f}" if axis.percent else f"{value:.4g}"
 
 
 def _head(axis: Axis) -> str:

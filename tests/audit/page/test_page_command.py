@@ -67,7 +67,7 @@ def test_every_format_is_written_as_it_would_be_printed(
 ) -> None:
     if explain and format not in ("table", "json"):
         pytest.skip("--explain is for tables and JSON")
-    asked = [run, "--format", format, *(["--explain"] if explain else [])]
+    asked: list[str | Path] = [run, "--format", format, *(["--explain"] if explain else [])]
     monkeypatch.setenv("COLUMNS", "100")
     assert _report(*asked, monkeypatch=monkeypatch) == 0
     printed = capsys.readouterr().out
