@@ -125,14 +125,15 @@ def test_differences_are_b_minus_a_by_hand(tmp_path: Path) -> None:
         ("tpr@0.1", ("tpr_at_fpr", "0.1", "value")),
         ("epsilon", ("epsilon",)),
     ):
-        first, second = (
+        measured: list[list[Any]] = [
             [
                 reduce(getitem, path, audit.metrics)
                 for audit in side.audits
                 if (audit.level, audit.attack) == ("round 1", "loss")
             ]
             for side in (a, b)
-        )
+        ]
+        first, second = measured
         cell = row.cells[metric]
         assert (list(cell.a), list(cell.b)) == (first, second)
         assert cell.value == pytest.approx(np.mean(second) - np.mean(first))
