@@ -179,14 +179,14 @@ def test_a_pipe_in_a_file_s_place_keeps_nobody_waiting(
         (folder / name).unlink()
         os.mkfifo(folder / name)
         with pytest.raises(StoreError, match="a pipe, not a file"):
-            RunArrays(load_run(folder))
+            RunArrays(load_run(folder).folder)
         again()
 
 
 def test_what_was_not_written_by_the_run_is_not_read(home: Path, folder: Path) -> None:
     flip(folder / "scores.npz")
     with pytest.raises(StoreError, match=r"scores\.npz is damaged.*run its recipe again"):
-        RunArrays(load_run(folder))
+        RunArrays(load_run(folder).folder)
     shutil.copy(home / "other" / "result.json", folder)
     with pytest.raises(StoreError, match=r"result\.json is damaged.*run its recipe again"):
         load_run(folder)

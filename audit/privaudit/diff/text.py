@@ -13,7 +13,8 @@ from privaudit.diff.columns import attack_columns, change_words, network_columns
 from privaudit.diff.sentences import legend, lone_lines, nothing_else
 from privaudit.diff.values import Diff
 from privaudit.report.columns import ASCII, TERMINAL, Style
-from privaudit.report.table import folded, table_lines
+from privaudit.report.fold import folded
+from privaudit.report.table import table_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,10 +10,11 @@ from privaudit.errors import RecipeError, StoreError
 from privaudit.explain.points import clouds
 from privaudit.figures.figure import Axis, Series
 from privaudit.messages import unknown
-from privaudit.report.aggregate import compare, run_names
+from privaudit.report.aggregate import compare
 from privaudit.report.choose import pick_attacks, pick_metrics
 from privaudit.report.doubtful import doubt_lines
 from privaudit.report.escape import plain
+from privaudit.report.names import run_names
 from privaudit.report.rows import Row, Summary
 from privaudit.statistics import table
 from privaudit.statistics.metric import Metric

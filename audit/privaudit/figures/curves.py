@@ -39,7 +39,7 @@ def curves(results: Sequence[RunResult], *, level: str | None = None) -> list[Fi
 
 def _history(result: RunResult, level: Level) -> NDArray[np.float64]:
     """(3, A, E) of the level's A networks, NaN behind the end of the shorter ones."""
-    arrays = RunArrays(result)
+    arrays = RunArrays(result.folder)
     first: dict[tuple[int, int], int] = {}
     for number, audit in enumerate(result.audits):
         if (audit.subject, audit.level) == (level.subject, level.level):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from privaudit.errors import StoreError
 from privaudit.explain.scores import strongest_level
 from privaudit.figures.chosen import strongest
-from privaudit.report.aggregate import run_names
 from privaudit.report.choose import find_level, pick_level
 from privaudit.report.escape import plain
 from privaudit.report.evidence import Attacked, Audited, Evidence
+from privaudit.report.names import run_names
 from privaudit.store.result import RunResult
 
 

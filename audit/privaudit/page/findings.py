@@ -8,8 +8,9 @@ from functools import cached_property
 
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.explain import Explanation, explain
-from privaudit.report.aggregate import compare, run_names
+from privaudit.report.aggregate import compare
 from privaudit.report.choose import ordered
+from privaudit.report.names import run_names
 from privaudit.report.rows import Row
 from privaudit.store.result import RunResult
 

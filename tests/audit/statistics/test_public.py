@@ -30,7 +30,7 @@ def test_the_public_names_are_what_they_say() -> None:
     assert statistics.epsilon_lower_bound is epsilon_lower_bound
     assert statistics.one_run_epsilon is one_run_epsilon
     with pytest.raises(AttributeError, match="no attribute 'rock'"):
-        _ = statistics.rock  # type: ignore[attr-defined]
+        _ = statistics.rock
 
 
 def test_naming_the_package_imports_nothing_slow() -> None:

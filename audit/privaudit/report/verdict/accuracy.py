@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from privaudit.report.aggregate import run_names
 from privaudit.report.differences import compared
 from privaudit.report.evidence import Evidence
+from privaudit.report.names import run_names
 from privaudit.report.rows import UNEQUAL, Comparison, Row, Summary
 from privaudit.report.verdict.change import Way, is_baseline, way_of, ways, ways_said
 from privaudit.report.verdict.words import audited, listed, row_name

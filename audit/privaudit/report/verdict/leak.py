@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from scipy.special import ndtri
 
 from privaudit.doubts.doubt import Doubt
-from privaudit.report.aggregate import run_names
 from privaudit.report.escape import plain
+from privaudit.report.names import run_names
 from privaudit.report.rows import LEVEL, Row, Summary
 from privaudit.report.verdict.words import audited, listed, row_name
 from privaudit.statistics.table import RATES
