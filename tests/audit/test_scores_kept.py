@@ -170,13 +170,13 @@ def test_damaged_scores_are_made_again(
     assert again.audits == first.audits
 
 
-def test_scores_of_another_kind_of_device_are_other_scores(tmp_path: Path) -> None:
-    """Dropout of attacks that learn is drawn otherwise there."""
+def test_scores_are_found_again_on_another_kind_of_device(tmp_path: Path) -> None:
+    """Whatever an attack draws, it draws the same there; the networks' answers decide."""
     recipe = load_recipe(RECIPE)
     context = run_context(recipe, device="cpu", cache=tmp_path)
     level = next(levels(context, recipe.subjects()[0]))
     jobs = [attack_job(context, recipe.attacks[0].plugin, 0, 0)]
     here = _keys(context, level, [level], jobs)
     there = _keys(replace(context, device=torch.device("cuda")), level, [level], jobs)
-    assert here != there
-    assert all((*here, *there))
+    assert here == there
+    assert all(here)
