@@ -95,7 +95,7 @@ def _cell(cell: Cell, scale: int, digits: int, style: Style, nothing: str) -> st
     tested = cell.comparison
     value = signed(scale * cell.value, digits)
     if tested is None or not (isfinite(tested.low) and isfinite(tested.high)):
-        return value
+        return f"{value}  "  # in line with those that have a mark's place
     limits = ", ".join(signed(scale * limit, digits) for limit in (tested.low, tested.high))
     return f"{value} [{limits}] {style.significant if tested.significant else ' '}"
 
