@@ -1,4 +1,4 @@
-"""The README cannot rot: its plugin, its recipe, its commands and its reference are tried here."""
+"""README and docs cannot rot: plugins, recipes, commands and the reference are tried here."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ from privaudit.testing import check_plugin
 from privaudit.training import Training
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text() for page in PAGES)
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
 def section(heading: str) -> str:
-    return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def row(heading: str, first_cell: str) -> str:
@@ -49,7 +50,7 @@ def row(heading: str, first_cell: str) -> str:
 
 
 def test_the_two_commands_are_there() -> None:
-    lines = README.splitlines()
+    lines = PAGES[0].read_text().splitlines()
     assert "pip install -e . && privaudit run recipes/digits.yaml" in lines
     assert "pip install -e '.[test]' && pytest" in lines
 
@@ -88,7 +89,7 @@ def test_the_network_of_one_s_own_trains_on_sequences(
     (tmp_path / "first.yaml").write_text(blocks("yaml")[0])
     x, y = load_digits(return_X_y=True)
     np.savez(tmp_path / "rows.npz", x=x[:200].reshape(-1, 8, 8).astype("float32"), y=y[:200])
-    text = re.search(r"`(privaudit run first.yaml --plugin sequences.py[^`]*)`", README)
+    text = re.search(r"`(privaudit run first.yaml --plugin sequences.py[^`]*)`", TEXT)
     assert text is not None
     small = "--set training.epochs=1 --set seeds=1 --set attacks=[loss] --set sparsifiers=[dense]"
     words = [*shlex.split(" ".join(text[1].split())), *small.split(), "--device", "cpu"]
@@ -120,7 +121,7 @@ def test_the_first_plugin_installs_with_its_pyproject(tmp_path: Path) -> None:
 
 def test_the_outputs_shown_are_audited(tmp_path: Path) -> None:
     script = next(block for block in blocks("python") if "np.savez" in block)
-    command = re.search(r"^privaudit (audit .*)$", README, flags=re.MULTILINE)
+    command = re.search(r"^privaudit (audit .*)$", TEXT, flags=re.MULTILINE)
     assert command
     (tmp_path / "make.py").write_text(script.replace("max_iter=100", "max_iter=3"))
     subprocess.run([sys.executable, "-W", "ignore", "make.py"], cwd=tmp_path, check=True)
@@ -153,7 +154,7 @@ def test_the_mistakes_shown_are_the_mistakes_reported(tmp_path: Path) -> None:
 def test_every_recipe_key_is_in_the_reference(
     model: type[Recipe | SplitOptions | Training],
 ) -> None:
-    reference = README.partition("## Recipe reference")[2].partition("## Commands")[0]
+    reference = TEXT.partition("## Recipe reference")[2].partition("## Commands")[0]
     first_cells = "".join(line.split("|")[1] for line in reference.splitlines() if "|" in line)
     missing = [name for name in model.model_fields if f"`{name}`" not in first_cells]
     assert not missing
@@ -171,7 +172,7 @@ def test_every_command_is_in_the_reference_with_its_options() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_kind_of_plugin_may_write_is_in_the_table(kind: type[Plugin]) -> None:
-    told = row("First plugin", f"`{kind.__name__}`")
+    told = row("A plugin of your own", f"`{kind.__name__}`")
     own = [n for n, v in vars(kind).items() if inspect.isfunction(v) and not n.startswith("_")]
     own += kind.__class_vars__ & set(vars(kind)) - {"kind"}
     assert not [name for name in own if not re.search(rf"`{name}\b", told)]
@@ -179,7 +180,7 @@ def test_what_a_kind_of_plugin_may_write_is_in_the_table(kind: type[Plugin]) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_arguments_are_those_of_the_contract(kind: type[Plugin]) -> None:
-    told = re.findall(r"`(\w+)\(([^)]*)\)", row("First plugin", f"`{kind.__name__}`"))
+    told = re.findall(r"`(\w+)\(([^)]*)\)", row("A plugin of your own", f"`{kind.__name__}`"))
     assert told
     for name, arguments in told:
         wanted = list(inspect.signature(getattr(kind, name)).parameters)[1:]
@@ -195,7 +196,9 @@ def test_the_built_in_plugins_are_those_of_the_table(kind: type[Plugin]) -> None
 
 
 def test_all_that_is_said_of_a_cohort_is_there(make_cohort: Callable[[], privaudit.Cohort]) -> None:
-    said = re.search(r"move it by(.*?)Two modules", section("First plugin"), flags=re.DOTALL)
+    said = re.search(
+        r"move it by(.*?)Two modules", section("A plugin of your own"), flags=re.DOTALL
+    )
     assert said
     names = re.findall(r"`(\w+)", said[1])
     assert {"fit", "prune_where", "note", "rows"} <= set(names)
@@ -203,13 +206,13 @@ def test_all_that_is_said_of_a_cohort_is_there(make_cohort: Callable[[], privaud
 
 
 def test_what_is_named_in_python_can_be_imported() -> None:
-    for name in set(re.findall(r"\bprivaudit(?:\.[A-Za-z_]+)+", README)):
+    for name in set(re.findall(r"\bprivaudit(?:\.[A-Za-z_]+)+", TEXT)):
         resolve_name(name)
 
 
 def test_extras_are_those_of_the_distribution() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = set(re.findall(r"`privaudit\[(\w+)\]`", README))
+    named = set(re.findall(r"`privaudit\[(\w+)\]`", TEXT))
     assert named == set(project["optional-dependencies"]) - {"test"}
 
 
@@ -229,9 +232,22 @@ def test_every_shipped_recipe_is_in_the_table_with_its_cost(path: Path) -> None:
 
 
 def test_links_lead_to_files_of_ours() -> None:
-    targets = [t for t in re.findall(r"\]\(([^)#]+)", README) if "://" not in t]
-    assert "recipes/README.md" in targets
-    assert not [target for target in targets if not (ROOT / target).exists()]
+    found = {
+        (page.parent / target).resolve().relative_to(ROOT.resolve())
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text())
+        if "://" not in target
+    }
+    assert Path("recipes/README.md") in found
+    assert not [target for target in found if not (ROOT / target).exists()]
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    readme = PAGES[0].read_text()
+    assert len(readme.splitlines()) <= 200
+    assert not [page for page in PAGES[1:] if f"](docs/{page.name})" not in readme]
+    site = (ROOT / "mkdocs.yml").read_text()
+    assert not [page for page in PAGES[1:] if f": {page.name}\n" not in site]
 
 
 def test_the_recipe_behind_the_defenses_is_right() -> None:
