@@ -80,9 +80,16 @@ def test_processes_are_there_for_trainings_and_attacks_on_any_device(
         (
             ["shadow_sparsifier=none"],
             [
-                ("dense", 1, 3),
+                ("dense", 1, 3),  # which is what is believed of imp
                 ("imp", 3, 9),
+            ],
+        ),
+        (
+            ["shadow_sparsifier=none", "sparsifiers=[imp, dense]"],
+            [
+                ("imp", 8, 24),
                 ("imp, believed dense + none", 1, 3),
+                ("dense", 1, 3),
             ],
         ),
         (
@@ -103,7 +110,13 @@ def test_processes_are_there_for_trainings_and_attacks_on_any_device(
         ),
         (["attacks.0.shadow_defense=same"], [("dense", 1, 3), ("imp", 3, 9)]),
     ],
-    ids=["the recipe's belief", "an attack's belief", "matched", "no other belief"],
+    ids=[
+        "a subject before",
+        "the recipe's belief",
+        "an attack's belief",
+        "matched",
+        "no other belief",
+    ],
 )
 def test_what_is_trained_beside_the_subjects_has_rows_of_its_own(
     tmp_path: Path, changes: list[str], rows: list[tuple[str, int, int]]

@@ -146,8 +146,11 @@ def test_a_run_of_the_first_version_is_loaded_and_lacks_it() -> None:
 
 
 def test_the_first_version_s_table_has_not_changed_by_a_character() -> None:
+    text = render([load_run(FIRST_VERSION)], metrics=["auc", "tpr@0.1", "advantage"])
+    table, _, sentences = text.partition("\n\nNo leak was found")  # they came later
+    assert sentences
     assert (
-        render([load_run(FIRST_VERSION)], metrics=["auc", "tpr@0.1", "advantage"])
+        f"{table}\n"
         == """\
 subject            level   nonzero %  train %  test %
 ─────────────────────────────────────────────────────

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_STOPS = (signal.SIGTERM, signal.SIGHUP)
+_STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_USUAL = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Stopped(KeyboardInterrupt):
@@ -55,7 +56,7 @@ class Stop:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Raise `Stopped` at the first SIGTERM or SIGHUP; a second one ends the process at once.
+    """Raise `Stopped` at the first SIGTERM, SIGHUP or SIGINT; a second ends the process at once.
 
     What is ignored, as nohup has it, stays ignored.
     """
@@ -64,7 +65,7 @@ def stoppable() -> Iterator[Stop]:
         yield stop
         return
     before = {number: signal.getsignal(number) for number in _STOPS}
-    before = {n: handler for n, handler in before.items() if handler == signal.SIG_DFL}
+    before = {n: handler for n, handler in before.items() if handler in _USUAL}
     for number in before:
         signal.signal(number, stop)
     try:

@@ -111,11 +111,15 @@ def beliefs(context: RunContext, subject: Subject, earlier: list[Subject]) -> It
     Args:
         context: with the recipe.
         subject: that is attacked.
-        earlier: what was believed of other subjects, and is trained already; it grows.
+        earlier: what was believed of other subjects, and is trained already; it grows. So are
+            the subjects before this one.
     """
+    subjects = context.recipe.subjects()
+    audited = subjects[: subjects.index(subject)]  # nobody makes those once more
     for entry in context.recipe.attacks:
         believed = shadow_subject(context.recipe, subject, entry)
-        if believed is not subject and not any(_made_alike(believed, one) for one in earlier):
+        made = (*audited, *earlier)
+        if believed is not subject and not any(_made_alike(believed, one) for one in made):
             earlier.append(believed)
             yield believed
 

@@ -108,7 +108,9 @@ def test_several_runs_stand_on_one_page(tmp_path: Path) -> None:
     read = ReadPage(page(runs))
     names = {row[0] for row in read.table("lira: what it tells").rows}
     assert names == {
-        f"made up #{number}: {level}" for number in (1, 2) for level in ("dense", "imp / round 1")
+        f"made up folder={name}: {level}"
+        for name in ("one", "two")
+        for level in ("dense", "imp / round 1")
     }
 
 
