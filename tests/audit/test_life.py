@@ -218,13 +218,15 @@ def test_report_shows_the_finished_runs_and_names_the_others(tmp_path: Path) -> 
     assert "notes.txt" in said
 
 
-def test_a_stop_that_somebody_swallows_is_repeated() -> None:
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_stop_that_somebody_swallows_is_repeated(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
     with stoppable() as stop:
         stop.check()
         with contextlib.suppress(BaseException):
-            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), number)
             time.sleep(1)
         with pytest.raises(Stopped) as stopped:
             stop.check()
-    assert exit_code(stopped.value) == 129
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    assert exit_code(stopped.value) == 128 + number
+    assert signal.getsignal(number) == before

@@ -85,9 +85,9 @@ def test_processes_are_there_for_trainings_and_attacks_on_any_device(
             ],
         ),
         (
-            ["shadow_sparsifier=none", "sparsifiers=[imp, dense]"],
+            ["shadow_sparsifier=none", "sparsifiers=[{name: imp, rounds: 2}, dense]"],
             [
-                ("imp", 8, 24),
+                ("imp", 3, 9),
                 ("imp, believed dense + none", 1, 3),
                 ("dense", 1, 3),
             ],
@@ -112,7 +112,7 @@ def test_processes_are_there_for_trainings_and_attacks_on_any_device(
     ],
     ids=[
         "a subject before",
-        "the recipe's belief",
+        "a subject to come",
         "an attack's belief",
         "matched",
         "no other belief",
