@@ -10,6 +10,7 @@ import pytest
 
 from diff_runs import run
 from privaudit.cli import main
+from privaudit.doubts.doubt import Doubt
 from privaudit.store.failure import Failure
 
 
@@ -126,6 +127,29 @@ def test_one_run_twice_differs_in_nothing(
     code, out, _ = _diff(runs, monkeypatch, capsys, *words)
     assert code == 0
     assert "A and B are the same run: nothing differs." in out
+
+
+@pytest.mark.parametrize("doubtful", ["a", "b"])
+def test_a_run_in_doubt_passes_no_condition_unless_that_is_accepted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    doubtful: str,
+) -> None:
+    for name in ("a", "b"):
+        doubts = [Doubt("labels", "dense", "labels are wrong")] if name == doubtful else []
+        run(tmp_path / name, seeds=[0], doubts=doubts, changes={"training__epochs": ord(name)})
+    words = ["a", "b", "--fail-if", "|auc|>0.5"]
+    code, out, _ = _diff(tmp_path, monkeypatch, capsys, *words)
+    assert code == 3
+    assert "CANNOT BE TOLD for every row, because a run is in doubt (labels)" in out
+    assert "--accept-doubt labels" in out
+    assert _diff(tmp_path, monkeypatch, capsys, *words, "--accept-doubt", "labels")[0] == 0
+    assert _diff(tmp_path, monkeypatch, capsys, *words, "--accept-doubt", "shift")[0] == 3
+    code, _, said = _diff(tmp_path, monkeypatch, capsys, *words, "--accept-doubt", "label")
+    assert code == 2
+    assert "did you mean 'labels'" in said
+    assert _diff(tmp_path, monkeypatch, capsys, "a", "b")[0] == 0  # nothing was asked of it
 
 
 def test_the_doubts_of_the_runs_are_told(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.doubts.doubt import Doubt
 from privaudit.statistics.metrics import evaluate
 from privaudit.store.failure import Failure
 from privaudit.store.result import AuditResult, RunResult, save_run
@@ -64,6 +65,7 @@ def run(
     changes: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
     failures: Sequence[Failure] = (),
+    doubts: Sequence[Doubt] = (),
 ) -> RunResult:
     """A run whose members' scores are ahead of the others', on the same examples for all seeds.
 
@@ -97,6 +99,7 @@ def run(
         recipe(**(changes or {})),
         {**ENVIRONMENT, **(environment or {})},
         tuple(audits),
+        doubts=tuple(doubts),
         failures=tuple(failures),
     )
     if folder is None:

@@ -31,9 +31,17 @@ _FailIf = Annotated[
         "--fail-if",
         metavar="EXPR",
         help="Exit 3 where this holds for a row that both runs have, by B minus A as measured, or "
-        "where a row cannot tell: METRIC>+NUMBER, METRIC<-NUMBER or |METRIC|>NUMBER, such as "
-        f"auc>+0.02, with shares from 0 to 1. Metrics: test_accuracy, {', '.join(table.names())}. "
+        "where a row cannot tell or a run is in doubt: METRIC>+NUMBER, METRIC<-NUMBER or "
+        f"|METRIC|>NUMBER, such as auc>+0.02, with shares from 0 to 1. Metrics: test_accuracy, {', '.join(table.names())}. "
         "Repeatable.",
+    ),
+]
+_Accepted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-doubt",
+        metavar="NAME",
+        help="Judge by --fail-if although this doubt is open, as `audit` takes it. Repeatable.",
     ),
 ]
 
@@ -44,19 +52,23 @@ def diff(
     format: _Format = "table",
     output: _Output = None,
     fail_if: _FailIf = None,
+    accept_doubt: _Accepted = None,
 ) -> None:
     """Tell what differs between two finished runs: recipe, plugins, versions, data, numbers."""
     from privaudit.diff import diff as compared
     from privaudit.diff.fail_if import judge, parse_fail_if
     from privaudit.diff.values import ACCURACY
+    from privaudit.doubts.doubt import check_accepted, still_open
     from privaudit.report.escape import plain
     from privaudit.store.result import load_run
 
     conditions = [parse_fail_if(text) for text in fail_if or ()]
+    accepted = check_accepted(accept_doubt or ())
     runs = [load_run(path) for path in (a, b)]
+    opened = still_open([doubt for run in runs for doubt in run.doubts], accepted)
     asked = [c.metric for c in conditions if c.metric != ACCURACY]
     found = compared(runs[0], runs[1], asked)
-    findings = [judge(condition, found) for condition in conditions]
+    findings = [judge(condition, found, opened) for condition in conditions]
     _tell(found, runs[:1] if found.same_run else runs, findings, format, output)
     for finding in findings:
         for sentence in finding.sentences():

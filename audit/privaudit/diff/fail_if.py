@@ -2,17 +2,19 @@
 
 A condition is about B minus A as it was measured, in every row that both runs have. It fails
 closed, as gates do: where a row cannot tell its metric, or a run has failed at one that the other
-has, nobody knows that it does not hold.
+has, or nobody has accepted a doubt about either, nobody knows that it does not hold.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isinf
 from typing import Literal
 
 from privaudit.diff.sentences import several
 from privaudit.diff.values import ACCURACY, Cell, Diff, Row
+from privaudit.doubts.doubt import Doubt
 from privaudit.errors import RecipeError
 from privaudit.statistics import table
 from privaudit.statistics.conditions import unknown_metric, written
@@ -128,8 +130,14 @@ def parse_fail_if(text: str) -> FailIf:
     return FailIf(text, known, condition.sign, limit, condition.absolute)
 
 
-def judge(condition: FailIf, found: Diff) -> Finding:
-    """Hold a condition against every row that both runs have."""
+def judge(condition: FailIf, found: Diff, doubts: Sequence[Doubt] = ()) -> Finding:
+    """Hold a condition against every row that both runs have.
+
+    Args:
+        condition: what must not be.
+        found: what differs.
+        doubts: of either run, that nobody has accepted: with them no number can be relied on.
+    """
     rows = found.networks if condition.metric == ACCURACY else found.rows
     cells = [(row, row.cells[condition.metric]) for row in rows]
     holding = tuple(r for r, c in cells if c.value is not None and condition.holds(c.value))
@@ -142,6 +150,10 @@ def judge(condition: FailIf, found: Diff) -> Finding:
             if audits.failed:
                 reason = f"{other} failed at what {run} has: {audits.failed}"
                 untold.setdefault(reason, []).append(audits.name)
+    if names := dict.fromkeys(doubt.name for doubt in doubts):
+        accept = " ".join(f"--accept-doubt {name}" for name in names)
+        reason = f"a run is in doubt ({', '.join(names)}): look into it, or accept it by {accept}"
+        untold[reason] = ["every row"]
     if not rows:
         untold["they have none in common"] = ["any row of the two runs"]
     return Finding(condition, holding, untold, len(rows))
