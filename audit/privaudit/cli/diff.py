@@ -32,8 +32,8 @@ _FailIf = Annotated[
         metavar="EXPR",
         help="Exit 3 where this holds for a row that both runs have, by B minus A as measured, or "
         "where a row cannot tell or a run is in doubt: METRIC>+NUMBER, METRIC<-NUMBER or "
-        f"|METRIC|>NUMBER, such as auc>+0.02, with shares from 0 to 1. Metrics: test_accuracy, {', '.join(table.names())}. "
-        "Repeatable.",
+        "|METRIC|>NUMBER, such as auc>+0.02, with shares from 0 to 1. Metrics: test_accuracy, "
+        f"{', '.join(table.names())}. Repeatable.",
     ),
 ]
 _Accepted = Annotated[
