@@ -81,8 +81,8 @@ def _pairing(found: Diff) -> list[str]:
     lines = ["Both runs audited the same examples: intervals are paired by example."]
     if apart:
         lines = [
-            f"The runs did not audit the same examples{where}, or have not kept which: there the "
-            "two networks of a pair count as independent."
+            f"The runs did not audit the same members and non-members{where}, or have not kept "
+            "which: there only examples that both audited are paired, if the data is the same."
         ]
     accuracies = [row.cells[ACCURACY].comparison for row in found.networks]
     if any(tested and tested.low != tested.high for tested in accuracies):

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from privaudit.report import compare, render
+from privaudit.report.differences import compared
+from privaudit.report.evidence import Evidence
+from privaudit.statistics import table
 from privaudit.statistics.metrics import evaluate
 from privaudit.store.result import AuditResult, RunResult, save_run
 
@@ -127,6 +130,28 @@ def test_the_same_network_twice_does_not_differ(tmp_path: Path) -> None:
     change = compare([run])[1].attacks["loss"].comparison
     assert change is not None
     assert (change.value, change.low, change.high, change.p) == (0, 0, 0, 1)
+
+
+def test_members_here_who_are_non_members_there_make_the_difference_less_sure(
+    tmp_path: Path,
+) -> None:
+    # Scores that follow the example alone, and not who was trained on: where members and others
+    # change sides, one AUC is 1 less the other, so that their difference is 2 AUC - 1.
+    scores = np.random.default_rng(0).normal(size=N)
+    runs = []
+    for name, members in (("here", MEMBERS), ("there", ~MEMBERS)):
+        audit = AuditResult("dense", "", 0, 0, 1.0, 9, 1.0, 0.8, "loss", evaluate(scores, members))
+        result = RunResult("run", {"dataset": {"name": "digits"}, "split": {}}, {}, (audit,))
+        kept = {"score_0": scores, "example_0_0": np.arange(N), "member_0_0": members}
+        runs.append(save_run(tmp_path / name, result, recipe_yaml="", scores=kept))
+    here, there = (Evidence(run).attacked(run.audits[0], "loss") for run in runs)
+    found = compared(table.named(["auc"])[0], here, there)
+    assert found is not None
+    above, below = scores[MEMBERS], scores[~MEMBERS]
+    placed = [(side[:, None] > other).mean(1) for side, other in ((above, below), (below, above))]
+    error = sqrt(sum(np.var(side, ddof=1) / len(side) for side in placed))  # DeLong et al. 1988
+    assert found.value == pytest.approx(2 * placed[0].mean() - 1)
+    assert (found.high - found.low) / 2 == pytest.approx(2 * 1.96 * error, rel=0.02)
 
 
 def test_holm_is_over_the_attacks_that_are_shown(tmp_path: Path) -> None:

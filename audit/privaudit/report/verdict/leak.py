@@ -82,7 +82,12 @@ def _findings(rows: Sequence[Row]) -> list[_Finding]:
 
 
 def _wider(numbers: int) -> float:
-    """How much wider intervals have to be so that all of them hold together (Bonferroni)."""
+    """How much wider intervals have to be so that all of them hold together (Bonferroni).
+
+    By quantiles of the normal law, also where an interval holds the spread of few seeds: if no
+    network leaks, a number is off by its examples alone, whose errors are normal, and no interval
+    is narrower than their part.
+    """
     return float(ndtri(1 - LEVEL / 2 / max(numbers, 1)) / ndtri(1 - LEVEL / 2))
 
 
