@@ -55,12 +55,14 @@ class Description:
 
     Attributes:
         paper: where the method was published; empty where it has no paper.
+        deviations: where the code departs from the paper, one sentence each.
         needs: what it asks of the engine: its kind's class attributes.
         usual: what a plugin of its kind asks that says nothing.
         options: in the order they are written.
     """
 
     paper: str
+    deviations: tuple[str, ...]
     needs: dict[str, str]
     usual: dict[str, str]
     options: tuple[Option, ...]
@@ -74,7 +76,7 @@ def describe(cls: type[Plugin]) -> Description:
     options = tuple(
         _option(name, field) for name, field in cls.model_fields.items() if name != "name"
     )
-    return Description(cls.paper, needs, usual, options)
+    return Description(cls.paper, cls.deviations, needs, usual, options)
 
 
 def type_words(annotation: object) -> str:
