@@ -9,8 +9,9 @@ from privaudit.statistics.table import METRICS
 
 _INTRO = """\
 What is measured of every attack on every network. [Read the numbers](../reading.md) says what each
-means and how sure it is. `--metric NAME` shows any of them in a report, and `--gate` of
-`privaudit audit` judges a release by one."""
+means and how sure it is. `--metric NAME` shows any of them in a report, and a gate such as
+`--gate "auc<0.6"` judges a release by one: by its confidence limit, against a number in the given
+bounds."""
 
 _HEADS = ("metric", "above its column", "interval", "in reports", "gate")
 
@@ -43,7 +44,7 @@ def _interval(metric: Metric) -> str:
 
 def _shown(metric: Metric) -> str:
     if metric.beside:
-        return f"beside {code(metric.beside)}, or if asked for"
+        return f"beside the note {code(metric.beside)}, or if asked for"
     return "always" if metric.by_default else "if asked for"
 
 
@@ -51,6 +52,6 @@ def _gate(metric: Metric) -> str:
     if metric.gate is None:
         return f"none: it {metric.ungated}"
     low, high = metric.bounds
-    what = "the bound itself" if metric.bound else f"the {metric.side} confidence limit"
-    where = f"between {low:g} and {high:g}" if high < float("inf") else f"above {low:g}"
-    return f"{code(f'{metric.name}{metric.gate}NUMBER')}, by {what}; {where}"
+    what = "itself" if metric.bound else f"its {metric.side} limit"
+    where = f"{low:g} to {high:g}" if high < float("inf") else f"above {low:g}"
+    return f"{code(metric.gate)} by {what}, {where}"

@@ -15,7 +15,7 @@ from privaudit.recipe.build import BESIDE, DEFAULTS, LISTS
 from privaudit.recipe.messages import parts_of
 from privaudit.recipe.model import Entry, Recipe
 
-HEADS = ("key", "values", "default", "meaning", "example")
+HEADS = ("key", "values", "default", "meaning")
 
 EXAMPLES = {
     "seeds": "3",
@@ -130,8 +130,8 @@ def _row(section: Section, name: str, field: FieldInfo) -> tuple[str, ...]:
     else:
         values = linked(values, "")
     default = "required" if default == code("required") else default
-    example = code(f"{name}: {EXAMPLES[path]}") if path in EXAMPLES else ""
-    return code(name), values, default, option.meaning, example
+    example = f"; as in {code(f'{name}: {EXAMPLES[path]}')}" if path in EXAMPLES else ""
+    return code(name), values, default, f"{option.meaning}{example}"
 
 
 def linked(values: str, above: str) -> str:
