@@ -116,7 +116,7 @@ def test_what_is_installed_and_does_not_tell_its_kind_may_be_an_attack(
     (tmp_path / "broken.py").write_text("class :")
     monkeypatch.syspath_prepend(tmp_path)
     points = [EntryPoint(name, name, "privaudit") for name in ("untold", "broken", "absent")]
-    monkeypatch.setattr(complete.metadata, "entry_points", lambda **asked: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **asked: points)
     assert complete.attacks("") == ["untold"]
 
 
