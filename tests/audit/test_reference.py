@@ -11,8 +11,6 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 import yaml
-from docs.site.reference import doubts, metrics, pages, plugins, recipe
-from docs.site.reference.__main__ import FOLDER, differing, main
 from pydantic import BaseModel, Field
 
 import privaudit
@@ -25,6 +23,8 @@ from privaudit.recipe.build import BESIDE
 from privaudit.recipe.target import MeanStd, TargetAccuracy, TargetOptions
 from privaudit.statistics.table import METRICS
 from privaudit.training import Training
+from reference import FOLDER, differing, main
+from reference_pages import doubts, metrics, pages, plugins, recipe
 
 LOADED = load_plugins()
 PLUGINS = [one for one in LOADED.provided if one.distribution == "privaudit"]
@@ -93,7 +93,7 @@ def test_the_check_names_each_page_that_is_not(
         "docs/reference/doubts.md is missing",
         "docs/reference/old.md is made from nothing",
     ]
-    assert all("python -m docs.site.reference" in line for line in told[:2])
+    assert all("python docs/site/reference.py" in line for line in told[:2])
     assert not (folder / "doubts.md").exists()  # a check writes nothing
     assert main([], folder) == 1  # what nothing makes is for a person to remove
     assert differing(fresh, folder) == ["docs/reference/old.md is made from nothing: remove it"]

@@ -1,4 +1,4 @@
-"""`python -m docs.site.reference`: write the pages, or say which are not as the code has it."""
+"""`python docs/site/reference.py`: write the pages, or say which are not as the code has it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from docs.site.reference import pages
-from docs.site.reference.markdown import COMMAND
+from reference_pages import pages
+from reference_pages.markdown import COMMAND
 
-FOLDER = Path(__file__).parents[2] / "reference"
+FOLDER = Path(__file__).parents[1] / "reference"
 
 
 def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:

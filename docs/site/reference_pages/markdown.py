@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-COMMAND = "python -m docs.site.reference"
+COMMAND = "python docs/site/reference.py"
 
 
 def made_from(source: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from docs.site.reference.markdown import code, joined, made_from, table
-
 from privaudit.statistics.metric import Metric
 from privaudit.statistics.table import METRICS
+from reference_pages.markdown import code, joined, made_from, table
 
 _INTRO = """\
 What is measured of every attack on every network. [Read the numbers](../reading.md) says what each

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 
-from docs.site.reference.markdown import code, joined, made_from, table
-from docs.site.reference.recipe import linked
-
 from privaudit.api.describe import Description, Option, describe
 from privaudit.api.host import Provided, load_plugins
 from privaudit.api.plugin import KINDS
 from privaudit.recipe.build import LISTS
+from reference_pages.markdown import code, joined, made_from, table
+from reference_pages.recipe import linked
 
 DISTRIBUTION = "privaudit"
 

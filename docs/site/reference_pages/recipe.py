@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from docs.site.reference.markdown import code, joined, made_from, table
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -14,6 +13,7 @@ from privaudit.api.plugin import KINDS, Plugin
 from privaudit.recipe.build import BESIDE, DEFAULTS, LISTS
 from privaudit.recipe.messages import parts_of
 from privaudit.recipe.model import Entry, Recipe
+from reference_pages.markdown import code, joined, made_from, table
 
 HEADS = ("key", "values", "default", "meaning")
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from docs.site.reference.markdown import code, joined, made_from, table
-
 from privaudit.doubts.doubt import DOUBTS
+from reference_pages.markdown import code, joined, made_from, table
 
 _INTRO = """\
 A doubt is something seen in the numbers of an audit that could turn its verdict round: what is

@@ -1,11 +1,11 @@
 """The pages of docs/reference, made from the code that they tell of.
 
-`python -m docs.site.reference` writes them, and with `--check` says which differ from the code.
+`python docs/site/reference.py` writes them, and with `--check` says which differ from the code.
 """
 
 from __future__ import annotations
 
-from docs.site.reference import doubts, metrics, plugins, recipe
+from reference_pages import doubts, metrics, plugins, recipe
 
 
 def pages() -> dict[str, str]:
