@@ -24,7 +24,8 @@ from privaudit.recipe.target import MeanStd, TargetAccuracy, TargetOptions
 from privaudit.statistics.table import METRICS
 from privaudit.training import Training
 from reference import FOLDER, differing, main
-from reference_pages import doubts, metrics, pages, plugins, recipe
+from reference_pages import doubts, metrics, pages, plugins
+from reference_pages.examples import EXAMPLES
 
 LOADED = load_plugins()
 PLUGINS = [one for one in LOADED.provided if one.distribution == "privaudit"]
@@ -261,10 +262,10 @@ def test_what_stands_beside_options_is_told_for_each_list() -> None:
         assert wanted == set(BESIDE[key])
 
 
-@pytest.mark.parametrize("path", recipe.EXAMPLES)
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_the_examples_of_a_recipe_s_keys_are_right(path: str, tmp_path: Path) -> None:
     (tmp_path / "margin.py").write_text("")
-    keys, value = path.split("."), yaml.safe_load(recipe.EXAMPLES[path])
+    keys, value = path.split("."), yaml.safe_load(EXAMPLES[path])
     if path == "plugins":
         assert value == ["./margin.py"]  # a file of the README's reader
         return
@@ -274,7 +275,7 @@ def test_the_examples_of_a_recipe_s_keys_are_right(path: str, tmp_path: Path) ->
     if len(keys) == 2:
         value = {**given.get(keys[0], {}), keys[1]: value}
     load_recipe(given | {keys[0]: value}, plugins=LOADED)
-    assert f"`{keys[-1]}: {recipe.EXAMPLES[path]}`" in written("recipe.md")
+    assert f"`{keys[-1]}: {EXAMPLES[path]}`" in written("recipe.md")
 
 
 PAGES: dict[Callable[[], str], set[str]] = {

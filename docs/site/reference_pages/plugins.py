@@ -9,13 +9,11 @@ from privaudit.api.describe import Description, Option, describe
 from privaudit.api.host import Provided, load_plugins
 from privaudit.api.plugin import KINDS
 from privaudit.recipe.build import LISTS
+from reference_pages.examples import NEEDED
 from reference_pages.markdown import code, joined, made_from, table
 from reference_pages.recipe import linked
 
 DISTRIBUTION = "privaudit"
-
-NEEDED = {"path": "rows.npz", "image_folder.path": "photographs", "table.path": "people.csv"}
-"""Options that a recipe must give: what a line that names the plugin gives."""
 
 _LISTED = {kind.kind: key for key, kind in LISTS.items()}
 

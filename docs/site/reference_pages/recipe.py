@@ -13,35 +13,10 @@ from privaudit.api.plugin import KINDS, Plugin
 from privaudit.recipe.build import BESIDE, DEFAULTS, LISTS
 from privaudit.recipe.messages import parts_of
 from privaudit.recipe.model import Entry, Recipe
+from reference_pages.examples import EXAMPLES
 from reference_pages.markdown import code, joined, made_from, table
 
 HEADS = ("key", "values", "default", "meaning")
-
-EXAMPLES = {
-    "seeds": "3",
-    "dataset": "digits",
-    "model": "{name: mlp, hidden: [64]}",
-    "shadows": "8",
-    "sparsifiers": "[dense, {name: imp, rounds: 8}]",
-    "defenses": "[none, {name: relaxloss, alpha: 0.3}]",
-    "attacks": "[loss, {name: rmia, label: ours}]",
-    "shadow_sparsifier": "none",
-    "shadow_defense": "{name: label_smoothing, smoothing: 0.2}",
-    "plugins": "[./margin.py]",
-    "split.protocol": "halves",
-    "split.members": "500",
-    "split.validation": "0.2",
-    "split.reference": "100",
-    "split.targets": "all",
-    "split.canaries": "{count: 200, kind: blank}",
-    "training.milestones": "[150, 225]",
-    "target.checkpoint": "model.safetensors",
-    "target.members": "{name: arrays, path: members.npz}",
-    "target.non_members": "{name: arrays, path: others.npz}",
-    "target.normalise": "{mean: [0.5], std: [0.25]}",
-    "target.accuracy": "{members: 0.99, non_members: 0.9}",
-}
-"""What is written after a key, where its type does not show it."""
 
 _INTRO = """\
 Every key of a recipe, with the values that it takes. [Recipes](../recipes.md) says how they play
