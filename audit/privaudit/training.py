@@ -49,8 +49,8 @@ class Training(BaseModel):
     )
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp64"] = Field(
         "fp32",
-        description="tf32, bf16: products in training, weights stay fp32; fp64: everything; "
-        "auto: bf16 on a GPU that has it, else fp32",
+        description="tf32 (on a GPU), bf16: products in training, while weights, losses and "
+        "statistics stay fp32; fp64: everything; auto: bf16 on a GPU that has it, else fp32",
     )
     compile: bool = Field(
         False, description="compile the training step: slow to start, for long runs on a GPU"
@@ -59,7 +59,8 @@ class Training(BaseModel):
         None,
         ge=1,
         le=MOST,
-        description="models that share a step; chosen by device and size if not given",
+        description="models that share a step, which changes speed, not results; chosen by device "
+        "and size if not given",
     )
 
     @model_validator(mode="after")

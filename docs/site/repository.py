@@ -24,6 +24,7 @@ ELSEWHERE = (
     "recipes/README.md",
     "tests/campaign/README.md",
 )
+_CODE = re.compile(r"(?<!`)`[^`\n]+`(?!`)")
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -48,7 +49,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         place = posixpath.relpath(_place(target), posixpath.dirname(here) or ".")
         return f"]({place}{match[2] or ''})"
 
-    return _LINK.sub(turned, markdown)
+    return _CODE.sub(_unescaped, _LINK.sub(turned, markdown))
+
+
+def _unescaped(code: re.Match[str]) -> str:
+    """Code in a table: GitHub wants its bars escaped, and the site would show how."""
+    return code[0].replace(r"\|", "|")
 
 
 def _source(place: str) -> str:

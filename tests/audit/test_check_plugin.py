@@ -30,6 +30,18 @@ class NoDocstring(Good):
     pass
 
 
+class Unpunctuated(Good):
+    """Tells of a deviation in half a sentence."""
+
+    deviations: ClassVar[tuple[str, ...]] = ("A whole one.", "other batches")
+
+
+class Unlisted(Good):
+    """Gives one sentence where a tuple of them is asked for."""
+
+    deviations = "It reads less."  # type: ignore[assignment]
+
+
 class NoMeaning(Good):
     """Says nothing about its option."""
 
@@ -311,6 +323,8 @@ class Projecting(privaudit.Sparsifier):
     [
         (int, {}, "int is of no known kind"),
         (NoDocstring, {}, "needs a docstring"),
+        (Unpunctuated, {}, r"deviations must be sentences, .* \(got 'other batches'\)"),
+        (Unlisted, {}, r"deviations that are no tuple of sentences \('It reads less\.'\): write"),
         (NoMeaning, {}, r"NoMeaning\.rate needs a meaning"),
         (Open, {}, "must forbid unknown options"),
         (Thawed, {}, "must stay frozen"),

@@ -27,6 +27,10 @@ class Gadget(privaudit.Attack):
     """
 
     paper: ClassVar[str] = "Nobody 2031, On gadgets"
+    deviations: ClassVar[tuple[str, ...]] = (
+        "It reads [red]five[/] copies, because \x1b[31mten are slow.",
+        "It never sleeps.",
+    )
     noise: ClassVar[int] = 5
     name: Literal["gadget"] = "gadget"
     rate: float = Field(0.25, gt=0, le=1, description="share of [x] in each step")
@@ -148,6 +152,10 @@ def test_show_tells_options_paper_and_needs_of_both_kinds(
     assert "gadget: attack of privaudit-gadgets 3.1" in out
     assert "Paper: Nobody 2031, On gadgets" in out
     assert "Needs: noise 5\n" in out
+    said = "It reads [red]five[/] copies, because \N{REPLACEMENT CHARACTER}[31mten are slow."
+    rest = "Differs: It never sleeps. Needs: noise 5"
+    assert f"Differs: {said} {rest}" in " ".join(out.split())
+    assert out.count("Differs:") == 2  # the model departs from nothing
     rate = next(line for line in out.splitlines() if line.startswith("rate"))
     assert rate.split() == [
         "rate",
@@ -171,6 +179,8 @@ def test_show_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     _, out, _ = privaudit_command(monkeypatch, capsys, "plugins", "show", "gadget", "--json")
     model, attack = json.loads(out)
     assert model["options"] == []
+    assert model["deviations"] == []
+    assert attack["deviations"] == list(Gadget.deviations)
     needs = {
         "queries": "1", "noise": "5", "signals": "[]", "answers": "[logits]", "shadows": "0",
         "verdicts": "false",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from privaudit.api.host import load_plugins
 from privaudit.cli import complete
 from privaudit.readers.shipped import shipped_recipes
 
@@ -54,6 +56,7 @@ def test_a_shell_is_offered_commands_recipes_plugins_and_runs(tmp_path: Path) ->
     assert offered("validate", "digi") == ["digits"]
     assert offered("plugins", "show", "shadow") == ["shadow_mlp"]
     assert offered("plugins", "--kind", "s") == ["sparsifier"]
+    assert offered("audit", "x.npz", "--attacks", "lira,rm") == ["lira,rmia"]
     assert offered("report", "", folder=tmp_path) == ["runs/digits-1"]
     for command in ("export", "plot"):
         assert offered(command, "runs/d", folder=tmp_path) == ["runs/digits-1"]
@@ -92,6 +95,29 @@ def test_names_that_a_terminal_would_obey_are_not_offered(
     _finished(tmp_path / "evil\x1b[31m")
     _finished(tmp_path / "fine")
     assert complete.runs("") == ["fine"]
+
+
+def test_attacks_are_all_that_are_offered_after_each_comma_once() -> None:
+    every = [one.name for one in load_plugins().listed() if one.kind == "attack"]
+    assert {"lira_augmented", "nn_top3", "top1_confidence"} < {*every}  # of modules with several
+    assert complete.attacks("") == sorted(every)
+    assert complete.attacks("lo") == ["logistic_regression", "loss"]
+    assert complete.attacks("loss,lo") == ["loss,logistic_regression"]
+    assert complete.attacks("lira,rmia,") == [
+        f"lira,rmia,{name}" for name in sorted(every) if name not in ("lira", "rmia")
+    ]
+    assert complete.attacks("dense") == complete.attacks("loss,dense") == []
+
+
+def test_what_is_installed_and_does_not_tell_its_kind_may_be_an_attack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "untold.py").write_text("raise SystemExit('was run')")
+    (tmp_path / "broken.py").write_text("class :")
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [EntryPoint(name, name, "privaudit") for name in ("untold", "broken", "absent")]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **asked: points)
+    assert complete.attacks("") == ["untold"]
 
 
 def test_plugins_are_offered_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from privaudit.api.declared import declared
+from privaudit.api.declared import KIND_OF, declared
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.interrupt import is_interrupt
+from privaudit.api.plugin import KINDS
 from privaudit.errors import PluginError
 
 PLUGIN = """
@@ -31,6 +32,10 @@ class A(privaudit.{kind}):
 def privaudit_provide():
     return {answer}
 """
+
+
+def test_kinds_are_named_as_their_classes_are() -> None:
+    assert {kind.__name__: kind.kind for kind in KINDS} == KIND_OF
 
 
 class Site:

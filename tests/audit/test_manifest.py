@@ -15,10 +15,19 @@ import numpy as np
 import pytest
 import torch
 
-from privaudit import Augmentation, Examples, Recipe, StoreError, load_recipe, load_run, run
+from privaudit import (
+    Augmentation,
+    Examples,
+    Recipe,
+    StoreError,
+    load_plugins,
+    load_recipe,
+    load_run,
+    run,
+)
 from privaudit.events import Event, FitDone
 from privaudit.experiment.export import export
-from privaudit.experiment.identity import examples_digest
+from privaudit.experiment.identity import about, examples_digest, made_by
 from privaudit.store.scores import RunArrays
 from run_folders import without_manifest
 
@@ -91,8 +100,31 @@ def test_a_manifest_lists_every_file_with_its_checksum(home: Path) -> None:
     record = json.loads((home / "run" / "result.json").read_text())
     assert record["identity"] == manifest["identity"]
     assert manifest["about"]["torch"] == torch.__version__
+    told = [one.pop("deviations") for one in record["environment"]["plugins"]]
     assert manifest["about"]["plugins"] == record["environment"]["plugins"]
+    assert all(isinstance(deviations, list) for deviations in told)
     assert (home / "run" / "manifest.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_plugins_say_of_their_papers_is_no_part_of_a_run_s_identity(home: Path) -> None:
+    result, recipe = load_run(home / "run"), load_recipe(RECIPE)
+    known = about(recipe, {}, result.environment)
+    assert known["plugins"] == made_by(recipe, load_plugins())["plugins"]
+    plugins = [one | {"deviations": ["Another."]} for one in result.environment["plugins"]]
+    assert about(recipe, {}, result.environment | {"plugins": plugins}) == known
+    sources = [one | {"source": "another"} for one in result.environment["plugins"]]
+    assert about(recipe, {}, result.environment | {"plugins": sources}) != known
+
+
+def test_a_finished_run_that_recorded_no_deviations_is_recognised(home: Path, folder: Path) -> None:
+    without_manifest(folder)
+    record = json.loads((folder / "result.json").read_text())
+    for plugin in record["environment"]["plugins"]:
+        del plugin["deviations"]
+    (folder / "result.json").write_text(json.dumps(record))
+    events: list[Event] = []
+    run(load_recipe(RECIPE), folder, device="cpu", cache=home / "cache", on_event=events.append)
+    assert events == []
 
 
 def examples() -> Examples:

@@ -244,6 +244,8 @@ def test_the_record_names_the_code_of_every_plugin(
     for plugin in result.environment["plugins"]:
         assert plugin["distribution"] == "privaudit"
         assert len(plugin["source"]) == 64
+        cls = privaudit.load_plugins().get(plugin["kind"], plugin["name"])
+        assert plugin["deviations"] == list(cls.deviations)
     assert load_recipe(result.folder / "recipe.yaml") == recipe
     assert load_run(result.folder).audits == result.audits
 

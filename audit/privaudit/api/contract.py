@@ -9,6 +9,7 @@ from pydantic.errors import PydanticUserError
 
 from privaudit.api.plugin import KINDS, Plugin
 from privaudit.errors import PluginError
+from privaudit.messages import show
 
 RESERVED = frozenset({"label", "training", "shadow_sparsifier", "shadow_defense"})
 """Keys of a recipe's entry that stand beside a plugin's options."""
@@ -31,6 +32,7 @@ def check_class(cls: object) -> type[Plugin]:
     if inspect.isabstract(cls):
         raise PluginError(f"{where} is abstract: write its abstract methods")
     _check_options(cls, where)
+    _check_deviations(cls, where)
     return cls
 
 
@@ -47,6 +49,16 @@ def name_of(cls: object) -> str | None:
     values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     named = len(values) == 1 and isinstance(values[0], str) and field.default == values[0]
     return field.default if named else None
+
+
+def _check_deviations(cls: type[Plugin], where: str) -> None:
+    told: object = cls.deviations
+    if isinstance(told, tuple) and all(isinstance(sentence, str) for sentence in told):
+        return
+    raise PluginError(
+        f"{where} has deviations that are no tuple of sentences ({show(told)}): write "
+        '`deviations: ClassVar[tuple[str, ...]] = ("What differs, and why.",)`'
+    )
 
 
 def _check_options(cls: type[Plugin], where: str) -> None:

@@ -7,11 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
-from privaudit.api.plugin import KINDS
 from privaudit.api.source import is_there, module_file
 from privaudit.errors import PluginError
 
-_KIND_OF = {kind.__name__: kind.kind for kind in KINDS}
+KIND_OF = {
+    "Dataset": "dataset",
+    "Model": "model",
+    "Sparsifier": "sparsifier",
+    "Defense": "defense",
+    "Attack": "attack",
+}
+"""The kinds by their classes' names; the classes import torch, for which a shell cannot wait."""
+
 _HOOK = "privaudit_provide"
 
 
@@ -94,8 +101,8 @@ class _Scope:
             return None
         kind = called = ""
         for base in cls.bases:
-            kind = kind or _KIND_OF.get(_last(base), "")
-            if not kind and isinstance(base, ast.Name) and depth < len(KINDS):
+            kind = kind or KIND_OF.get(_last(base), "")
+            if not kind and isinstance(base, ast.Name) and depth < len(KIND_OF):
                 above = scope.plugin(base.id, depth + 1)
                 kind, called = (above.kind, above.name) if above else ("", "")
         called = next(_names(cls), called)

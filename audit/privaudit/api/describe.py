@@ -45,8 +45,8 @@ class Option:
         >>> Option("limit", "int or null", ">= 2", "null", "").values
         'int >= 2 or null'
         """
-        kind, null, _ = self.type.partition(" or null")
-        return f"{kind} {self.bounds}".strip() + null
+        kind = self.type.removesuffix(" or null")
+        return _bounded(kind, self.bounds) + self.type[len(kind) :]
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,14 @@ class Description:
 
     Attributes:
         paper: where the method was published; empty where it has no paper.
+        deviations: where the code departs from the paper, one sentence each.
         needs: what it asks of the engine: its kind's class attributes.
         usual: what a plugin of its kind asks that says nothing.
         options: in the order they are written.
     """
 
     paper: str
+    deviations: tuple[str, ...]
     needs: dict[str, str]
     usual: dict[str, str]
     options: tuple[Option, ...]
@@ -72,9 +74,9 @@ def describe(cls: type[Plugin]) -> Description:
     asks = [a for a in inspect.get_annotations(kind) if a in cls.__class_vars__ and a != "kind"]
     needs, usual = ({a: _value(getattr(one, a)) for a in asks} for one in (cls, kind))
     options = tuple(
-        _option(name, field) for name, field in cls.model_fields.items() if name != "name"
+        option_of(name, field) for name, field in cls.model_fields.items() if name != "name"
     )
-    return Description(cls.paper, needs, usual, options)
+    return Description(cls.paper, cls.deviations, needs, usual, options)
 
 
 def type_words(annotation: object) -> str:
@@ -87,8 +89,7 @@ def type_words(annotation: object) -> str:
     if annotation is NoneType:
         return "null"
     if origin is Annotated:
-        limits = _bounds(arguments[1:])
-        return f"{type_words(arguments[0])} {limits}".strip()
+        return _bounded(type_words(arguments[0]), _bounds(arguments[1:]))
     if origin is Literal:
         return " or ".join(map(_value, arguments))
     if origin in (Union, UnionType):
@@ -99,7 +100,8 @@ def type_words(annotation: object) -> str:
         items = [type_words(argument) for argument in arguments if argument is not Ellipsis]
         return f"list of {', '.join(items)}"
     if isinstance(annotation, type) and issubclass(annotation, Plugin):
-        return f"a {annotation.kind}" if annotation.kind else "a plugin"
+        kind = annotation.kind or "plugin"
+        return f"an {kind}" if kind[0] == "a" else f"a {kind}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         inner = (f"{key}: {type_words(f.annotation)}" for key, f in annotation.model_fields.items())
         return f"{{{', '.join(inner)}}}"
@@ -108,7 +110,13 @@ def type_words(annotation: object) -> str:
     return str(annotation)
 
 
-def _option(name: str, field: FieldInfo) -> Option:
+def option_of(name: str, field: FieldInfo) -> Option:
+    """An option as its field describes it.
+
+    Args:
+        name: its key in a recipe.
+        field: of a plugin, or of another part of a recipe.
+    """
     required = field.is_required()
     return Option(
         name=name,
@@ -133,9 +141,9 @@ def _bounds(metadata: tuple[object, ...]) -> str:
             case annotated_types.Gt(gt=limit):
                 words.append(f"> {limit}")
             case annotated_types.Le(le=limit):
-                words.append(f"<= {limit}")
+                words.append(f"<= {_power(limit)}")
             case annotated_types.Lt(lt=limit):
-                words.append(f"< {limit}")
+                words.append(f"< {_power(limit)}")
             case annotated_types.MultipleOf(multiple_of=step):
                 words.append(f"a multiple of {step}")
             case annotated_types.MinLen(min_length=count):
@@ -145,6 +153,30 @@ def _bounds(metadata: tuple[object, ...]) -> str:
             case FieldInfo(metadata=inner):
                 words.append(_bounds(tuple(inner)))
     return ", ".join(filter(None, words))
+
+
+def _bounded(kind: str, bounds: str) -> str:
+    """A type and its limits.
+
+    >>> _bounded("int", ">= 2"), _bounded("list of int > 0", "at least 1 long")
+    ('int >= 2', 'list of int > 0, at least 1 long')
+    """
+    comma = "," if bounds.startswith("at ") else ""
+    return f"{kind}{comma} {bounds}" if bounds else kind
+
+
+def _power(limit: object) -> object:
+    """A limit; one of many digits as the power of two that it is made from.
+
+    >>> _power(2**63), _power(2**31 - 1), _power(1)
+    ('2^63', '2^31 - 1', 1)
+    """
+    if not isinstance(limit, int) or limit < 2**16:
+        return limit
+    for less, text in ((0, ""), (1, " - 1")):
+        if (limit + less).bit_count() == 1:
+            return f"2^{(limit + less).bit_length() - 1}{text}"
+    return limit
 
 
 def _value(value: object) -> str:

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import ModuleType
 
 from privaudit.api.interrupt import in_a_line, is_interrupt, no_sudden_exit
+from privaudit.api.source import SOURCE
 from privaudit.api.world import own_world
 from privaudit.errors import PluginError
 from privaudit.messages import plain
 from privaudit.readers.door import content, kind, located
 
 MAX_BYTES = 1 << 24
-SOURCE = "__privaudit_source__"  # where a module keeps what it was made of, which its file may not
 
 
 @dataclass(frozen=True)

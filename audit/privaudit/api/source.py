@@ -10,7 +10,8 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 
-from privaudit.api.single_file import SOURCE
+SOURCE = "__privaudit_source__"
+"""Where the module of a single file keeps what it was made of, which its file may not."""
 
 
 def source_digest(cls: type) -> str:

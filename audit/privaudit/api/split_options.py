@@ -91,8 +91,9 @@ class SplitOptions(BaseModel):
     )
     canaries: Annotated[CanaryOptions | None, BeforeValidator(_canaries)] = Field(
         None,
-        description="how many examples become canaries, each a member of each model by a coin of "
-        "its own; the audit is about them alone",
+        description="how many examples are made up to be remembered, or how many and of which "
+        "kind; each is a member of each model by a coin of its own, and attacks are about them "
+        "alone",
     )
     seed: int | None = Field(
         None, ge=0, description="one split for all seeds; if not given, each seed draws its own"

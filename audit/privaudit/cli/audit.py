@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from privaudit.cli import complete
 from privaudit.cli.options import PluginFiles
 from privaudit.doubts.doubt import DOUBTS
 from privaudit.statistics import table
@@ -25,7 +26,12 @@ _Archive = Annotated[
     ),
 ]
 _Attacks = Annotated[
-    str, typer.Option(metavar="NAME[,NAME...]", help="Attacks, as `privaudit plugins` lists them.")
+    str,
+    typer.Option(
+        metavar="NAME[,NAME...]",
+        help="Attacks, as `privaudit plugins` lists them.",
+        autocompletion=complete.attacks,
+    ),
 ]
 _Kind = Annotated[
     Literal["logits", "log_probabilities", "probabilities", "margins"] | None,

@@ -34,6 +34,36 @@ def plugins(incomplete: str) -> list[str]:
     return _printable(name for name in names if name.startswith(incomplete))
 
 
+def attacks(incomplete: str) -> list[str]:
+    """Attacks, after those that are named already, with commas between them.
+
+    They are found by what sources declare. What is installed and does not tell its kind is offered,
+    too: it may be one.
+
+    Args:
+        incomplete: what has been typed.
+    """
+    *named, start = incomplete.split(",")
+    before = incomplete[: len(incomplete) - len(start)]
+    names = sorted({*_attacks()} - {*named})
+    return _printable(f"{before}{name}" for name in names if name.startswith(start))
+
+
+def _attacks() -> Iterator[str]:
+    from privaudit.api.declared import declared
+    from privaudit.errors import PluginError
+
+    for entry_point in metadata.entry_points(group=_GROUP):
+        try:
+            plugins = declared(entry_point)
+        except PluginError:  # which the command itself will tell
+            continue
+        if plugins is None:
+            yield entry_point.name
+        else:
+            yield from (plugin.name for plugin in plugins if plugin.kind == "attack")
+
+
 def runs(incomplete: str) -> list[str]:
     """Folders of finished runs: in `runs`, and where the path that is typed leads.
 

@@ -116,7 +116,7 @@ def show(
     as_json: bool = _JSON,
     plugin: PluginFiles = None,
 ) -> None:
-    """Show a plugin's options: type, default and meaning, and the paper it comes from."""
+    """Show a plugin's options, the paper it comes from, and where it departs from it."""
     from privaudit.api.describe import describe
     from privaudit.api.host import load_plugins
     from privaudit.api.listed import Listed
@@ -149,6 +149,7 @@ def _show(provided: Provided) -> None:
     origin = f"{provided.distribution} {provided.version}".strip()
     lines = [f"{provided.name}: {provided.kind} of {origin}", provided.summary]
     lines += [f"Paper: {description.paper}"] if description.paper else []
+    lines += [f"Differs: {sentence}" for sentence in description.deviations]
     lines += [f"Needs: {needs}"] if needs else []
     lines += [] if description.options else ["It has no options."]
     for line in lines:

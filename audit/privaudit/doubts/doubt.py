@@ -12,19 +12,24 @@ DOUBTS = {
     "below_half": "an attack tells members by scoring them lower",
     "bounded_answers": "a trained network answers with numbers from 0 to 1 alone",
     "chance": "a network is no better than guessing on the examples that it was trained on",
-    "duplicate_network": "two networks answer alike to the last digits",
+    "duplicate_network": "two networks answer alike to the last digits, as a target among its own "
+    "shadows does",
     "duplicate_rows": "examples stand among members and non-members at once",
     "inverted": "a network answers its own members worse than others",
-    "kind": "numbers look like something else than what they are said to be",
-    "labels": "a network does not fit the labels of its own members",
-    "order": "rows or membership of a network seem to be in another order than the others'",
+    "kind": "numbers look like something else than what they are said to be, such as probabilities "
+    "given as logits",
+    "labels": "a network fits the labels of its own members no better than by guessing, or far "
+    "better if classes were renamed",
+    "order": "rows, queries or membership of a network seem to be in another order than the "
+    "others'",
     "promise": "an attack proves a larger epsilon than the defense promises",
-    "rounded": "numbers were made so coarse that many examples come to the same",
-    "says_nothing": "an attack gives all or most examples the same score",
+    "rounded": "numbers were rounded, cut off or filled in, so that many examples come to the same",
+    "says_nothing": "an attack gives all or most examples the same score, which is not protection",
     "shadow_counts": "how many shadows hold an example tells whether the target does",
     "shift": "members are easier or harder than non-members to networks that saw neither",
     "shadows_at_chance": "shadows are no better than guessing on their members, and the target is",
-    "unlike": "a network differs too much from the others to be compared with them",
+    "unlike": "a network's log-odds or accuracy on its members are too far from the others' to be "
+    "compared",
 }
 """What can be doubted, by the name that `--accept-doubt` takes."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import platformdirs
 import torch
 
+from privaudit.api.contract import kind_of, name_of
 from privaudit.api.host import Plugins
 from privaudit.api.plugin import Plugin
 from privaudit.errors import RecipeError
@@ -71,6 +72,28 @@ def used_plugins(recipe: Recipe, plugins: Plugins) -> list[dict[str, str]]:
             "source": provided.source,
         }
     return list(identities.values())
+
+
+def with_deviations(recipe: Recipe, identities: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The identities, and where each plugin departs from its paper.
+
+    That is words, which decide no number: they are told of a run, and are no part of what it is.
+    """
+    classes = {type(plugin) for plugin in _named(recipe)}
+    told = {(kind_of(cls).kind, name_of(cls)): cls.deviations for cls in classes}
+    return [{**one, "deviations": list(told[one["kind"], one["name"]])} for one in identities]
+
+
+def identities_of(plugins: object) -> object:
+    """Of what a result says about its plugins, what tells them apart; it may hold anything."""
+    if not isinstance(plugins, list):
+        return plugins
+    return [
+        {key: value for key, value in one.items() if key != "deviations"}
+        if isinstance(one, dict)
+        else one
+        for one in plugins
+    ]
 
 
 def _named(recipe: Recipe) -> list[Plugin]:

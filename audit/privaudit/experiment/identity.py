@@ -18,7 +18,7 @@ from privaudit.api.host import Plugins
 from privaudit.api.plugin import Dataset
 from privaudit.errors import StoreError
 from privaudit.experiment.checkpoint import fingerprint
-from privaudit.experiment.environment import used_plugins
+from privaudit.experiment.environment import identities_of, used_plugins
 from privaudit.messages import plain
 from privaudit.recipe import Recipe
 from privaudit.recipe.model import without_speed_options
@@ -103,12 +103,19 @@ def about(
 ) -> dict[str, Any]:
     """What a manifest says about a run, and what its identity is made of."""
     keys = ("privaudit", "torch", "device", "plugins", "checkpoint")
+    made = _identifying(environment)
     return {
         "name": recipe.name,
         "recipe": _recipe_digest(asked(recipe)),
         "data": dict(digests),
-        **{key: environment[key] for key in keys if key in environment},
+        **{key: made[key] for key in keys if key in made},
     }
+
+
+def _identifying(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """An environment without what is told of its plugins beside what they are."""
+    known = {key: identities_of(environment[key]) for key in ("plugins",) if key in environment}
+    return {**environment, **known}
 
 
 def asked(recipe: Recipe) -> dict[str, Any]:
@@ -161,7 +168,8 @@ def finished(
     if result.failures:
         logger.warning("%s: what failed in the finished run is tried again", folder)
         return None
-    changed = [key for key, value in parts.items() if result.environment.get(key) != value]
+    before = _identifying(result.environment)
+    changed = [key for key, value in parts.items() if before.get(key) != value]
     if changed:
         logger.warning(
             "%s was made by another %s: running again", folder, " and another ".join(changed)

@@ -26,6 +26,7 @@ from privaudit.experiment.environment import (
     choose_device,
     describe,
     devices_of_processes,
+    with_deviations,
 )
 from privaudit.experiment.forecast import forecast
 from privaudit.experiment.identity import Data
@@ -106,6 +107,7 @@ def run(
             )
             auditor, stacks = _audited(context, folder, told=on_event is not None)
         environment = describe(context.device, made_by["plugins"]) | made_by
+        environment["plugins"] = with_deviations(recipe, made_by["plugins"])
         environment |= {"stack": stacks, "processes": 1 if workers is None else len(workers)}
         environment["seconds"] = round(time.monotonic() - started, 1)
         result = RunResult(

@@ -104,20 +104,27 @@ class Entry(BaseModel, Generic[P]):
 
     Attributes:
         plugin: the plugin itself, without the rest.
-        label: what reports call it, where the recipe says so.
-        training: the options of `Training` that it changes, by name.
-        shadow_sparsifier: of an attack: what the attacker believes made the target sparse; None
-            leaves it to the recipe.
-        shadow_defense: of an attack: what the attacker believes protects the target.
+        label, training, shadow_sparsifier, shadow_defense: as their descriptions say; None and an
+            empty `training` leave it to the recipe.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     plugin: P
-    label: Label | None = None
-    training: dict[str, Any] = Field(default_factory=dict)
-    shadow_sparsifier: SerializeAsAny[Sparsifier] | Literal["same"] | None = None
-    shadow_defense: SerializeAsAny[Defense] | Literal["same"] | None = None
+    label: Label | None = Field(None, description="what reports call it; its name if not given")
+    training: dict[str, Any] = Field(
+        default_factory=dict,
+        description="of a sparsifier or a defense: options that replace the recipe's",
+    )
+    shadow_sparsifier: SerializeAsAny[Sparsifier] | Literal["same"] | None = Field(
+        None,
+        description="of an attack: what it believes made the target sparse; the recipe's if not "
+        "given",
+    )
+    shadow_defense: SerializeAsAny[Defense] | Literal["same"] | None = Field(
+        None,
+        description="of an attack: what it believes protects the target; the recipe's if not given",
+    )
 
     @property
     def title(self) -> str:
@@ -162,7 +169,10 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, AfterValidator(_folder_name)] = Field(description="names the run's folder")
+    name: Annotated[str, AfterValidator(_folder_name)] = Field(
+        description="names the run's folder: at most 100 letters, digits, '.', '_' and '-', a "
+        "letter or digit first"
+    )
     seeds: Annotated[
         tuple[Seed, ...],
         Field(min_length=1),
@@ -176,20 +186,28 @@ class Recipe(BaseModel):
     training: Training = Field(Training(), description="how every network is trained")
     shadows: Annotated[
         int, Field(strict=True, ge=0), BeforeValidator(_shadows), WithJsonSchema(_SHADOWS_SCHEMA)
-    ] = Field(1, description="how many shadow models the attacker trains")
+    ] = Field(1, description="how many shadow networks the attacker trains")
     sparsifiers: tuple[Entry[Sparsifier], ...] = Field(
         min_length=1, description="what makes the network sparse"
     )
     defenses: tuple[Entry[Defense], ...] = Field(min_length=1, description="what protects it")
-    attacks: tuple[Entry[Attack], ...] = Field(min_length=1, description="what tells members")
+    attacks: tuple[Entry[Attack], ...] = Field(
+        min_length=1, description="what tells members from non-members"
+    )
     shadow_sparsifier: SerializeAsAny[Sparsifier] | Literal["same"] = Field(
-        "same", description="what the attacker believes made the target sparse: same, none, or any"
+        "same",
+        description="what the attacker believes made the target sparse, when it makes its shadows: "
+        "same, none, or any sparsifier",
     )
     shadow_defense: SerializeAsAny[Defense] | Literal["same"] = Field(
-        "same", description="what the attacker believes protects the target: same, none, or any"
+        "same",
+        description="what the attacker believes protects the target, when it makes its shadows: "
+        "same, none, or any defense",
     )
     matched: bool = Field(
-        False, description="also audit, for each sparse network, a dense one of equal test accuracy"
+        False,
+        description="also audit, for each sparse network, a dense one that is stopped at equal "
+        "test accuracy",
     )
     target: TargetOptions | None = Field(
         None, description="a network trained elsewhere, to be audited instead of one trained here"

@@ -67,9 +67,10 @@ class TargetOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     checkpoint: Annotated[str, AfterValidator(_readable)] = Field(
-        description="the file, relative to the current folder: .safetensors with the weights of "
-        "`model`; or a program, to be used only if trusted: .pt2 (torch.export), or .pt, .ts, "
-        ".torchscript (TorchScript)"
+        description="the file, relative to the current folder: .safetensors with all weights and "
+        "buffers of `model`; or a program, which you must trust, though nothing in it is "
+        "unpickled: .pt2 (torch.export), or .pt, .ts, .torchscript (TorchScript), saved after "
+        ".eval(), without a final softmax, for batches of any size"
     )
     members: SerializeAsAny[Dataset] = Field(description="examples it was trained on")
     non_members: SerializeAsAny[Dataset] = Field(
@@ -79,9 +80,10 @@ class TargetOptions(BaseModel):
     normalise: Literal["dataset", "imagenet", "none", "unit"] | MeanStd | None = Field(
         None,
         description="how its inputs were normalised: unit (x / 255, ToTensor alone), imagenet "
-        "(ToTensor, then ImageNet's mean and std), mean and std (of uint8 images in units of "
-        "x / 255), none (as they are), or dataset (as `dataset` of this recipe is); needed for "
-        "images, unless the file tells; of all other examples dataset, unless the file tells",
+        "(ToTensor, then ImageNet's mean and std), mean and std (of images with pixels 0 to 255 in "
+        "units of x / 255, as Normalize after ToTensor has them), none (as they are), or dataset "
+        "(as `dataset` of this recipe is); what the file says if not given, as those of privaudit "
+        "do; else required for images, and dataset for all other examples",
     )
     accuracy: Share | TargetAccuracy | None = Field(
         None,

@@ -93,8 +93,8 @@ class RunResult:
         name: the recipe's name.
         recipe: the recipe, complete, every default written out.
         environment: versions, device, git commit, seconds, how many networks of each subject
-            shared a training step, and each plugin's kind, name, distribution, version and source
-            hash.
+            shared a training step, and each plugin's kind, name, distribution, version, source
+            hash and deviations from its paper; runs made before these were kept have none.
         audits: one for each subject, level, seed, target and attack.
         doubts: what speaks against taking the audits for verdicts.
         folder: where it lies on disk, if it does.

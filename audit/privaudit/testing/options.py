@@ -23,6 +23,12 @@ def check_options(cls: type[Plugin], options: dict[str, object]) -> Plugin:
         cls.model_config.get("extra") == "forbid",
         f"{who} must forbid unknown options: leave model_config alone",
     )
+    for sentence in cls.deviations:
+        require(
+            sentence[:1].isupper() and sentence.endswith(".") and sentence.isprintable(),
+            f"{who}.deviations must be sentences, each in one line, from a capital to a full stop "
+            f"(got {sentence!r})",
+        )
     for name, field in cls.model_fields.items():
         require(
             name == "name" or field.description,

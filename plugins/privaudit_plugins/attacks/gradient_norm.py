@@ -21,6 +21,10 @@ class GradientNorm(privaudit.Attack):
         "Nasr et al. 2019, Comprehensive privacy analysis of deep learning; Rezaei & Liu 2021, "
         "On the difficulty of membership inference attacks"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The norm over all weights is compared with a threshold, where Nasr et al. train a "
+        "network on the gradients of each layer.",
+    )
     signals: ClassVar[frozenset[str]] = frozenset({"gradient_norm"})
     answers: ClassVar[tuple[str, ...]] = ()
     name: Literal["gradient_norm"] = "gradient_norm"

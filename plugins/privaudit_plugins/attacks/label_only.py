@@ -29,6 +29,12 @@ class LabelOnly(privaudit.Attack):
         "Choquette-Choo et al. 2021, Label-only membership inference attacks, "
         "the data augmentation attack"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Copies are drawn at random as in training, where the paper's are fixed shifts and "
+        "turns: so the attack reads the share of copies that are right, not one bit for each.",
+        "Data without augmentation are refused, where the paper perturbs tables by noise: the "
+        "noisy copies of the engine are too near to change labels.",
+    )
     queries: ClassVar[int] = 10
     signals: ClassVar[frozenset[str]] = frozenset({"augmentation"})
     shadows: ClassVar[int] = 1

@@ -26,6 +26,14 @@ class LikelihoodRatio(privaudit.Attack):
     paper: ClassVar[str] = (
         "Carlini et al. 2022, Membership inference attacks from first principles, algorithm 1"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The Gaussian of several queries has a diagonal covariance, as in the authors' code, "
+        "where the paper fits the vector of all queries: that takes more shadows than "
+        "queries.",
+        "A global variance is that within examples, one for shadows with and one for those "
+        "without them, where the authors' code takes one of all values, between examples, "
+        "too.",
+    )
     shadows: ClassVar[int] = _EACH
     answers: ClassVar[tuple[str, ...]] = ("log_odds",)
     mode: Literal["auto", "online", "offline"] = Field(
@@ -147,6 +155,12 @@ class LiRA(LikelihoodRatio):
 class LiRAAugmented(LikelihoodRatio):
     """LiRA with 18 queries for each example: itself and its augmentations, as in the paper."""
 
+    deviations: ClassVar[tuple[str, ...]] = (
+        *LikelihoodRatio.deviations,
+        "The other 17 queries are drawn at random as augmentations are in training, where the "
+        "authors ask for the mirror image and shifts by a pixel: so it serves every dataset "
+        "that allows augmentation.",
+    )
     queries: ClassVar[int] = 18
     name: Literal["lira_augmented"] = "lira_augmented"
 

@@ -18,6 +18,10 @@ class LogisticRegression(privaudit.Attack):
     paper: ClassVar[str] = (
         "features of Gonon et al. 2023, Sparsity can improve privacy of neural networks, section 4"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The discriminator is a logistic regression, where the paper's are the perceptrons of "
+        "`shadow_mlp`: it has nothing to choose and costs next to nothing.",
+    )
     noise: ClassVar[int] = 5
     shadows: ClassVar[int] = 1
     name: Literal["logistic_regression"] = "logistic_regression"

@@ -41,6 +41,12 @@ class Quantile(privaudit.Attack):
         "Bertran et al. 2023, Scalable membership inference attacks via quantile regression; "
         "calibration as in Romano et al. 2019, Conformalized quantile regression"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Quantiles are learnt by boosted trees over features or averaged pixels, where the "
+        "paper fine-tunes a large vision network: weaker on photographs, and quick.",
+        "How far out a score lies is measured on held-out examples, where the paper's "
+        "Gaussian variant takes it from the normal distribution.",
+    )
     signals: ClassVar[frozenset[str]] = frozenset({"x"})
     answers: ClassVar[tuple[str, ...]] = ("log_odds",)
     name: Literal["quantile"] = "quantile"

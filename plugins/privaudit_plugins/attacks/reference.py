@@ -55,6 +55,10 @@ class Reference(privaudit.Attack):
         "Watson et al. 2022, On the importance of difficulty calibration in membership inference "
         "attacks; with a quantile in place of the mean, attack R of Ye et al. 2022"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Logarithms of losses are compared unless told, where the papers compare losses, "
+        "which round to 0 where networks are sure; `scale: loss` is theirs.",
+    )
     shadows: ClassVar[int] = 1
     answers: ClassVar[tuple[str, ...]] = ("log_odds",)
     name: Literal["reference"] = "reference"

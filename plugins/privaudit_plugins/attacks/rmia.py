@@ -54,6 +54,16 @@ class RMIA(privaudit.Attack):
     paper: ClassVar[str] = (
         "Zarifzadeh et al. 2024, Low-cost high-power membership inference attacks"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Unless told, γ is 1 and the temperature is tuned on the shadows, where the paper has "
+        "γ = 2 and T = 1, which say nothing where all probabilities are near one.",
+        "Unless told, probabilities are a softmax, where the paper's main tables have "
+        "`softmax: taylor` at temperature 2.",
+        "Examples that exceed equally many others are ranked by their ratio, where the paper "
+        "leaves them equal, as `ties: keep` does.",
+        "The guess `a` is fitted to examples that have shadows on both sides, where the paper "
+        "searches the best on one shadow; `a: tune` searches on several.",
+    )
     shadows: ClassVar[int] = 1
     name: Literal["rmia"] = "rmia"
     mode: Mode = Field(

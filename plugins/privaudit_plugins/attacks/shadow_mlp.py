@@ -35,6 +35,12 @@ class ShadowMLP(privaudit.Attack):
     paper: ClassVar[str] = (
         "Gonon et al. 2023, Sparsity can improve privacy of neural networks, section 4"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The paper leaves open which of its nine discriminators counts; here it is the best "
+        "on held-out shadow examples.",
+        "The paper leaves open the learning rates and the batch size; `learning_rates` and "
+        "`batch_size` are ours.",
+    )
     noise: ClassVar[int] = 5
     shadows: ClassVar[int] = 1
     name: Literal["shadow_mlp"] = "shadow_mlp"

@@ -99,6 +99,10 @@ class Entropy(_Threshold):
     """
 
     paper: ClassVar[str] = "Song & Mittal 2021; Yuan & Zhang 2022, pruning and privacy, section 4"
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Numbers are compared by logarithms that never round, where the authors' code clamps "
+        "probabilities at 1e-30, which makes examples equal where a network is sure.",
+    )
     name: Literal["entropy"] = "entropy"
 
     def signal(self, logits: Tensor, y: Tensor) -> Tensor:
@@ -115,6 +119,10 @@ class ModifiedEntropy(_Threshold):
     """
 
     paper: ClassVar[str] = "Song & Mittal 2021; Yuan & Zhang 2022, pruning and privacy, section 4"
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Numbers are compared by logarithms that never round, where the authors' code clamps "
+        "probabilities at 1e-30, which makes examples equal where a network is sure.",
+    )
     name: Literal["modified_entropy"] = "modified_entropy"
 
     def signal(self, logits: Tensor, y: Tensor) -> Tensor:
@@ -130,6 +138,10 @@ class Top1Confidence(_Threshold):
     """
 
     paper: ClassVar[str] = "Salem et al. 2019, ML-Leaks; Yuan & Zhang 2022, section 4"
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The likeliest class's confidence is compared, as in the papers, where the code of "
+        "Yuan & Zhang takes the true class's, which is `confidence` with one threshold.",
+    )
     per_class: ClassVar[bool] = False
     name: Literal["top1_confidence"] = "top1_confidence"
 

@@ -41,6 +41,17 @@ class CriticalWeightsRewinding(privaudit.Defense):
     """
 
     paper: ClassVar[str] = "Fang & Kim 2026, CWRF"
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The unlearning objective is ours, because the source names it without a formula: a "
+        "divergence that gives members' labels the mean confidence of unseen examples.",
+        "That divergence has no weight λ beside the share of critical weights, which the "
+        "paper's objective has.",
+        "Biases and normalisation are never critical, where the paper looks at normalisation, too.",
+        "The correlation of importances is over all candidates together, where the paper has "
+        "one for each kind of layer.",
+        "Fine-tuning has no other defense unless one is named, where the paper's variants A1 "
+        "to A3 fine-tune with RelaxLoss.",
+    )
     name: Literal["cwrf"] = "cwrf"
     score: Literal["vulnerability", "utility", "random"] = Field(
         "vulnerability",

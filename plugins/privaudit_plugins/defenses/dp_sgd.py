@@ -40,6 +40,13 @@ class DPSGD(privaudit.Defense):
     """
 
     paper: ClassVar[str] = "Abadi et al. 2016, Deep learning with differential privacy"
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Its ε is summed from privacy loss distributions, which are tighter than the paper's "
+        "moments accountant; `accountant: rdp` comes nearest to that.",
+        "It acts in every training and clips each example, where the code of Yuan & Zhang, "
+        "who compare with it, clips microbatches of 64 in fine-tuning only: a promise needs "
+        "both.",
+    )
     per_example: ClassVar[bool] = True
     sampling: ClassVar[str] = "poisson"
 

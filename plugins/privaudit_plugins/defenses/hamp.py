@@ -31,6 +31,14 @@ class HAMP(privaudit.Defense):
         "Chen & Pattabiraman 2024, Overconfidence is a dangerous thing: mitigating membership "
         "inference attacks by enforcing less confident prediction"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The scores shown are the same for all queries and models, where the paper takes the "
+        "network's on an input drawn at random for each: both tell the order of classes "
+        "alone, and these need no second query.",
+        "The option `weight` belongs to a KL divergence summed over classes, where the "
+        "published weights are for one that is also divided by their number: multiply those "
+        "by the number of classes.",
+    )
 
     name: Literal["hamp"] = "hamp"
     gamma: float = Field(

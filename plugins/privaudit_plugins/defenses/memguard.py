@@ -54,6 +54,12 @@ class MemGuard(privaudit.Defense):
         "Jia et al. 2019, MemGuard: Defending against black-box membership inference attacks "
         "via adversarial examples"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The classifier learns beside the network, from its answers in training, where the "
+        "paper trains it on the answers of the finished network: a defense has no training of "
+        "its own after that.",
+        "The zero that the noise has to cross therefore fits the shown answers less well.",
+    )
     reference: ClassVar[bool] = True
 
     name: Literal["memguard"] = "memguard"

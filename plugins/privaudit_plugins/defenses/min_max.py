@@ -61,6 +61,19 @@ class MinMax(privaudit.Defense):
         "Nasr, Shokri & Houmansadr 2018, Machine learning with membership privacy using "
         "adversarial regularization, algorithm 1"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The attacker's steps see the batch on which the network steps next, where algorithm "
+        "1 draws a new batch for each of them: the engine loads one batch for both players.",
+        "The attacker sees answers in training mode, with dropout and the batch's own "
+        "statistics, where published implementations take evaluation mode: the engine's steps "
+        "have the former alone.",
+        "The attacker's layers start as PyTorch's do, not from a normal distribution of "
+        "deviation 0.01, from which a small network's training is too short to move it.",
+        "The penalty is weight · mean log h, as in the paper, where the authors' code, to "
+        "which the published weights belong, has weight · (mean h - 1/2).",
+        "It acts in every training, where the code of Yuan & Zhang, who compare with it, has "
+        "it in fine-tuning only: the network to be pruned is defended, too.",
+    )
     reference: ClassVar[bool] = True
 
     name: Literal["min_max"] = "min_max"

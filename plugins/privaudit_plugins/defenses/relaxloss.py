@@ -27,6 +27,12 @@ class RelaxLoss(privaudit.Defense):
         "Chen, Yu & Fritz 2022, RelaxLoss: defending membership inference attacks without losing "
         "utility, algorithm 1"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The target of flattening is a constant to the gradient, as targets are, where the "
+        "authors' code differentiates it.",
+        "Tables are flattened as images are, where the authors' code has another rule for "
+        "them, the cross-entropy with the target alone.",
+    )
 
     name: Literal["relaxloss"] = "relaxloss"
     alpha: float = Field(

@@ -85,6 +85,11 @@ class DenseNet40(privaudit.Model):
         "Huang et al. 2017, Densely connected convolutional networks, section 3; "
         "table 2, DenseNet (k = 12), depth 40"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "There is no dropout, which the paper has for data without augmentation.",
+        "Weights start as PyTorch's layers start by default, not by the paper's normal "
+        "distribution.",
+    )
     name: Literal["densenet40"] = "densenet40"
     growth: int = Field(12, ge=1, description="channels that each layer adds")
     depth: int = Field(40, ge=7, description="layers with weights: 4, and 3 blocks of equally many")

@@ -24,6 +24,13 @@ class ResNet18(privaudit.Model):
         "He et al. 2016, Deep residual learning for image recognition, table 1; "
         "with the stem for CIFAR"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The stem is a 3×3 convolution of stride 1 without pooling, for images of 32×32 "
+        "pixels, where the paper's, for ImageNet, is 7×7 of stride 2 with pooling, and Yuan & "
+        "Zhang's pools, too.",
+        "Weights start as PyTorch's layers start by default, not by the paper's normal "
+        "distribution.",
+    )
     name: Literal["resnet18"] = "resnet18"
     width: int = Field(
         64, ge=1, description="channels of the first of four segments; each next has twice as many"

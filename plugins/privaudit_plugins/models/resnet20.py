@@ -20,6 +20,12 @@ class ResNet20(privaudit.Model):
         "He et al. 2016, Deep residual learning for image recognition, section 4.2; "
         "shortcuts by option B, as Gonon et al. 2023 count them"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Shortcuts that change the size are projections (option B), where the paper's for "
+        "CIFAR have no weights (option A): so Gonon et al. count 272,474 parameters.",
+        "Weights start as PyTorch's layers start by default, as by Gonon et al., not by the "
+        "paper's normal distribution.",
+    )
     name: Literal["resnet20"] = "resnet20"
     norm: Norm = Field("batch", description=ABOUT_NORM)
 

@@ -59,6 +59,13 @@ class VGG16(privaudit.Model):
         "Simonyan & Zisserman 2015, Very deep convolutional networks for large-scale image "
         "recognition, table 1, configuration D; BatchNorm: Ioffe & Szegedy 2015"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "BatchNorm follows each convolution, and one linear layer reads the class, where the "
+        "paper has no BatchNorm and three linear layers, which are for the larger images of "
+        "ImageNet.",
+        "Yuan & Zhang's network has two hidden layers of 4096 with dropout before its last; "
+        "their weights start from Xavier's normal distribution, here as PyTorch's by default.",
+    )
     name: Literal["vgg16_bn"] = "vgg16_bn"
     width: int = Field(
         64, ge=1, description="channels of the first of five segments; the others have 2, 4, 8, 8×"

@@ -116,6 +116,11 @@ class ViTTiny(privaudit.Model):
         "Dosovitskiy et al. 2021, An image is worth 16x16 words, section 3.1; "
         "the tiny size: Touvron et al. 2021, table 1, DeiT-Ti"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Patches have 4×4 pixels unless told, for images of 32×32 pixels, where the papers' "
+        "have 16×16.",
+        "There is no stochastic depth, which Touvron et al. train with.",
+    )
     name: Literal["vit_tiny"] = "vit_tiny"
     patch: int = Field(4, ge=1, description="pixels of a patch's side")
     width: int = Field(192, ge=1, description="numbers in a token")

@@ -28,6 +28,10 @@ class BlockCirculant(privaudit.Sparsifier):
         "Ding et al. 2017, CirCNN: accelerating and compressing deep neural networks using "
         "block-circulant weight matrices"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Blocks are multiplied as matrices, not by fast Fourier transforms: the answers are "
+        "the same, and small layers are faster so.",
+    )
     name: Literal["block_circulant"] = "block_circulant"
     block: int = Field(4, ge=2, description="rows and columns of a block")
     layers: tuple[str, ...] | None = Field(

@@ -24,6 +24,10 @@ class Butterfly(privaudit.Sparsifier):
     paper: ClassVar[str] = (
         "Gonon et al. 2023, Sparsity can improve privacy of neural networks, section 3.2"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The paper does not say how factors start; here entries of their product vary as "
+        "those of PyTorch's dense layers do.",
+    )
     name: Literal["butterfly"] = "butterfly"
     factors: int = Field(2, ge=1, description="sparse factors that each matrix is a product of")
     segments: int | None = Field(

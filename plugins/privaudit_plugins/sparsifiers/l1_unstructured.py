@@ -23,6 +23,10 @@ class L1Unstructured(OneShot):
         "Han et al. 2015, Learning both weights and connections for efficient neural networks; "
         "audited by Yuan & Zhang 2022"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Weights are pruned once, as by Yuan & Zhang, and by one threshold for all layers "
+        "unless told, where Han et al. prune in rounds with a threshold for each layer.",
+    )
     name: Literal["l1_unstructured"] = "l1_unstructured"
 
     def prune(self, cohort: privaudit.Cohort, density: float) -> None:

@@ -30,6 +30,11 @@ class Quantize(privaudit.Sparsifier):
         "Jacob et al. 2018, Quantization and training of neural networks for efficient "
         "integer-arithmetic-only inference, section 2.1, with zero as the zero point"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Only weights are rounded, symmetrically, by channel and after training, where the "
+        "paper rounds activations, too, with a zero point, and trains through the rounding: a "
+        "projection after each step would forget the weights before it.",
+    )
     name: Literal["quantize"] = "quantize"
     bits: Bits | tuple[Bits, ...] = Field(
         8, description="bits of a weight; a list gives a level for each"

@@ -25,6 +25,9 @@ class Slimming(OneShot):
         "Liu et al. 2017, Learning efficient convolutional networks through network slimming, "
         "section 3; audited by Yuan & Zhang 2022"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "BatchNorm scales start at 1, as the models have them, where the paper's start at 1/2.",
+    )
     during: ClassVar[str] = "train"
     name: Literal["slimming"] = "slimming"
     weight: float = Field(1e-4, ge=0, description="of the sum of all |scale| in the loss")

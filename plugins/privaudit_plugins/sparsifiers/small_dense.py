@@ -31,6 +31,10 @@ class SmallDense(privaudit.Sparsifier):
         "Tan et al. 2022, Parameters or privacy: a provable tradeoff between "
         "overparameterization and membership inference"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The paper proves for linear regression that fewer parameters tell less, and has no "
+        "such network: narrowing every layer alike is our way to ask the same of deep ones.",
+    )
     name: Literal["small_dense"] = "small_dense"
     density: Share = Field(0.5, description="parameters at most, as a share of the full network's")
 

@@ -74,6 +74,10 @@ class L1Structured(Structured):
         "Li et al. 2017, Pruning filters for efficient ConvNets, section 3.1; "
         "audited by Yuan & Zhang 2022"
     )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Every layer keeps the same share of its filters unless told, where Li et al. spare "
+        "the layers that they find sensitive.",
+    )
     order: ClassVar[int] = 1
     name: Literal["l1_structured"] = "l1_structured"
 

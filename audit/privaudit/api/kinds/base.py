@@ -13,6 +13,8 @@ class Plugin(BaseModel):
     Attributes:
         kind: dataset, model, sparsifier, defense or attack; set by the five kinds.
         paper: where the method was published, one line; empty where it has no paper.
+        deviations: where the code departs from the paper, or from its authors' code: one sentence
+            each, which says what differs and why. Empty where it is not known to.
         name: what recipes call it; narrowed by each plugin to one `Literal` with a default.
     """
 
@@ -20,5 +22,6 @@ class Plugin(BaseModel):
 
     kind: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    deviations: ClassVar[tuple[str, ...]] = ()
 
     name: str
