@@ -170,6 +170,8 @@ class Forgetting(privaudit.Sparsifier):
     def script(self, cohort: privaudit.Cohort) -> Iterator[Any]:
         if self.mistake == "stacked":
             cohort.prune(0.5, {n: w[0].abs() for n, w in cohort.weights.items()})
+        if self.mistake == "frozen":
+            self.mistake = ""
         yield 1 if self.mistake == "no text" else "a"
         if self.mistake == "late":
             raise KeyError("late")

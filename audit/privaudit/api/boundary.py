@@ -23,6 +23,7 @@ from privaudit.api.world import own_world
 from privaudit.errors import DamageError, PluginError, PrivauditError
 
 _LONGEST = 200  # characters of what a plugin raised; the rest is for --debug
+_OURS = 500  # the same of an error of the engine, whose end says what to do
 _ASIDE = 120  # the same, where the cause is known and said before
 _KEPT = 100_000  # characters of a traceback that --debug shows
 _ERRORS = "privaudit.errors"
@@ -206,7 +207,7 @@ def _told(error: BaseException, blame: Blame, kind: str) -> PluginError:
     original = "".join(traceback.format_exception(error))[-_KEPT:]
     if remedy and isinstance(error, RuntimeError):  # torch's words come last: it knows no hooks
         return PluginError(f"{blame.place}: {remedy} ({_shortened(happened, _ASIDE)})", original)
-    shown = _shortened(happened, _LONGEST)
+    shown = _shortened(happened, _LONGEST if kind else _OURS)
     if remedy:
         shown += f"{'' if shown.endswith(('.', '!', '?')) else '.'} {remedy}"
     return PluginError(f"{blame.place}: {shown}", original)

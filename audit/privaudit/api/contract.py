@@ -13,6 +13,13 @@ from privaudit.errors import PluginError
 RESERVED = frozenset({"label", "training", "shadow_sparsifier", "shadow_defense"})
 """Keys of a recipe's entry that stand beside a plugin's options."""
 
+_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("sparsifier", "during"): ("all", "train"),
+    ("defense", "during"): ("all", "tune"),
+    ("defense", "sampling"): ("shuffle", "poisson"),
+}
+"""The words that a kind's class attribute may be."""
+
 
 def check_class(cls: object) -> type[Plugin]:
     """The class itself, once it is known to be a plugin of exactly one kind.
@@ -31,6 +38,11 @@ def check_class(cls: object) -> type[Plugin]:
     if inspect.isabstract(cls):
         raise PluginError(f"{where} is abstract: write its abstract methods")
     _check_options(cls, where)
+    for (kind, name), words in _WORDS.items():
+        value = getattr(cls, name, None)
+        if cls.kind == kind and isinstance(value, str) and value not in words:
+            known = " or ".join(map(repr, words))
+            raise PluginError(f"{where} has {name} = {value!r:.60}: it may be {known}")
     return cls
 
 

@@ -155,6 +155,12 @@ REMEDIES: tuple[Remedy, ...] = (
         "itself: `signals.target.logits[0]`.",
         kinds=frozenset({"attack"}),
     ),
+    Remedy(
+        "frozen",
+        r"frozen_instance|Instance is frozen",
+        "A plugin is its options, which never change, and the same for all models: keep what a "
+        "hook works out in a variable of its own, or work it out again.",
+    ),
     Remedy("misspelt", r"AttributeError", nearest_name),
     Remedy("unwritten", r"NotImplementedError", "Write this method in your class."),
     Remedy(
