@@ -268,6 +268,15 @@ class Jumping(privaudit.Defense):
         cohort.set({n: w + torch.rand_like(w) for n, w in cohort.weights.items()})
 
 
+class Etching(privaudit.Defense):
+    """Writes into what it is given to look at."""
+
+    name: Literal["t"] = "t"
+
+    def finish(self, cohort: privaudit.Cohort) -> None:
+        cohort.weights["output.bias"].zero_()
+
+
 class Never(privaudit.Defense):
     """Acts at a time that there is not."""
 
@@ -427,6 +436,7 @@ class Projecting(privaudit.Sparsifier):
         (Dicing, {}, "respond .* answers the same logits differently"),
         (Scribbling, {}, "inputs .* writes into the batch"),
         (Jumping, {}, "finish .* leaves other weights"),
+        (Etching, {}, r"finish .* writes into cohort\.weights"),
         (Never, {}, "during = 'train': it may be 'all' or 'tune'"),
         (Clipping, {}, "never called"),
         (Lonely, {}, "companion and companion_loss together"),

@@ -16,6 +16,7 @@ import privaudit
 from privaudit.api.boundary import guest, guests
 from privaudit.api.calls import (
     labels,
+    scheduled,
     scored,
 )
 from privaudit.api.remedies import REMEDIES
@@ -45,6 +46,10 @@ class Losing(privaudit.Defense):
 
     def loss(self, step: privaudit.Step) -> Tensor:
         return LOSSES[self.mistake](step)
+
+    def schedule(self, training: privaudit.Training) -> privaudit.Training:
+        training.epochs = 5  # type: ignore[misc]
+        return training
 
 
 def branching(step: privaudit.Step) -> Tensor:
@@ -87,6 +92,14 @@ def referring(step: privaudit.Step) -> Tensor:
     return step.reference_logits.mean()  # type: ignore[union-attr]
 
 
+def averaged(logits: Any) -> Any:
+    return logits.mean()
+
+
+def handing_on(step: privaudit.Step) -> Any:
+    return averaged(step.reference_logits)
+
+
 def elsewhere(step: privaudit.Step) -> Tensor:
     return cross_entropy(step.logits, torch.zeros(B, dtype=torch.int64, device="meta"))
 
@@ -105,6 +118,7 @@ LOSSES = {
     "in place": writing,
     "misspelt": misspelling,
     "reference": referring,
+    "handed on": handing_on,
     "device": elsewhere,
     "item": valuing,
 }
@@ -196,6 +210,8 @@ def make(mistake: str) -> None:
         losing = Losing(mistake=mistake)
         with guest(losing, "loss"):
             vmapped(losing.loss, differentiate=mistake != "item")
+    elif mistake == "frozen training":
+        scheduled(Losing(mistake=mistake), privaudit.Training())
     elif mistake in ("view", "dropout", "batch of one"):
         network = Building(mistake=mistake).build((C,), C)
         x = torch.ones(2, C, 2).mT if mistake == "view" else torch.ones(1, C)
@@ -225,6 +241,14 @@ def test_who_makes_a_known_mistake_is_told_the_remedy(remedy: Any) -> None:
     assert "test_remedies.py" in message
     assert "\n" not in message
     assert len(message.replace(words, "")) < 420
+
+
+def test_a_remedy_is_found_in_the_line_that_called_the_one_that_failed() -> None:
+    losing = Losing(mistake="handed on")
+    with pytest.raises(PluginError) as caught, guest(losing, "loss"):
+        vmapped(losing.loss)
+    assert "reference: ClassVar[bool] = True" in str(caught.value)
+    assert line_of(averaged, "logits.mean()") in str(caught.value)
 
 
 def line_of(function: Callable[..., Any], code: str) -> str:

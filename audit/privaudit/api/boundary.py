@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -188,7 +189,7 @@ def _blame(error: BaseException, plugin: Guest, hook: str, *beside: Plugin) -> B
     if blame is None:
         return definition(plugin, hook)
     if blame.plugin is plugin and "." in blame.hook:  # a helper's name says less than the hook's
-        return Blame(plugin, hook, blame.file, blame.line)
+        return replace(blame, hook=hook)
     return blame
 
 
@@ -203,7 +204,9 @@ def _told(error: BaseException, blame: Blame, kind: str) -> PluginError:
     words = _said(error)
     said = next(filter(None, map(str.strip, words.splitlines())), "")
     happened = f"{kind}{said}".removesuffix(": ")
-    remedy = remedy_for(blame.plugin.kind, blame.code, f"{kind}{words}", error)
+    codes = (blame.code, *blame.callers)
+    remedies = (remedy_for(blame.plugin.kind, code, f"{kind}{words}", error) for code in codes)
+    remedy = next(filter(None, remedies), "")
     original = "".join(traceback.format_exception(error))[-_KEPT:]
     if remedy and isinstance(error, RuntimeError):  # torch's words come last: it knows no hooks
         return PluginError(f"{blame.place}: {remedy} ({_shortened(happened, _ASIDE)})", original)

@@ -156,6 +156,12 @@ REMEDIES: tuple[Remedy, ...] = (
         kinds=frozenset({"attack"}),
     ),
     Remedy(
+        "frozen training",
+        r"error for Training.*(?:frozen_instance|Instance is frozen)",
+        'Options of a training are frozen: give new ones, `training.model_copy(update={"epochs": '
+        "5})`.",
+    ),
+    Remedy(
         "frozen",
         r"frozen_instance|Instance is frozen",
         "A plugin is its options, which never change, and the same for all models: keep what a "

@@ -205,6 +205,8 @@ def _check_training(defense: Defense) -> None:
     if overrides(defense, "finish"):
         trained, again = cohort.fork(), cohort.fork()
         finished(defense, trained)
+        with guest(defense, "finish"):
+            trained.check_copies()
         with seeded(1):
             finished(defense, again)
         if not same(trained.weights, again.weights):
