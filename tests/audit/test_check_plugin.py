@@ -180,6 +180,18 @@ class Asking(Good):
     signals: ClassVar[frozenset[str]] = frozenset({"weights"})
 
 
+class Silenced(Good):
+    """Asks nothing."""
+
+    queries: ClassVar[int] = 0
+
+
+class Undeclared(Good):
+    """Reads logits that it has not declared."""
+
+    answers: ClassVar[tuple[str, ...]] = ("predicted",)
+
+
 class Linear(privaudit.Model):
     """A linear network."""
 
@@ -426,6 +438,8 @@ class Projecting(privaudit.Sparsifier):
         (Verdict, {}, "decision as"),
         (Variant, {}, "variant 'bad'.* gives NaN"),
         (Asking, {}, "asks for .*weights"),
+        (Silenced, {}, "queries = 0: it must be at least 1"),
+        (Undeclared, {}, r"score \(.*test_check_plugin.py:\d+\): 'logits' is not kept"),
         (Linear, {"outputs": 1}, r"logits \(5, 3\), not \(5, 4\)"),
         (Counting, {}, "starts differently under one seed"),
         (Picky, {}, "accepts neither images nor features"),

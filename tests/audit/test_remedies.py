@@ -163,6 +163,10 @@ class Scoring(privaudit.Attack):
 
     def score(self, signals: privaudit.Signals) -> Any:
         logits = signals.target.logits
+        if self.mistake == "noisy":
+            return signals.target.noisy.mean()  # type: ignore[union-attr]
+        if self.mistake == "gradient norm":
+            return -signals.target.gradient_norm  # type: ignore[operator]
         answers: dict[str, Any] = {
             "bare tensor": logits[0].amax(-1),
             "queries": privaudit.AttackScores(logits.amax(-1)),
@@ -224,7 +228,7 @@ def make(mistake: str) -> None:
             vmap(lambda weights: functional_call(networks[0], weights, torch.ones(2, C)))(
                 stack_module_state(networks)[0]
             )
-    elif mistake in ("bare tensor", "queries"):
+    elif mistake in ("bare tensor", "queries", "noisy", "gradient norm"):
         scored(Scoring(mistake=mistake), tiny_signals(Scoring()))
     elif mistake == "unwritten":
         scored(Unwritten(), tiny_signals(Scoring()))

@@ -115,8 +115,13 @@ def find_blame(error: BaseException, plugins: Sequence[Plugin]) -> Blame | None:
     return Blame(plugin, hook, frame.f_code.co_filename, line, callers)
 
 
-def raised_by_engine(error: BaseException, package: str) -> bool:
-    """Whether an error was raised in a package of the engine itself, such as `privaudit.cohort`."""
+def raised_by_engine(error: BaseException, package: str | tuple[str, ...]) -> bool:
+    """Whether an error was raised in a package of the engine itself, such as `privaudit.cohort`.
+
+    Args:
+        error: with its traceback.
+        package: or several.
+    """
     frames = list(traceback.walk_tb(error.__traceback__))
     return bool(frames) and _module(frames[-1][0]).startswith(package)
 

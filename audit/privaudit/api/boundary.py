@@ -29,7 +29,8 @@ _ASIDE = 120  # the same, where the cause is known and said before
 _KEPT = 100_000  # characters of a traceback that --debug shows
 _ERRORS = "privaudit.errors"
 _COHORT = "privaudit.cohort"  # what it raises about an author's call lacks the author's line
-_VALUES = "privaudit.values"  # and so does what it raises about an author's values
+# And so does what it raises about an author's values, or about answers that nobody declared.
+_VALUES = ("privaudit.values", "privaudit.answers")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.errors import PydanticUserError
 
-from privaudit.api.plugin import KINDS, Plugin
+from privaudit.api.plugin import KINDS, Attack, Plugin
 from privaudit.errors import PluginError
 
 RESERVED = frozenset({"label", "training", "shadow_sparsifier", "shadow_defense"})
@@ -19,6 +19,9 @@ _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("defense", "sampling"): ("shuffle", "poisson"),
 }
 """The words that a kind's class attribute may be."""
+
+_LEAST = {"queries": 1, "noise": 0, "shadows": 0}
+_SIGNALS = ("augmentation", "gradient_norm", "x")
 
 
 def check_class(cls: object) -> type[Plugin]:
@@ -38,12 +41,31 @@ def check_class(cls: object) -> type[Plugin]:
     if inspect.isabstract(cls):
         raise PluginError(f"{where} is abstract: write its abstract methods")
     _check_options(cls, where)
+    _check_needs(cls, where)
+    return cls
+
+
+def _check_needs(cls: type[Plugin], where: str) -> None:
+    """What a class says that it needs of the engine; what each of its instances says is not known.
+
+    Raises:
+        PluginError: there is no such thing.
+    """
     for (kind, name), words in _WORDS.items():
         value = getattr(cls, name, None)
         if cls.kind == kind and isinstance(value, str) and value not in words:
             known = " or ".join(map(repr, words))
             raise PluginError(f"{where} has {name} = {value!r:.60}: it may be {known}")
-    return cls
+    if not issubclass(cls, Attack):
+        return
+    for name, least in _LEAST.items():
+        number = getattr(cls, name)
+        if isinstance(number, int) and number < least:
+            raise PluginError(f"{where} has {name} = {number}: it must be at least {least}")
+    asked = cls.signals
+    if isinstance(asked, frozenset | set) and (unknown := sorted(map(str, asked - {*_SIGNALS}))):
+        known = ", ".join(map(repr, _SIGNALS))
+        raise PluginError(f"{where} asks for {unknown[0]!r:.60} in `signals`: there are {known}")
 
 
 def kind_of(cls: type[Plugin]) -> type[Plugin]:

@@ -130,6 +130,22 @@ REMEDIES: tuple[Remedy, ...] = (
         line=r"\.reference_",
     ),
     Remedy(
+        "noisy",
+        r"NoneType",
+        "There are noisy copies only where the class asks for them: write "
+        "`noise: ClassVar[int] = 2`, or as many as it takes.",
+        kinds=frozenset({"attack"}),
+        line=r"\.noisy\b",
+    ),
+    Remedy(
+        "gradient norm",
+        r"NoneType",
+        "There are gradients' norms only where the class asks for them: write "
+        '`signals: ClassVar[frozenset[str]] = frozenset({"gradient_norm"})`.',
+        kinds=frozenset({"attack"}),
+        line=r"\.gradient_norm\b",
+    ),
+    Remedy(
         "yield",
         r"gives None, not an iterator",
         'The script must say when the weights are to be audited: write `yield "label"`.',

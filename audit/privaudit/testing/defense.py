@@ -27,10 +27,9 @@ _DRAWS = (
 def check_defense(defense: Defense) -> None:
     """Ask each of a defense's hooks about made-up steps, for one model and for two at once."""
     who = type(defense).__name__
-    require(defense.during in ("all", "tune"), f'{who}.during must be "all" or "tune"')
     require(
-        defense.sampling == "shuffle" or (defense.sampling == "poisson" and defense.per_example),
-        f'{who}.sampling must be "shuffle", or "poisson" together with per_example = True',
+        defense.sampling == "shuffle" or defense.per_example,
+        f'{who}.sampling may be "poisson" together with per_example = True only',
     )
     _check_schedule(defense)
     _check_inputs(defense)
