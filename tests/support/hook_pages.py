@@ -101,6 +101,11 @@ class HookPage:
 
     path: Path
 
+    @property
+    def kind(self) -> str:
+        """Of plugin, or what else it is about."""
+        return self.path.stem
+
     @cached_property
     def text(self) -> str:
         """All of it."""

@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.errors import PydanticUserError
 
-from privaudit.api.plugin import KINDS, Attack, Plugin
+from privaudit.api.plugin import KINDS, Attack, Defense, Plugin
 from privaudit.errors import PluginError
 
 RESERVED = frozenset({"label", "training", "shadow_sparsifier", "shadow_defense"})
@@ -56,6 +56,13 @@ def _check_needs(cls: type[Plugin], where: str) -> None:
         if cls.kind == kind and isinstance(value, str) and value not in words:
             known = " or ".join(map(repr, words))
             raise PluginError(f"{where} has {name} = {value!r:.60}: it may be {known}")
+    if issubclass(cls, Defense) and not cls.per_example:
+        hooks = ("example_gradient", "batch_gradient")
+        if written := [n for n in hooks if getattr(cls, n) is not getattr(Defense, n)]:
+            raise PluginError(
+                f"{where} writes {' and '.join(written)}, which is never called: "
+                "set `per_example: ClassVar[bool] = True`"
+            )
     if not issubclass(cls, Attack):
         return
     for name, least in _LEAST.items():

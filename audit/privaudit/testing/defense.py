@@ -151,12 +151,6 @@ def _check_companion_learns(defense: Defense, companion: nn.Module) -> None:
 
 
 def _check_gradients(defense: Defense, who: str) -> None:
-    written = [m for m in ("example_gradient", "batch_gradient") if overrides(defense, m)]
-    require(
-        defense.per_example or not written,
-        f"{who} writes {' and '.join(written)}, which is never called: "
-        "set `per_example: ClassVar[bool] = True`",
-    )
     gradients = torch.randn(4, _P, generator=generator())
     with guest(defense, "example_gradient"):
         changed = vmap(defense.example_gradient)(gradients)
