@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytest
 import torch
 from pydantic import Field, field_serializer, model_validator
@@ -142,6 +144,24 @@ class Moody(Good):
         return privaudit.AttackScores(signals.target.logits[0].amax(-1) + next(COUNTER))
 
 
+class Lucky(Good):
+    """Draws from a generator that all share."""
+
+    def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        return privaudit.AttackScores(torch.rand(len(signals.y)))
+
+
+class Shuffled(privaudit.Dataset):
+    """Comes in an order that NumPy's generator decides."""
+
+    name: Literal["t"] = "t"
+
+    def load(self, root: Path) -> privaudit.Examples:
+        x = torch.from_numpy(np.random.permutation(20)).float()[:, None]
+        y = (x[:, 0] > 9).long()
+        return privaudit.Examples(x, y, ("low", "high"), torch.zeros(1), torch.ones(1))
+
+
 class Greedy(Good):
     """Changes what it is given."""
 
@@ -170,6 +190,18 @@ class Asking(Good):
     """Wants a signal that nobody sends."""
 
     signals: ClassVar[frozenset[str]] = frozenset({"weights"})
+
+
+class Silenced(Good):
+    """Asks nothing."""
+
+    queries: ClassVar[int] = 0
+
+
+class Undeclared(Good):
+    """Reads logits that it has not declared."""
+
+    answers: ClassVar[tuple[str, ...]] = ("predicted",)
 
 
 class Linear(privaudit.Model):
@@ -232,6 +264,48 @@ class Cut(Vector):
 
     def respond(self, logits: Tensor, companion: object) -> Tensor:
         return logits[:, 1:]
+
+
+class Dicing(Vector):
+    """Answers by chance."""
+
+    def loss(self, step: privaudit.Step) -> Tensor:
+        return cross_entropy(step.logits, step.y)
+
+    def respond(self, logits: Tensor, companion: object) -> Tensor:
+        return logits + torch.rand_like(logits)
+
+
+class Scribbling(Dicing):
+    """Adds to the batch that it is lent."""
+
+    def inputs(self, x: Tensor, key: Tensor) -> Tensor:
+        return x.add_(1)
+
+
+class Jumping(privaudit.Defense):
+    """Finishes by chance."""
+
+    name: Literal["t"] = "t"
+
+    def finish(self, cohort: privaudit.Cohort) -> None:
+        cohort.set({n: w + torch.rand_like(w) for n, w in cohort.weights.items()})
+
+
+class Etching(privaudit.Defense):
+    """Writes into what it is given to look at."""
+
+    name: Literal["t"] = "t"
+
+    def finish(self, cohort: privaudit.Cohort) -> None:
+        cohort.weights["output.bias"].zero_()
+
+
+class Never(privaudit.Defense):
+    """Acts at a time that there is not."""
+
+    name: Literal["t"] = "t"
+    during: ClassVar[str] = "train"
 
 
 class Clipping(privaudit.Defense):
@@ -300,6 +374,42 @@ class Cutting(privaudit.Sparsifier):
         return nn.Sequential(module, nn.Linear(3, 2))
 
 
+class Choosing(privaudit.Sparsifier):
+    """Adds layers of chance width."""
+
+    name: Literal["t"] = "t"
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        width = int(torch.randint(1, 1000, ()))
+        return nn.Sequential(module, nn.Linear(3, width), nn.Linear(width, 3))
+
+
+class Gambling(privaudit.Sparsifier):
+    """Prunes by chance."""
+
+    name: Literal["t"] = "t"
+
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
+        cohort.prune(0.5, {n: torch.rand_like(w) for n, w in cohort.weights.items()})
+        yield ""
+
+
+class Early(privaudit.Sparsifier):
+    """Acts at a time that there is not."""
+
+    name: Literal["t"] = "t"
+    during: ClassVar[str] = "training"
+
+
+class Clamping(privaudit.Sparsifier):
+    """Projects the weights that it is lent."""
+
+    name: Literal["t"] = "t"
+
+    def project(self, weights: Weights, epoch: Tensor) -> Mapping[str, Tensor]:
+        return {name: weight.clamp_(0) for name, weight in weights.items()}
+
+
 class Penalising(privaudit.Sparsifier):
     """Penalises each weight by itself."""
 
@@ -336,10 +446,14 @@ class Projecting(privaudit.Sparsifier):
         (Nan, {}, "NaN for"),
         (Sharing, {}, "score_all gives a target other scores"),
         (Moody, {}, "answers the same signals differently"),
+        (Lucky, {}, "answers the same signals differently"),
+        (Shuffled, {}, "other examples, or another order"),
         (Greedy, {}, "writes into signals"),
         (Verdict, {}, "decision as"),
         (Variant, {}, "variant 'bad'.* gives NaN"),
         (Asking, {}, "asks for .*weights"),
+        (Silenced, {}, "queries = 0: it must be at least 1"),
+        (Undeclared, {}, r"score \(.*test_check_plugin.py:\d+\): 'logits' is not kept"),
         (Linear, {"outputs": 1}, r"logits \(5, 3\), not \(5, 4\)"),
         (Counting, {}, "starts differently under one seed"),
         (Picky, {}, "accepts neither images nor features"),
@@ -347,6 +461,11 @@ class Projecting(privaudit.Sparsifier):
         (Branching, {}, r"loss .*choose with torch\.where"),
         (Drawing, {}, r"loss .*privaudit\.keys"),
         (Cut, {}, "respond .* must keep the shape"),
+        (Dicing, {}, "respond .* answers the same logits differently"),
+        (Scribbling, {}, "inputs .* writes into the batch"),
+        (Jumping, {}, "finish .* leaves other weights"),
+        (Etching, {}, r"finish .* writes into cohort\.weights"),
+        (Never, {}, "during = 'train': it may be 'all' or 'tune'"),
         (Clipping, {}, "never called"),
         (Lonely, {}, "companion and companion_loss together"),
         (Wiping, {}, "finish leaves networks"),
@@ -354,6 +473,10 @@ class Projecting(privaudit.Sparsifier):
         (Repeating, {}, "yields 'a' twice"),
         (Emptying, {}, "no weight left"),
         (Cutting, {}, "must keep finite logits"),
+        (Choosing, {}, r"differ in structure, as in '1\.bias'"),
+        (Gambling, {}, "sparsify .* leaves other weights"),
+        (Early, {}, "during = 'training': it may be 'all' or 'train'"),
+        (Clamping, {}, "project .* writes into the weights"),
         (Penalising, {}, "penalty must be one number"),
         (Projecting, {}, "'ghost', which is no weight"),
     ],

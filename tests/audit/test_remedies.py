@@ -16,6 +16,7 @@ import privaudit
 from privaudit.api.boundary import guest, guests
 from privaudit.api.calls import (
     labels,
+    scheduled,
     scored,
 )
 from privaudit.api.remedies import REMEDIES
@@ -45,6 +46,10 @@ class Losing(privaudit.Defense):
 
     def loss(self, step: privaudit.Step) -> Tensor:
         return LOSSES[self.mistake](step)
+
+    def schedule(self, training: privaudit.Training) -> privaudit.Training:
+        training.epochs = 5  # type: ignore[misc]
+        return training
 
 
 def branching(step: privaudit.Step) -> Tensor:
@@ -87,6 +92,15 @@ def referring(step: privaudit.Step) -> Tensor:
     return step.reference_logits.mean()  # type: ignore[union-attr]
 
 
+def averaged(logits: Any) -> Tensor:
+    mean: Tensor = logits.mean()
+    return mean
+
+
+def handing_on(step: privaudit.Step) -> Tensor:
+    return averaged(step.reference_logits)
+
+
 def elsewhere(step: privaudit.Step) -> Tensor:
     return cross_entropy(step.logits, torch.zeros(B, dtype=torch.int64, device="meta"))
 
@@ -105,6 +119,7 @@ LOSSES = {
     "in place": writing,
     "misspelt": misspelling,
     "reference": referring,
+    "handed on": handing_on,
     "device": elsewhere,
     "item": valuing,
 }
@@ -149,6 +164,10 @@ class Scoring(privaudit.Attack):
 
     def score(self, signals: privaudit.Signals) -> Any:
         logits = signals.target.logits
+        if self.mistake == "noisy":
+            return signals.target.noisy.mean()  # type: ignore[union-attr]
+        if self.mistake == "gradient norm":
+            return -signals.target.gradient_norm  # type: ignore[operator]
         answers: dict[str, Any] = {
             "bare tensor": logits[0].amax(-1),
             "queries": privaudit.AttackScores(logits.amax(-1)),
@@ -170,6 +189,8 @@ class Forgetting(privaudit.Sparsifier):
     def script(self, cohort: privaudit.Cohort) -> Iterator[Any]:
         if self.mistake == "stacked":
             cohort.prune(0.5, {n: w[0].abs() for n, w in cohort.weights.items()})
+        if self.mistake == "frozen":
+            self.mistake = ""  # type: ignore[misc]
         yield 1 if self.mistake == "no text" else "a"
         if self.mistake == "late":
             raise KeyError("late")
@@ -194,6 +215,8 @@ def make(mistake: str) -> None:
         losing = Losing(mistake=mistake)
         with guest(losing, "loss"):
             vmapped(losing.loss, differentiate=mistake != "item")
+    elif mistake == "frozen training":
+        scheduled(Losing(mistake=mistake), privaudit.Training())
     elif mistake in ("view", "dropout", "batch of one"):
         network = Building(mistake=mistake).build((C,), C)
         x = torch.ones(2, C, 2).mT if mistake == "view" else torch.ones(1, C)
@@ -206,7 +229,7 @@ def make(mistake: str) -> None:
             vmap(lambda weights: functional_call(networks[0], weights, torch.ones(2, C)))(
                 stack_module_state(networks)[0]
             )
-    elif mistake in ("bare tensor", "queries"):
+    elif mistake in ("bare tensor", "queries", "noisy", "gradient norm"):
         scored(Scoring(mistake=mistake), tiny_signals(Scoring()))
     elif mistake == "unwritten":
         scored(Unwritten(), tiny_signals(Scoring()))
@@ -223,6 +246,14 @@ def test_who_makes_a_known_mistake_is_told_the_remedy(remedy: Any) -> None:
     assert "test_remedies.py" in message
     assert "\n" not in message
     assert len(message.replace(words, "")) < 420
+
+
+def test_a_remedy_is_found_in_the_line_that_called_the_one_that_failed() -> None:
+    losing = Losing(mistake="handed on")
+    with pytest.raises(PluginError) as caught, guest(losing, "loss"):
+        vmapped(losing.loss)
+    assert "reference: ClassVar[bool] = True" in str(caught.value)
+    assert line_of(averaged, "= logits.mean()") in str(caught.value)
 
 
 def line_of(function: Callable[..., Any], code: str) -> str:

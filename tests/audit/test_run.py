@@ -550,6 +550,22 @@ def test_finishing_changes_what_is_audited_and_not_the_script(
         assert (after.outputs.logits[3, 0] - logits).abs().max() < 1e-9
 
 
+class Scribbling(Defense):
+    """Writes into what it is given to look at."""
+
+    name: Literal["scribbling"] = "scribbling"
+
+    def finish(self, cohort: privaudit.Cohort) -> None:
+        cohort.weights["output.bias"].zero_()
+
+
+def test_finishing_that_changes_no_network_is_told(
+    place: RunContext, subject: Callable[..., Subject]
+) -> None:
+    with pytest.raises(PluginError, match=r"'scribbling' .*finish .* writes into cohort\.weights"):
+        list(levels(place, subject(defense=Scribbling())))
+
+
 class Answering(Defense):
     name: Literal["answering"] = "answering"
 

@@ -35,12 +35,14 @@ class Blame:
         hook: the method that the engine had called.
         file: the author's; empty where it is not known.
         line: in that file, from 1; 0 where it is not known.
+        callers: the lines of the author's code that had called it, innermost first.
     """
 
     plugin: Guest
     hook: str
     file: str = ""
     line: int = 0
+    callers: tuple[str, ...] = ()
 
     @property
     def code(self) -> str:
@@ -105,11 +107,21 @@ def find_blame(error: BaseException, plugins: Sequence[Plugin]) -> Blame | None:
     plugin = _owner(called, plugins)
     frame, line = frames[deepest]
     hook = _hook(called, [frame for frame, _ in frames], plugin)
-    return Blame(plugin, hook, frame.f_code.co_filename, line)
+    callers = tuple(
+        linecache.getline(f.f_code.co_filename, number).strip()
+        for f, number in reversed(frames[:deepest])
+        if _package(f) in packages
+    )
+    return Blame(plugin, hook, frame.f_code.co_filename, line, callers)
 
 
-def raised_by_engine(error: BaseException, package: str) -> bool:
-    """Whether an error was raised in a package of the engine itself, such as `privaudit.cohort`."""
+def raised_by_engine(error: BaseException, package: str | tuple[str, ...]) -> bool:
+    """Whether an error was raised in a package of the engine itself, such as `privaudit.cohort`.
+
+    Args:
+        error: with its traceback.
+        package: or several.
+    """
     frames = list(traceback.walk_tb(error.__traceback__))
     return bool(frames) and _module(frames[-1][0]).startswith(package)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -23,11 +24,13 @@ from privaudit.api.world import own_world
 from privaudit.errors import DamageError, PluginError, PrivauditError
 
 _LONGEST = 200  # characters of what a plugin raised; the rest is for --debug
+_OURS = 500  # the same of an error of the engine, whose end says what to do
 _ASIDE = 120  # the same, where the cause is known and said before
 _KEPT = 100_000  # characters of a traceback that --debug shows
 _ERRORS = "privaudit.errors"
 _COHORT = "privaudit.cohort"  # what it raises about an author's call lacks the author's line
-_VALUES = "privaudit.values"  # and so does what it raises about an author's values
+# And so does what it raises about an author's values, or about answers that nobody declared.
+_VALUES = ("privaudit.values", "privaudit.answers")
 
 
 @contextmanager
@@ -187,7 +190,7 @@ def _blame(error: BaseException, plugin: Guest, hook: str, *beside: Plugin) -> B
     if blame is None:
         return definition(plugin, hook)
     if blame.plugin is plugin and "." in blame.hook:  # a helper's name says less than the hook's
-        return Blame(plugin, hook, blame.file, blame.line)
+        return replace(blame, hook=hook)
     return blame
 
 
@@ -202,11 +205,13 @@ def _told(error: BaseException, blame: Blame, kind: str) -> PluginError:
     words = _said(error)
     said = next(filter(None, map(str.strip, words.splitlines())), "")
     happened = f"{kind}{said}".removesuffix(": ")
-    remedy = remedy_for(blame.plugin.kind, blame.code, f"{kind}{words}", error)
+    codes = (blame.code, *blame.callers)
+    remedies = (remedy_for(blame.plugin.kind, code, f"{kind}{words}", error) for code in codes)
+    remedy = next(filter(None, remedies), "")
     original = "".join(traceback.format_exception(error))[-_KEPT:]
     if remedy and isinstance(error, RuntimeError):  # torch's words come last: it knows no hooks
         return PluginError(f"{blame.place}: {remedy} ({_shortened(happened, _ASIDE)})", original)
-    shown = _shortened(happened, _LONGEST)
+    shown = _shortened(happened, _LONGEST if kind else _OURS)
     if remedy:
         shown += f"{'' if shown.endswith(('.', '!', '?')) else '.'} {remedy}"
     return PluginError(f"{blame.place}: {shown}", original)

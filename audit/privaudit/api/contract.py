@@ -7,12 +7,22 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.errors import PydanticUserError
 
-from privaudit.api.plugin import KINDS, Plugin
+from privaudit.api.plugin import KINDS, Attack, Defense, Plugin
 from privaudit.errors import PluginError
 from privaudit.messages import show
 
 RESERVED = frozenset({"label", "training", "shadow_sparsifier", "shadow_defense"})
 """Keys of a recipe's entry that stand beside a plugin's options."""
+
+_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("sparsifier", "during"): ("all", "train"),
+    ("defense", "during"): ("all", "tune"),
+    ("defense", "sampling"): ("shuffle", "poisson"),
+}
+"""The words that a kind's class attribute may be."""
+
+_LEAST = {"queries": 1, "noise": 0, "shadows": 0}
+_SIGNALS = ("augmentation", "gradient_norm", "x")
 
 
 def check_class(cls: object) -> type[Plugin]:
@@ -33,7 +43,38 @@ def check_class(cls: object) -> type[Plugin]:
         raise PluginError(f"{where} is abstract: write its abstract methods")
     _check_options(cls, where)
     _check_deviations(cls, where)
+    _check_needs(cls, where)
     return cls
+
+
+def _check_needs(cls: type[Plugin], where: str) -> None:
+    """What a class says that it needs of the engine; what each of its instances says is not known.
+
+    Raises:
+        PluginError: there is no such thing.
+    """
+    for (kind, name), words in _WORDS.items():
+        value = getattr(cls, name, None)
+        if cls.kind == kind and isinstance(value, str) and value not in words:
+            known = " or ".join(map(repr, words))
+            raise PluginError(f"{where} has {name} = {value!r:.60}: it may be {known}")
+    if issubclass(cls, Defense) and not cls.per_example:
+        hooks = ("example_gradient", "batch_gradient")
+        if written := [n for n in hooks if getattr(cls, n) is not getattr(Defense, n)]:
+            raise PluginError(
+                f"{where} writes {' and '.join(written)}, which is never called: "
+                "set `per_example: ClassVar[bool] = True`"
+            )
+    if not issubclass(cls, Attack):
+        return
+    for name, least in _LEAST.items():
+        number = getattr(cls, name)
+        if isinstance(number, int) and number < least:
+            raise PluginError(f"{where} has {name} = {number}: it must be at least {least}")
+    asked = cls.signals
+    if isinstance(asked, frozenset | set) and (unknown := sorted(map(str, asked - {*_SIGNALS}))):
+        known = ", ".join(map(repr, _SIGNALS))
+        raise PluginError(f"{where} asks for {unknown[0]!r:.60} in `signals`: there are {known}")
 
 
 def kind_of(cls: type[Plugin]) -> type[Plugin]:

@@ -130,6 +130,22 @@ REMEDIES: tuple[Remedy, ...] = (
         line=r"\.reference_",
     ),
     Remedy(
+        "noisy",
+        r"NoneType",
+        "There are noisy copies only where the class asks for them: write "
+        "`noise: ClassVar[int] = 2`, or as many as it takes.",
+        kinds=frozenset({"attack"}),
+        line=r"\.noisy\b",
+    ),
+    Remedy(
+        "gradient norm",
+        r"NoneType",
+        "There are gradients' norms only where the class asks for them: write "
+        '`signals: ClassVar[frozenset[str]] = frozenset({"gradient_norm"})`.',
+        kinds=frozenset({"attack"}),
+        line=r"\.gradient_norm\b",
+    ),
+    Remedy(
         "yield",
         r"gives None, not an iterator",
         'The script must say when the weights are to be audited: write `yield "label"`.',
@@ -154,6 +170,18 @@ REMEDIES: tuple[Remedy, ...] = (
         "Outputs have an axis of queries Q before that of the examples N; query 0 is the example "
         "itself: `signals.target.logits[0]`.",
         kinds=frozenset({"attack"}),
+    ),
+    Remedy(
+        "frozen training",
+        r"error for Training.*(?:frozen_instance|Instance is frozen)",
+        'Options of a training are frozen: give new ones, `training.model_copy(update={"epochs": '
+        "5})`.",
+    ),
+    Remedy(
+        "frozen",
+        r"frozen_instance|Instance is frozen",
+        "A plugin is its options, which never change, and the same for all models: keep what a "
+        "hook works out in a variable of its own, or work it out again.",
     ),
     Remedy("misspelt", r"AttributeError", nearest_name),
     Remedy("unwritten", r"NotImplementedError", "Write this method in your class."),

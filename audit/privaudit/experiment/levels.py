@@ -131,6 +131,8 @@ def _level(
     if overrides(subject.defense, "finish"):
         shown = cohort.fork()
         finished(subject.defense, shown, context.recipe.model)
+        with guest(subject.defense, "finish"):
+            shown.check_copies()
     outputs = asked(shown, context.ensemble.audited[models], context.recipe)
     astray = lost(outputs)
     if bool(astray.any()):

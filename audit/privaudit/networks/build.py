@@ -70,7 +70,9 @@ def build_companions(
 
 
 class _Apart:
-    """Sees that networks share no weights, as those of a plugin do that keeps one and gives it.
+    """Sees that networks are alike in structure and share no weights.
+
+    They share weights where a plugin keeps a network and gives it again.
 
     Args:
         hook: that gives them.
@@ -79,19 +81,36 @@ class _Apart:
     def __init__(self, hook: str) -> None:
         self._hook = hook
         self._weights: dict[int, Tensor] = {}  # held, so that no other takes its place in memory
+        self._structure: dict[str, object] = {}
 
     def __call__(self, module: nn.Module, plugin: Plugin) -> nn.Module:
         """The network.
 
         Raises:
-            PluginError: it shares weights with an earlier one.
+            PluginError: it shares weights with an earlier one, or is of another structure.
         """
+        structure = _structure(module)
+        self._structure = self._structure or structure
+        if structure != self._structure:
+            name = min(name for name, _ in self._structure.items() ^ structure.items())
+            what = (
+                f"gives networks that differ in structure, as in {name!r}: choose layers by name, "
+                "kind or shape, never by chance or by their weights"
+            )
+            raise broken(plugin, self._hook, what)
         here = {id(p): p for p in module.parameters() if p.requires_grad}
         if here.keys() & self._weights.keys():
             what = "gives the weights of an earlier network again: build a new one in each call"
             raise broken(plugin, self._hook, what)
         self._weights |= here
         return module
+
+
+def _structure(module: nn.Module) -> dict[str, object]:
+    """What all networks of a cohort have in common: by name, kinds of layers and shapes."""
+    layers: dict[str, object] = {n: type(layer) for n, layer in module.named_modules() if n}
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    return layers | {n: (tuple(t.shape), t.requires_grad) for n, t in tensors}
 
 
 def _stacked(

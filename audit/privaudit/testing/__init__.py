@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from privaudit.api.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier
-from privaudit.errors import PluginError
+from privaudit.errors import DataError, PrivauditError
 from privaudit.testing.attack import check_attack
 from privaudit.testing.dataset import check_dataset
 from privaudit.testing.defense import check_defense
@@ -49,7 +49,8 @@ def check_plugin(
 
     Raises:
         AssertionError: it does not; the message says what to change.
-        DataError: a dataset's files are not there, so that it cannot be checked.
+        DataError: what a plugin needs is not there, as a dataset's files, so that it cannot be
+            checked.
 
     Warns:
         UserWarning: a model works, but many cannot be trained at once; says why.
@@ -62,7 +63,9 @@ def check_plugin(
     try:
         _check(plugin, shape, classes)
         check_elsewhere(plugin)
-    except PluginError as error:
+    except DataError:
+        raise
+    except PrivauditError as error:
         raise AssertionError(str(error)) from error
 
 

@@ -11,21 +11,25 @@ from torch.func import grad, vmap
 from privaudit.api.boundary import broken, guest, guests
 from privaudit.api.calls import finished
 from privaudit.api.plugin import Defense, Sparsifier, Step, overrides
+from privaudit.keys import seeded
 from privaudit.testing.material import C, N, generator, tiny_cohort
-from privaudit.testing.require import require
+from privaudit.testing.require import OTHER_WEIGHTS, require, same
 from privaudit.testing.steps import Weights, companion_weights, playing, stacked, tiny_step
 from privaudit.training import Training
 
 _P = 7  # parameters of the gradients that example_gradient and batch_gradient see
+_DRAWS = (
+    "answers the same logits differently: an attacker who asks twice sees through it, and no run "
+    "can be repeated; draw from the logits themselves, by `privaudit.keys`"
+)
 
 
 def check_defense(defense: Defense) -> None:
     """Ask each of a defense's hooks about made-up steps, for one model and for two at once."""
     who = type(defense).__name__
-    require(defense.during in ("all", "tune"), f'{who}.during must be "all" or "tune"')
     require(
-        defense.sampling == "shuffle" or (defense.sampling == "poisson" and defense.per_example),
-        f'{who}.sampling must be "shuffle", or "poisson" together with per_example = True',
+        defense.sampling == "shuffle" or defense.per_example,
+        f'{who}.sampling may be "poisson" together with per_example = True only',
     )
     _check_schedule(defense)
     _check_inputs(defense)
@@ -58,7 +62,11 @@ def _check_inputs(defense: Defense) -> None:
             what = f"must keep the shape {tuple(x[0].shape)}, not give {tuple(alone[0].shape)}"
             raise broken(defense, "inputs", what)
         with guest(defense, "inputs"):
-            together = vmap(defense.inputs)(x, keys)
+            lent = x.clone()
+            together = vmap(defense.inputs)(lent, keys)
+        if not same(lent, x):
+            what = "writes into the batch that it is given: give a new one, `x + n`, not `x += n`"
+            raise broken(defense, "inputs", what)
         _check_alike(defense, "inputs", alone, together)
 
 
@@ -143,12 +151,6 @@ def _check_companion_learns(defense: Defense, companion: nn.Module) -> None:
 
 
 def _check_gradients(defense: Defense, who: str) -> None:
-    written = [m for m in ("example_gradient", "batch_gradient") if overrides(defense, m)]
-    require(
-        defense.per_example or not written,
-        f"{who} writes {' and '.join(written)}, which is never called: "
-        "set `per_example: ClassVar[bool] = True`",
-    )
     gradients = torch.randn(4, _P, generator=generator())
     with guest(defense, "example_gradient"):
         changed = vmap(defense.example_gradient)(gradients)
@@ -175,6 +177,10 @@ def _check_answers(defense: Defense, companion: nn.Module | None) -> None:
         if answer.shape != logits.shape:
             what = f"must keep the shape {tuple(logits.shape)}, not give {tuple(answer.shape)}"
             raise broken(defense, "respond", what)
+        with seeded(1), guest(defense, "respond"):  # elsewhere than the generators were
+            again = defense.respond(logits.clone(memory_format=torch.preserve_format), second)
+        if not same(answer, again):
+            raise broken(defense, "respond", _DRAWS)
         if bool(answer.isnan().any()):
             raise broken(defense, "respond", "answers finite logits with NaN")
 
@@ -190,8 +196,14 @@ def _check_training(defense: Defense) -> None:
         f"{who}: networks trained with it answer NaN or infinity after two epochs",
     )
     if overrides(defense, "finish"):
-        trained = cohort.fork()
+        trained, again = cohort.fork(), cohort.fork()
         finished(defense, trained)
+        with guest(defense, "finish"):
+            trained.check_copies()
+        with seeded(1):
+            finished(defense, again)
+        if not same(trained.weights, again.weights):
+            raise broken(defense, "finish", OTHER_WEIGHTS)
         require(
             bool(trained.logits().isfinite().all()),
             f"{who}.finish leaves networks that answer NaN or infinity",

@@ -7,6 +7,12 @@ from dataclasses import fields, is_dataclass
 import torch
 from torch import Tensor
 
+OTHER_WEIGHTS = (
+    "leaves other weights when it is run again, as one does that draws from a generator that all "
+    "models share: draw for each model with its own, `torch.Generator().manual_seed(seed)` for "
+    "each seed of `cohort.seeds`"
+)
+
 
 def require(condition: object, message: str) -> None:
     """Raise an AssertionError with the message unless the condition holds."""

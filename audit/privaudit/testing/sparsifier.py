@@ -10,8 +10,11 @@ from privaudit.api.boundary import broken, guest
 from privaudit.api.calls import labels
 from privaudit.api.plugin import Sparsifier, Weights, overrides
 from privaudit.errors import PluginError, PrivauditError
+from privaudit.keys import seeded
 from privaudit.testing.material import C, TinyModel, build, tiny_cohort, tiny_examples
-from privaudit.testing.require import require
+from privaudit.testing.require import OTHER_WEIGHTS, require, same
+
+_WRITES = "writes into the weights that it is given: give new ones, `w.clamp(0)`, not `w.clamp_(0)`"
 
 
 def check_sparsifier(sparsifier: Sparsifier) -> None:
@@ -69,8 +72,11 @@ def _check_hooks(sparsifier: Sparsifier, network: nn.Module) -> None:
             f"{who}.penalty has a gradient that is not finite",
         )
     if overrides(sparsifier, "project"):
+        untouched = {name: value.clone() for name, value in values.items()}
         with guest(sparsifier, "project"):
             projected = sparsifier.project(Weights(values, network), torch.tensor(1))
+        if not same(values, untouched):
+            raise broken(sparsifier, "project", _WRITES)
         for name, value in projected.items():
             require(name in values, f"{who}.project names {name!r}, which is no weight")
             require(
@@ -89,6 +95,15 @@ def _twice(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_script(sparsifier: Sparsifier, convolutional: bool) -> None:
+    reached = _reached(sparsifier, convolutional)
+    with seeded(1):  # elsewhere than the global generators were the first time
+        again = _reached(sparsifier, convolutional)
+    if not same(reached, again):
+        raise broken(sparsifier, "sparsify", OTHER_WEIGHTS)
+
+
+def _reached(sparsifier: Sparsifier, convolutional: bool) -> dict[str, Tensor]:
+    """The weights that the whole script leaves."""
     who = type(sparsifier).__name__
     cohort = tiny_cohort(sparsifier, convolutional=convolutional)
     for level in labels(sparsifier, cohort):
@@ -105,3 +120,4 @@ def _check_script(sparsifier: Sparsifier, convolutional: bool) -> None:
         )
     with guest(sparsifier, "sparsify"):
         cohort.check_copies()
+    return cohort.weights
