@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from privaudit.cli.audit import GATE_BROKEN
+from privaudit.cli.options import GATE_BROKEN
 from privaudit.statistics import table
 
 if TYPE_CHECKING:

@@ -116,7 +116,7 @@ def test_density_is_drawn_against_accuracy_and_leak(run: RunResult) -> None:
 
 def test_a_roc_is_the_mean_of_its_networks(run: RunResult) -> None:
     (drawn,) = figure([run], "roc", attack="loss", level="dense")
-    mean = _series(drawn, "loss, mean of 2 networks")
+    mean = _series(drawn, "loss")
     thin = [series for series in drawn.series if series.thin]
     assert [series.mark for series in thin] == ["steps", "steps"]
     expected = []
@@ -189,7 +189,7 @@ def test_a_level_that_the_strongest_attack_lacks_is_drawn_by_the_others(run: Run
     (drawn,) = figure([replace(run, audits=weak)], "roc", level="imp/round 2")
     assert [series.label for series in drawn.series if series.label] == [
         "guess",
-        "other, mean of 2 networks",
+        "other",
     ]
     with pytest.raises(RecipeError, match="'imp/round 2' is not known"):
         figure([replace(run, audits=weak)], "roc", attack="loss", level="imp/round 2")
