@@ -26,7 +26,7 @@ _PLOTS: tuple[tuple[str, Mapping[str, str]], ...] = (
 )
 """Kinds, in the order of the page, and what is chosen of each."""
 
-_WIDTH, _HEIGHT = 400, 290
+_WIDTH, _HEIGHT = 400, 310
 """Of a drawing, in pixels: on a phone it shrinks a little, and can still be read."""
 
 _MOST = 12

@@ -76,7 +76,8 @@ def test_nothing_lies_outside_the_page_and_words_are_no_smaller_than_can_be_read
       one => one.getClientRects().length && one.getBoundingClientRect().right > 391).length"""
     assert browser.evaluate(outside) == 0
     words = """Math.min(...[...document.querySelectorAll("figure text")].map(
-      one => parseFloat(getComputedStyle(one).fontSize) * one.getScreenCTM().a))"""
+      one => [parseFloat(getComputedStyle(one).fontSize), one.getScreenCTM()]).map(
+      ([size, turned]) => size * Math.hypot(turned.a, turned.b)))"""
     assert browser.evaluate(words) >= 8  # CSS pixels
 
 
