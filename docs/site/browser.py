@@ -142,6 +142,7 @@ class Browser:
 
     def printed(self) -> bytes:
         """The page as it would be printed, as a PDF."""
+        self.ask("Emulation.setEmulatedMedia", media="print")
         return base64.b64decode(self.ask("Page.printToPDF")["data"])
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ DOUBT = Doubt("labels", "target", "the labels are wrong")
 FAILURE = Failure("imp", "out of memory", "round 1", "lira")
 
 
-def _run(limits: dict[tuple[str, str], Sequence[float]], **more: Any) -> RunResult:
+def _run(limits: Mapping[tuple[str, str], Sequence[float]], **more: Any) -> RunResult:
     """By subject and attack, the upper limit of the AUC of each seed's network."""
     audits = [
         AuditResult(
@@ -52,7 +52,7 @@ def test_a_gate_is_kept_by_every_network_of_every_row() -> None:
 
 def test_one_network_above_the_limit_breaks_it_whatever_the_mean_is() -> None:
     limits = {("dense", "loss"): (0.6, 0.6, 0.6, 0.71), ("imp", "loss"): (0.6, 0.9, 0.6, 0.6)}
-    finding = _judged(_run(limits | {("small", "loss"): (0.6,) * 4}))
+    finding = _judged(_run({**limits, ("small", "loss"): (0.6,) * 4}))
     assert [row.told for row in finding.rows] == ["broken", "broken", "kept"]
     assert finding.failed
     (line,) = finding.sentences()
