@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
+from made_up_runs import made_up_run
 from plotted_runs import plotted_run
 from privaudit import load_recipe
 from privaudit import run as run_recipe
@@ -352,3 +353,12 @@ def test_every_figure_says_in_a_sentence_what_it_shows(tmp_path: Path) -> None:
             assert drawn.kind == kind
             assert drawn.alternative.endswith((".", "nothing."))
             assert str(nan) not in drawn.alternative
+
+
+def test_of_many_attacks_the_strongest_are_drawn_and_the_others_are_named(tmp_path: Path) -> None:
+    attacks = [f"attack {n}" for n in range(8)]  # each stronger than the one before
+    many = made_up_run(tmp_path / "run", attacks=attacks, seeds=1, examples=2000)
+    (drawn,) = figure([many], "roc")
+    labels = [series.label for series in drawn.series if series.mark == "line" and series.label]
+    assert labels == ["guess", *attacks[2:]]  # a legend begins with the last
+    assert any(note.startswith("Left out, as weaker: attack 1, attack 0;") for note in drawn.notes)
