@@ -19,6 +19,9 @@ from privaudit.statistics.conditions import unknown_metric, written
 from privaudit.statistics.metric import Metric, Reached
 from privaudit.statistics.power import sample_sentence
 
+Told = Literal["kept", "broken", "cannot be told"]
+"""What there is to say of a gate."""
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -75,6 +78,14 @@ class Verdict:
     sample: str = ""
 
     @property
+    def told(self) -> Told:
+        """One of three answers: what is not known, or in doubt, is not broken either."""
+        if self.passed:
+            return "kept"
+        known = self.reached is not None and not self.gate.kept_by(self.reached)
+        return "broken" if known else "cannot be told"
+
+    @property
     def caveat(self) -> str:
         """What has to be said where the gate is kept; empty where nothing has."""
         return self.gate.judged.caveat if self.passed else ""
@@ -86,11 +97,14 @@ class Verdict:
         >>> judge(gate, {"loss": {"auc": {"value": 0.5, "low": 0.4, "high": 0.7}}}).sentence()
         'gate auc<0.6: BROKEN, upper confidence limit 0.7 (loss)'
         """
-        caveat = self.caveat
-        opening = f"gate {self.gate.text}: {_word(self.passed, caveat)}"
+        opening = f"gate {self.gate.text}: {_word(self.passed, self.caveat)}"
+        return f"{opening}{' ' if self._doubted else ', '}{self.because()}"
+
+    def because(self) -> str:
+        """The confidence limit that the gate was held against, or why nothing can be told."""
         attacks = f"({', '.join(self.attacks)})" if self.attacks else ""
         if self.reached is None:
-            return f"{opening}, {self.reason} {attacks}".rstrip()
+            return f"{self.reason} {attacks}".rstrip()
         # Rounded for people, but never so far that a broken limit looks like a kept one.
         number = f"{self.reached:.4g}"
         if self.gate.kept_by(float(number)) != self.gate.kept_by(self.reached):
@@ -100,15 +114,20 @@ class Verdict:
             limit = f"proven lower bound {number}"
         if self.reversed:
             limit += " with scores reversed"
-        if not self.doubts or not self.gate.kept_by(self.reached):
-            return "; ".join(filter(None, [f"{opening}, {limit} {attacks}", self.sample, caveat]))
+        if not self._doubted:
+            return "; ".join(filter(None, [f"{limit} {attacks}", self.sample, self.caveat]))
         names = ", ".join(self.doubts)
         accept = " ".join(f"--accept-doubt {name}" for name in self.doubts)
         plural, them = ("s", "them") if len(self.doubts) > 1 else ("", "it")
         return (
-            f"{opening} by the open doubt{plural} {names}, though the {limit} {attacks} would "
+            f"by the open doubt{plural} {names}, though the {limit} {attacks} would "
             f"keep it: clear {them} up, or accept {them} by {accept}"
         )
+
+    @property
+    def _doubted(self) -> bool:
+        """Whether doubts alone break it."""
+        return bool(self.doubts) and self.reached is not None and self.gate.kept_by(self.reached)
 
 
 def parse_gate(text: str) -> Gate:

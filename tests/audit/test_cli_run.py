@@ -89,6 +89,21 @@ def test_a_plan_then_a_run_then_nothing_left_to_do(
     assert "0 trainings remain" in capsys.readouterr().out
 
 
+def test_a_gate_is_read_before_anything_is_trained_and_judged_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    privaudit_run(tmp_path, monkeypatch, "--gate", "auk<0.7", code=2)
+    assert "did you mean 'auc'?" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+    small = ("--set", "seeds=1", "--set", "sparsifiers=[dense]", "--quiet", "--processes", "1")
+    privaudit_run(tmp_path, monkeypatch, *small, "--gate", "tpr@0.001<0.5", code=3)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("gate tpr@0.001<0.5: CANNOT BE TOLD for 1 of 1")
+    kept = ("--gate", "auc<0.999", "--accept-doubt", "chance")
+    privaudit_run(tmp_path, monkeypatch, *small, *kept)
+    assert "gate auc<0.999: kept by all 1" in capsys.readouterr().out
+
+
 def test_verbose_tells_what_the_engine_does_and_goes_not_with_quiet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -35,6 +35,8 @@ class ReadPage(HTMLParser):
         self.words: list[str] = []
         self.problems: list[str] = []
         self._open: list[str] = []
+        self._sections: list[str] = []
+        self._paragraphs: list[tuple[str, str]] = []
         self.feed(text)
         self.close()
         self.problems += [f"<{tag}> is never closed" for tag in self._open]
@@ -43,6 +45,10 @@ class ReadPage(HTMLParser):
     def text(self) -> str:
         """All that can be read."""
         return " ".join(" ".join(self.words).split())
+
+    def said(self, section: str) -> list[str]:
+        """The paragraphs of a section, in order."""
+        return [" ".join(text.split()) for where, text in self._paragraphs if where == section]
 
     def table(self, caption: str) -> ReadTable:
         """The one whose caption begins so."""
@@ -55,6 +61,10 @@ class ReadPage(HTMLParser):
         if tag in _EMPTY:
             return
         self._open.append(tag)
+        if tag == "section":
+            self._sections.append(dict(attrs).get("id") or "")
+        if tag == "p":
+            self._paragraphs.append((self._sections[-1] if self._sections else "", ""))
         if "figure" in self._open:
             if tag == "figure":
                 self.figures.append([])
@@ -84,6 +94,9 @@ class ReadPage(HTMLParser):
         if "style" in self._open or ("title" in self._open and "svg" not in self._open):
             return
         self.words.append(data)
+        if "p" in self._open:
+            where, text = self._paragraphs[-1]
+            self._paragraphs[-1] = where, text + data
         if "caption" in self._open:
             self.tables[-1].caption += data
         elif {"th", "td"} & set(self._open):

@@ -8,12 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from privaudit.cli import complete
-from privaudit.cli.options import PluginFiles
-from privaudit.doubts.doubt import DOUBTS
-from privaudit.statistics import table
-
-GATE_BROKEN = 3
-"""Exit code when the audit was made and a gate did not hold."""
+from privaudit.cli.options import GATE_BROKEN, AcceptedDoubts, Gates, PluginFiles
 
 _Archive = Annotated[
     Path,
@@ -46,29 +41,6 @@ _Set = Annotated[
         "--set", metavar="ATTACK.OPTION=VALUE", help="Change an attack's option; repeatable."
     ),
 ]
-_below = table.names(lambda metric: metric.gate == "<" and not metric.bound)
-_bounds = table.names(lambda metric: metric.bound)
-_above = table.names(lambda metric: metric.gate == ">")
-_Gate = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="METRIC<NUMBER",
-        help="Exit 3 unless the upper confidence limit of every attack is below the number: "
-        f"{', '.join(_below)}; or {', '.join(f'{name}>NUMBER' for name in _above)}, by its lower "
-        f"limit; or {', '.join(_bounds)}, by the lower bound that is proved, which may disprove "
-        "but never assures; and unless no doubt is open. Repeatable.",
-    ),
-]
-_Accepted = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--accept-doubt",
-        metavar="NAME",
-        help="Let gates pass although this doubt is open: "
-        + "; ".join(f"{name}, {meaning}" for name, meaning in DOUBTS.items())
-        + ". Repeatable; what was accepted stands in the output.",
-    ),
-]
 _Format = Annotated[
     Literal["table", "json"],
     typer.Option("--format", help="What to print; JSON holds shares from 0 to 1."),
@@ -97,8 +69,8 @@ def audit(
     changes: _Set = None,
     kind: _Kind = None,
     plugin: PluginFiles = None,
-    gate: _Gate = None,
-    accept_doubt: _Accepted = None,
+    gate: Gates = None,
+    accept_doubt: AcceptedDoubts = None,
     format: _Format = "table",
     confidence: _Confidence = 0.95,
     seed: _Seed = 0,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from privaudit.cli.audit import GATE_BROKEN
+from privaudit.cli.options import GATE_BROKEN
 from privaudit.statistics import table
 
 if TYPE_CHECKING:
@@ -129,5 +129,6 @@ def _text(found: Diff, runs: list[RunResult], findings: list[Finding], format: s
         return as_json(found, more)
     if format == "table":
         return "".join(f"{line.plain}\n" for line in diff_lines(found, TERMINAL, 100, notes))
-    write = as_markdown if format == "markdown" else as_html
-    return write(found, [*notes, *judged])
+    if format == "html":
+        return as_html(found, notes, findings)
+    return as_markdown(found, [*notes, *judged])

@@ -8,6 +8,11 @@ from typing import Annotated
 import typer
 
 from privaudit.cli.complete import recipes, runs
+from privaudit.doubts.doubt import DOUBTS
+from privaudit.statistics import table
+
+GATE_BROKEN = 3
+"""Exit code when the audit was made and a gate did not hold."""
 
 RecipeName = Annotated[
     str,
@@ -45,6 +50,36 @@ Processes = Annotated[
         min=1,
         help="On a CPU, how many processes of one thread each train; one for each core if not "
         "given.",
+        show_default=False,
+    ),
+]
+
+_below = table.names(lambda metric: metric.gate == "<" and not metric.bound)
+_bounds = table.names(lambda metric: metric.bound)
+_above = table.names(lambda metric: metric.gate == ">")
+
+Gates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate",
+        metavar="METRIC<NUMBER",
+        help="Exit 3 unless the upper confidence limit of every attack is below the number: "
+        f"{', '.join(_below)}; or {', '.join(f'{name}>NUMBER' for name in _above)}, by its lower "
+        f"limit; or {', '.join(_bounds)}, by the lower bound that is proved, which may disprove "
+        "but never assures; and unless no doubt is open. Of a run every network is judged by "
+        "itself. Repeatable.",
+        show_default=False,
+    ),
+]
+
+AcceptedDoubts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-doubt",
+        metavar="NAME",
+        help="Let gates pass although this doubt is open: "
+        + "; ".join(f"{name}, {meaning}" for name, meaning in DOUBTS.items())
+        + ". Repeatable; what was accepted stands in the output.",
         show_default=False,
     ),
 ]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from privaudit.cli.options import RunFolders
+from privaudit.cli.options import AcceptedDoubts, Gates, RunFolders
 from privaudit.statistics import table
 
 if TYPE_CHECKING:
     from privaudit.explain import Explanation
+    from privaudit.report.gates import GateFinding
     from privaudit.store.result import RunResult
 
+_Text = Literal["table", "markdown", "csv", "json", "latex"]
 _Format = Annotated[
     Literal["table", "markdown", "csv", "json", "latex", "html"],
     typer.Option(
@@ -110,85 +113,122 @@ def report(
     means: _Means = False,
     intervals: _Intervals = False,
     explain: _Explain = False,
+    gate: Gates = None,
+    accept_doubt: AcceptedDoubts = None,
     output: _Output = None,
     records: _Records = False,
 ) -> None:
     """Compare finished runs in one table, or on one page."""
+    from privaudit.cli.gated import GateOptions, exit_if_broken, gate_lines
     from privaudit.cli.loaded import loaded
-    from privaudit.errors import RecipeError
+    from privaudit.report import compare
 
-    if format == "html":
-        asked = {
-            "--attack": attack,
-            "--metric": metric,
-            "--cost": cost,
-            "--means": means,
-            "--intervals": intervals,
-            "--explain": explain,
-        }
-        _check_page([option for option, value in asked.items() if value], output)
-    elif records:
-        raise RecipeError(f"--records is for --format html, not {format}")
-    if explain and format not in ("table", "json"):
-        raise RecipeError(f"--explain is for --format table or json, not {format}")
-    if means and intervals:
-        raise RecipeError("--means leaves out what --intervals shows: give one of them")
+    wanted = {
+        "--attack": attack,
+        "--metric": metric,
+        "--cost": cost,
+        "--means": means,
+        "--intervals": intervals,
+        "--explain": explain,
+        "--gate": gate,
+        "--records": records,
+    }
+    _check(format, [option for option, value in wanted.items() if value], output)
+    gates = GateOptions.parsed(gate, accept_doubt)
     results, unreadable = loaded(runs)
+    rows = compare(results, baseline)
+    findings = gates.judged(results)
     if format == "html":
         from privaudit.page import page
 
-        _deliver(page(results, baseline=baseline, sort=sort, records=records), output)
-        raise typer.Exit(int(unreadable))
-    chosen: dict[str, Any] = {
-        "baseline": baseline,
-        "sort": sort,
-        "attacks": attack or (),
-        "metrics": metric or (),
-        "cost": cost,
-        "means": means,
-        "intervals": intervals,
-    }
-    explanation = None
-    if explain:
-        from privaudit.explain import explain as explained
-
-        explanation = explained(results, baseline, everywhere=format == "json")
-    if format == "table":
-        _table(results, chosen, explanation, output)
+        text = page(results, baseline=baseline, sort=sort, records=records, rows=rows,
+                    gates=findings)  # fmt: skip
+        _deliver(text, output)
     else:
-        from privaudit.report import render
+        chosen: dict[str, Any] = {
+            "baseline": baseline,
+            "sort": sort,
+            "attacks": attack or (),
+            "metrics": metric or (),
+            "cost": cost,
+            "means": means,
+            "intervals": intervals,
+            "rows": rows,
+        }
+        explanation = None
+        if explain:
+            from privaudit.explain import explain as explained
 
-        record = None if explanation is None else asdict(explanation)
-        _deliver(render(results, format=format, explanation=record, **chosen), output)
+            explanation = explained(results, baseline, everywhere=format == "json", rows=rows)
+        _tell(results, format, chosen, explanation, findings, output)
+    if format != "table" or output is not None:
+        for line in gate_lines(findings):  # for people, where stdout is for a program
+            typer.echo(line, err=True)
+    exit_if_broken(findings)
     raise typer.Exit(int(unreadable))
 
 
-def _check_page(unused: list[str], output: Path | None) -> None:
-    """Refuse what a page has no use for.
+def _check(format: str, asked: Sequence[str], output: Path | None) -> None:
+    """Refuse what a format has no use for.
 
     Raises:
-        RecipeError: something of that kind was asked for, or no file.
+        RecipeError: something of that kind was asked for, or a page without a file.
     """
     from privaudit.errors import RecipeError
 
-    if output is None:
+    if format == "html" and output is None:
         raise RecipeError("--format html needs --output FILE: a page is opened in a browser")
-    if unused:
+    unused = [option for option in asked if "html" not in _ONLY.get(option, ())]
+    if format == "html" and unused:
         raise RecipeError(
             f"{', '.join(unused)} cannot be used with --format html: a page always holds every "
             "attack, interval and explanation"
         )
+    for option, formats in _ONLY.items():
+        if option in asked and format not in formats:
+            names = " or ".join(filter(None, [", ".join(formats[:-1]), formats[-1]]))
+            raise RecipeError(f"{option} is for --format {names}, not {format}")
+    if {"--means", "--intervals"} <= set(asked):
+        raise RecipeError("--means leaves out what --intervals shows: give one of them")
+
+
+_ONLY: Mapping[str, Sequence[str]] = {
+    "--records": ("html",),
+    "--explain": ("table", "json"),
+    "--gate": ("table", "markdown", "json", "html"),
+}
+"""Options that some formats alone know, and these formats."""
+
+
+def _tell(
+    results: list[RunResult],
+    format: _Text,
+    chosen: dict[str, Any],
+    explanation: Explanation | None,
+    gates: Sequence[GateFinding],
+    output: Path | None,
+) -> None:
+    if format == "table":
+        _table(results, chosen, explanation, gates, output)
+        return
+    from privaudit.report import render
+
+    record = None if explanation is None else asdict(explanation)
+    text = render(results, format=format, explanation=record, gates=gates, **chosen)
+    _deliver(text, output)
 
 
 def _table(
     results: list[RunResult],
     chosen: dict[str, Any],
     explanation: Explanation | None,
+    gates: Sequence[GateFinding],
     output: Path | None,
 ) -> None:
     """Print the table, or write into a file what would be printed."""
     from rich.console import Console
 
+    from privaudit.cli.gated import gate_lines
     from privaudit.report import print_table
 
     console = Console()
@@ -201,6 +241,10 @@ def _table(
 
         console.print()
         print_explanation(explanation, console)
+    if gates:
+        console.print()
+    for line in gate_lines(gates):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     if output is not None:
         _deliver(text.getvalue(), output)
 

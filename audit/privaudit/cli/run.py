@@ -10,7 +10,15 @@ import typer
 
 from privaudit.cli.logs import attach_logging as _attach_logging
 from privaudit.cli.logs import log_everything
-from privaudit.cli.options import CacheFolder, Device, PluginFiles, Processes, RecipeName
+from privaudit.cli.options import (
+    AcceptedDoubts,
+    CacheFolder,
+    Device,
+    Gates,
+    PluginFiles,
+    Processes,
+    RecipeName,
+)
 from privaudit.cli.work import loaded, performed, until_stopped
 
 if TYPE_CHECKING:
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
 
     from privaudit.cli.signals import Stop
     from privaudit.recipe import Recipe
+    from privaudit.report.gates import GateFinding
     from privaudit.store.failure import Failure
     from privaudit.store.result import RunResult
 
@@ -61,6 +70,8 @@ def run(
     cache: CacheFolder = None,
     processes: Processes = None,
     memory: _Memory = None,
+    gate: Gates = None,
+    accept_doubt: AcceptedDoubts = None,
     dry_run: _Plan = False,
     quiet: _Quiet = False,
     verbose: _Verbose = False,
@@ -68,8 +79,11 @@ def run(
     """Train, make sparse, attack, and compare; what was done before is not done again."""
     from rich.console import Console
 
+    from privaudit.cli.gated import GateOptions, exit_if_broken, gate_lines
     from privaudit.errors import RecipeError
 
+    gates = GateOptions.parsed(gate, accept_doubt)
+    findings: list[GateFinding] = []
     if quiet and verbose:
         raise RecipeError("--quiet leaves out what --verbose shows: give one of them")
     errors = Console(stderr=True)
@@ -94,9 +108,13 @@ def run(
             quiet=quiet,
         )
         _print_result(result, errors, quiet)
+        findings.extend(gates.judged([result]))
+        for line in ["", *gate_lines(findings)] if findings else ():
+            typer.echo(line)
         return result.failures
 
     until_stopped(context, errors, work)
+    exit_if_broken(findings)
 
 
 def _print_result(result: RunResult, errors: Console, quiet: bool) -> None:

@@ -1,103 +1,103 @@
-"""A diff as one page for a browser: no script, nothing loaded, light and dark."""
+"""A diff as one page for a browser, written by the template of a report's page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from privaudit.diff.columns import attack_columns, change_words, network_columns, shown
-from privaudit.diff.sentences import legend, lone_lines, nothing_else
+from privaudit.diff.fail_if import Finding
+from privaudit.diff.sentences import legend, lone_lines, nothing_else, significance
 from privaudit.diff.text import SAME_RUN
 from privaudit.diff.values import Diff
-from privaudit.report.columns import TERMINAL, Column
-
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ a }} and {{ b }}</title>
-<style>
-:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --line: #d0d0d0; --soft: #595959; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e8; --paper: #16181b; --line: #3c4046; --soft: #a8adb5; }
-}
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: var(--ink);
-  background: var(--paper); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left;
-  vertical-align: top; }
-.number { text-align: right; white-space: nowrap; }
-ul { color: var(--soft); padding-left: 1.2rem; }
-</style>
-</head>
-<body>
-<h1>Two runs against one another</h1>
-<p>A: {{ a }}<br>B: {{ b }}</p>
-{% if same %}<p>{{ same }}</p>{% endif %}
-{% if changes %}
-<h2>What differs</h2>
-<div class="wide"><table>
-<thead><tr><th scope="col">part</th><th scope="col">what</th><th scope="col">A</th>
-<th scope="col">B</th></tr></thead>
-<tbody>{% for change in changes %}
-<tr>{% for word in change %}<td>{{ word }}</td>{% endfor %}</tr>{% endfor %}
-</tbody></table></div>
-{% endif %}
-{% for title, heads, rows in tables %}
-<h2>{{ title }}</h2>
-<div class="wide"><table>
-<thead><tr>{% for head, kind in heads %}<th scope="col" class="{{ kind }}">{{ head }}</th>
-{% endfor %}</tr></thead>
-<tbody>{% for row in rows %}
-<tr>{% for cell, kind in row %}<td class="{{ kind }}">{{ cell }}</td>{% endfor %}</tr>{% endfor %}
-</tbody></table></div>
-{% endfor %}
-{% if notes %}<ul>{% for note in notes %}
-<li>{{ note }}</li>{% endfor %}
-</ul>{% endif %}
-</body>
-</html>
-"""
+from privaudit.page.blocks import Block, Card, Cards, Points, Section, Table, Tone
+from privaudit.page.words import CELLS, sentence
+from privaudit.page.written import written
+from privaudit.report.columns import Column
 
 
-def as_html(found: Diff, notes: Sequence[str] = ()) -> str:
-    """The page; labels are escaped by the template, whatever they hold."""
-    from jinja2 import Environment, StrictUndefined
+def as_html(found: Diff, notes: Sequence[str] = (), conditions: Sequence[Finding] = ()) -> str:
+    """The page: no script, no request, light and dark.
 
-    escape = TERMINAL.escape
-    tables = []
-    if not found.same_run:
-        sentences = [nothing_else(found), *found.untold, *legend(found), *lone_lines(found)]
-        notes = [*filter(None, sentences), *notes]
-        if found.networks:
-            columns = network_columns(found.networks, TERMINAL)
-            tables.append(("Accuracy of the networks", *_table(columns)))
-        if found.rows and shown(found):
-            tables.append(("Attacks: B minus A", *_table(attack_columns(found, TERMINAL))))
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(_TEMPLATE).render(
-        a=escape(found.a),
-        b=escape(found.b),
-        same=SAME_RUN if found.same_run else "",
-        changes=[change_words(change, TERMINAL) for change in found.changes],
-        tables=tables,
-        notes=[*map(escape, notes)],
-    )
-
-
-def _table(
-    columns: Sequence[Column],
-) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
-    """Headings and rows, each cell with its kind."""
-    kinds = ["name" if column.kind == "name" else "number" for column in columns]
-    heads = [" ".join(column.heading) for column in columns]
-    rows = [
-        [(column.cells[number].strip(), kind) for column, kind in zip(columns, kinds, strict=True)]
-        for number in range(len(columns[0].cells))
+    Args:
+        found: what differs.
+        notes: doubts and failures of the runs.
+        conditions: what `--fail-if` came to.
+    """
+    made = [
+        Section(name, title, tuple(blocks))
+        for name, title, blocks in _parts(found, notes, conditions)
     ]
-    return [*zip(heads, kinds, strict=True)], rows
+    runs = [f"A: {sentence(found.a)}", f"B: {sentence(found.b)}"]
+    return written(
+        "Two runs against one another",
+        [section for section in made if section.blocks],
+        subtitle=runs,
+        footer="This page holds numbers about groups of examples, and no single record.",
+    )
+
+
+def _parts(
+    found: Diff, notes: Sequence[str], conditions: Sequence[Finding]
+) -> Iterator[tuple[str, str, list[Block]]]:
+    yield "verdict", "In short", [Cards(tuple(_cards(found, notes, conditions)))]
+    if found.same_run:
+        return
+    yield "changes", "What the runs were made from", _changes(found)
+    if found.networks:
+        table = _table(
+            "Test accuracy in A and in B", "network", network_columns(found.networks, CELLS)
+        )
+        yield "networks", "Accuracy of the networks", [table]
+    if found.rows and shown(found):
+        table = _table(
+            "B minus A, with its 95 % interval", "network / attack", attack_columns(found, CELLS)
+        )
+        signs = Points("How to read these numbers", tuple(("", sentence(x)) for x in legend(found)))
+        yield "attacks", "What the attacks find", [table, signs]
+    lone = tuple(("", sentence(line)) for line in lone_lines(found))
+    if lone:
+        yield "lone", "What only one run has", [Points("Not compared", lone)]
+
+
+def _cards(found: Diff, notes: Sequence[str], conditions: Sequence[Finding]) -> Iterator[Card]:
+    said = SAME_RUN if found.same_run else significance(found)
+    yield Card("Do the two runs differ?", (sentence(said),), wide=True)
+    if not found.same_run:
+        parts = dict.fromkeys(change.section for change in found.changes)
+        told = [f"They differ in: {', '.join(parts)}."] if parts else []
+        told += [text for text in (nothing_else(found), *found.untold) if text]
+        yield Card("Were they made alike?", tuple(map(sentence, told)), more="changes")
+    if conditions:
+        lines = tuple(sentence(line) for one in conditions for line in one.sentences())
+        untold = not any(one.rows for one in conditions)
+        failed = any(one.failed for one in conditions)
+        answer = ("cannot be told" if untold else "no") if failed else "yes"
+        tone: Tone = "plain" if not failed else "open" if untold else "bad"
+        yield Card("Do the conditions pass?", lines, answer, tone)
+    if notes:
+        yield Card("How sure is that?", tuple(map(sentence, notes)), "doubts or failures", "open")
+
+
+def _changes(found: Diff) -> list[Block]:
+    rows = tuple(change_words(change, CELLS) for change in found.changes)
+    if not rows:
+        return []
+    return [Table("Where they differ", ("part", "what", "A", "B"), rows, words=4)]
+
+
+def _table(caption: str, heading: str, columns: Sequence[Column]) -> Table:
+    """Numbers, after one column that holds all names of a row: a phone has no room for three."""
+    names = [column for column in columns if column.kind == "name"]
+    numbers = [column for column in columns if column.kind != "name"]
+    count = len(columns[0].cells)
+    return Table(
+        caption,
+        (heading, *(" ".join(column.heading) for column in numbers)),
+        tuple(
+            (
+                " / ".join(filter(None, (column.cells[row].strip() for column in names))),
+                *(column.cells[row].strip() for column in numbers),
+            )
+            for row in range(count)
+        ),
+    )

@@ -9,6 +9,7 @@ from privaudit.diff.values import ACCURACY, Diff, Network, Row
 from privaudit.report.legend import OVER, narrowest, scope
 from privaudit.report.rows import Comparison
 
+_NOTHING_COMMON = "The runs have no audit in common: nothing is compared."
 _SECTIONS = ("recipe", "data", "versions", "device", "plugins")
 
 
@@ -24,13 +25,25 @@ def legend(found: Diff) -> list[str]:
     """How the numbers are to be read, and why others are missing."""
     rows = (*found.networks, *found.rows)
     if not rows:
-        return ["The runs have no audit in common: nothing is compared."]
+        return [_NOTHING_COMMON]
     tested = [cell.comparison for row in rows for cell in row.cells.values() if cell.comparison]
     lines = [f"B minus A, means over {_networks(rows)}; brackets hold its 95 % interval."]
     lines += _tests(tested, found.comparisons)
     lines += _pairing(found)
     lines += dict.fromkeys(metric.legend for metric in shown(found) if metric.legend)
     return [*lines, *_reasons(rows)]
+
+
+def significance(found: Diff) -> str:
+    """Whether anything differs beyond chance, in one sentence."""
+    rows = (*found.networks, *found.rows)
+    if not rows:
+        return _NOTHING_COMMON
+    tested = [cell.comparison for row in rows for cell in row.cells.values() if cell.comparison]
+    if not tested:
+        return "Whether anything differs beyond chance cannot be told: nothing could be tested."
+    said, *_ = _tests(tested, found.comparisons)
+    return f"B {said.removeprefix('* ')}" if said.startswith("* ") else said
 
 
 def lone_lines(found: Diff) -> list[str]:

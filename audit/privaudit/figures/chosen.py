@@ -58,8 +58,12 @@ class Points:
     def axis(self) -> Axis:
         """Of the metric."""
         share = self.metric.scale == 100
-        name = " ".join(self.metric.heading).replace(" %", "", 1 if share else 0)
-        return Axis(f"{name} of {plain(self.attack)}{' (%)' * share}", percent=share)
+        return Axis(f"{self.what} of {plain(self.attack)}{' (%)' * share}", percent=share)
+
+    @property
+    def what(self) -> str:
+        """The metric in words."""
+        return " ".join(self.metric.heading).replace(" %", "", int(self.metric.scale == 100))
 
     @property
     def colours(self) -> dict[str, int]:

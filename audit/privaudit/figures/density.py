@@ -46,7 +46,7 @@ def density(
         _figure(known, "test accuracy", accuracy, lambda point: point.row.test),
         _figure(
             known,
-            f"{known.metric.name} of {known.attack}",
+            f"{known.what} of {known.attack}",
             known.axis,
             lambda point: point.value,
         ),

@@ -23,7 +23,7 @@ GAP = 6.0
 SAMPLE = 22.0
 """How wide a legend's sample is."""
 
-_LEAST = 0.5  # of the height that was asked for, the plot keeps
+_LEAST = 0.65  # of the height that was asked for, the plot keeps
 _LABEL_LINES = 3
 
 

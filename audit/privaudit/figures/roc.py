@@ -9,7 +9,8 @@ from math import floor, log10
 import numpy as np
 
 from privaudit.errors import RecipeError
-from privaudit.figures.chosen import attack_labels, strongest
+from privaudit.explain.points import clouds
+from privaudit.figures.chosen import attack_labels
 from privaudit.figures.examples import Level, kept, picked
 from privaudit.figures.figure import NEUTRAL, Axis, Figure, Series, Zone
 from privaudit.report.doubtful import doubt_lines
@@ -26,6 +27,7 @@ _RATES = 40
 _MOST = 6
 """Attacks in one figure; more bands hide each other."""
 
+_LEFT_OUT = "Left out, as weaker: {}; `privaudit plot --kind roc --attack NAME` draws one."
 _BAND = (
     "Band: at each false positive rate by itself (pointwise), the 95 % interval of the mean true "
     "positive rate, made as the report's TPR columns are: limits of the threshold by order "
@@ -72,14 +74,14 @@ def roc(
         StoreError: a run has not kept its scores, or they are damaged.
     """
     attack_labels(results, attack)
-    first = strongest(results) if attack is None else attack
+    ranks = {cloud.attack: rank for rank, cloud in enumerate(clouds(results))}
     figures = []
     for place, evidence in picked(results, attack, level):
         names = place.attacks if attack is None else (attack,)
-        ordered = sorted(names, key=lambda name: name != first)  # the strongest survives a cut
+        ordered = sorted(names, key=lambda name: ranks.get(name, len(ranks)))
         curves = [curve(place, name, evidence) for name in ordered[:_MOST]]
         left_out = ordered[_MOST:]
-        notes = [f"Left out: {', '.join(left_out)}; choose them by --attack."] if left_out else []
+        notes = [_LEFT_OUT.format(", ".join(left_out))] if left_out else []
         figures.append(_figure(place, curves, [*notes, *doubt_lines([evidence.result], plain)]))
     return figures
 
@@ -148,8 +150,7 @@ def _figure(level: Level, curves: Sequence[Curve], notes: Sequence[str]) -> Figu
                 Series("", "steps", one.rates, network, colour=number, thin=True)
                 for network in one.networks
             ]
-        mean = f", mean of {networks} networks" if networks > 1 else ""
-        lines.append(Series(f"{one.attack}{mean}", "line", one.rates, middle, colour=number))
+        lines.append(Series(one.attack, "line", one.rates, middle, colour=number))
     found = [point.value for one in curves for point in one.mean if point.value > 0]
     least = min(10.0 ** floor(log10(min(found, default=1.0))), 0.1)
     ends = max(low, least), 1.0
@@ -157,7 +158,8 @@ def _figure(level: Level, curves: Sequence[Curve], notes: Sequence[str]) -> Figu
     told = [_BAND]
     if networks > 1:
         told.append(
-            "Several networks: the mean of their true positive rates at one false positive rate."
+            f"A line is the mean of {networks} networks: of their true positive rates at one false "
+            "positive rate."
         )
     if thin:
         told.append("Thin: each network.")

@@ -21,7 +21,7 @@ _STYLE = (
     ".pa-line{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}"
     ".pa-thin{stroke-width:.9;stroke-opacity:.5}"
     ".pa-dashed{stroke-dasharray:5 3}"
-    ".pa-error{stroke:currentColor;stroke-width:1.1;stroke-opacity:.75}"
+    ".pa-error{stroke:currentColor;stroke-width:1.1;stroke-opacity:.6}"
     ".pa-fill{fill:currentColor;stroke:currentColor;stroke-width:1.2}"
     ".pa-hollow{fill:none;stroke:currentColor;stroke-width:1.4}"
     ".pa-band{fill:currentColor;fill-opacity:.16;stroke:none}"

@@ -57,7 +57,7 @@ def tradeoff(
     front = _front(known)
     notes = present(
         networks_note(known.points),
-        bars_note(known.metric.name, upright),
+        bars_note(known.what, upright),
         bars_note("test accuracy", lying),
         "Hollow marks: dense networks stopped at a subject's test accuracy, joined to it."
         if any(point.matched for point in known.points)
@@ -69,7 +69,7 @@ def tradeoff(
     )
     figure = Figure(
         "tradeoff",
-        f"Test accuracy and {known.metric.name} of {known.attack}",
+        f"Test accuracy and {known.what} of {known.attack}",
         _told(known),
         Axis("test accuracy (%)", percent=True),
         known.axis,
@@ -137,6 +137,6 @@ def _told(known: Points) -> str:
 
     return (
         f"Points of {len(known.points)} subjects and levels: test accuracy across, "
-        f"{known.metric.name} of {known.attack} upwards. The lowest is {spelled(order[0])}, the "
+        f"{known.what} of {known.attack} upwards. The lowest is {spelled(order[0])}, the "
         f"highest {spelled(order[-1])}."
     ).replace(" )", ")")

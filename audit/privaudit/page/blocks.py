@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+Tone = Literal["bad", "open", "plain"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,40 @@ class Folded:
     blocks: Sequence[Block]
 
 
-Block = Sentences | Points | Table | Plot | Source | Folded
+@dataclass(frozen=True)
+class Card:
+    """One question that a reader comes with, and its answer.
+
+    Attributes:
+        question: the heading.
+        answer: in a word or two; empty where it takes sentences.
+        tone: of that answer: bad news, an open question, or neither.
+        lines: the answer in sentences.
+        more: name of the section that goes on; empty where none does.
+        wide: whether it is the first thing to read.
+    """
+
+    question: str
+    lines: tuple[str, ...]
+    answer: str = ""
+    tone: Tone = "plain"
+    more: str = ""
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Answers side by side, where there is room.
+
+    Attributes:
+        cards: in the order of reading.
+    """
+
+    kind: ClassVar[str] = "cards"
+    cards: tuple[Card, ...]
+
+
+Block = Sentences | Points | Table | Plot | Source | Folded | Cards
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from privaudit.page.blocks import Block, Folded, Sentences, Table
+from privaudit.page.blocks import Block, Folded, Points, Sentences, Table
 from privaudit.page.findings import Findings
 from privaudit.page.words import CELLS, SENTENCES, name, row_name
 from privaudit.report.choose import default_metrics
@@ -26,11 +26,12 @@ def comparison(findings: Findings) -> list[Block]:
         )
         for label in _labels(findings)
     ]
-    lines = tuple(legend(rows, metrics, SENTENCES, intervals=True))
+    lines = legend(rows, metrics, SENTENCES, intervals=True)
+    signs = Points("How to read these numbers", tuple(("", line) for line in lines))
     if not tables:
-        return [Sentences(lines)]
+        return [signs]
     first, *others = tables
-    blocks: list[Block] = [first, Sentences(lines)]
+    blocks: list[Block] = [first, signs]
     if others:
         blocks.insert(1, Folded(_others(others), others))
     return blocks

@@ -37,12 +37,11 @@ def environment(findings: Findings) -> list[Block]:
     }
     if used:
         blocks.append(_papers(used, findings.plugins))
+        blocks.append(_departures(findings))
         told = tuple(_told(used, findings.plugins))
         if told:
-            says = Points("In the words of their authors, departures from the papers among them",
-                          told)  # fmt: skip
-            blocks.append(Folded("What each method does, and where it departs from its paper",
-                                 [says]))  # fmt: skip
+            says = Points("In the words of the plugins that are installed here", told)
+            blocks.append(Folded("What each method does", [says]))
     blocks.append(Sentences((f"This page was made by privaudit {__version__}.",)))
     return blocks
 
@@ -60,6 +59,34 @@ def _papers(used: Mapping[tuple[str, str], Mapping[str, Any]], plugins: Plugins)
         tuple(rows),
         words=5,
     )
+
+
+def _departures(findings: Findings) -> Block:
+    """Where the methods differ from their papers, as the runs recorded it, and nobody else."""
+    items: dict[tuple[str, str], None] = {}
+    silent: dict[str, None] = {}
+    none: dict[str, None] = {}
+    for result in findings.results:
+        for entry in result.environment.get("plugins", []):
+            label = f"{entry.get('kind')} {entry.get('name')}"
+            recorded = entry.get("deviations")
+            if not isinstance(recorded, list):
+                silent[name(label)] = None
+                continue
+            sentences = [sentence(text) for text in recorded if isinstance(text, str)]
+            items |= dict.fromkeys((name(label), text) for text in sentences)
+            if not sentences:
+                none[name(label)] = None
+    if none:
+        items["no departure is known of", f"{', '.join(none)}."] = None
+    if silent:
+        text = (
+            f"{', '.join(silent)}: the run was made by a privaudit that did not record it yet."
+            if items
+            else "The privaudit that made this run did not record it yet."
+        )
+        items["cannot be told", text] = None
+    return Points("Where methods depart from their papers", tuple(items))
 
 
 def _told(

@@ -6,12 +6,11 @@ from privaudit.explain.disentangle import LevelView
 from privaudit.explain.sentences import answers, cautions, points_text
 from privaudit.page.blocks import Block, Folded, Points, Sentences, Table
 from privaudit.page.findings import Findings
-from privaudit.page.safest import safest
 from privaudit.page.words import SENTENCES, level_name, name
 
 
 def equal(findings: Findings) -> list[Block]:
-    """Who is safest, then questions and answers about the strongest attack with their numbers."""
+    """Questions and answers about the strongest attack, with their numbers."""
     if not findings.explanation.attacks:
         return []
     strongest = findings.explanation.attacks[0]
@@ -37,7 +36,6 @@ def equal(findings: Findings) -> list[Block]:
         tuple(_level(level, findings.several) for level in strongest.levels),
     )
     return [
-        Sentences(tuple(safest(findings)), lead=True),
         Sentences((opening,)),
         Points("Questions and answers", tuple(answers(strongest, SENTENCES))),
         Folded("The numbers, level by level", [levels]),

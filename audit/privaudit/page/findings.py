@@ -8,8 +8,8 @@ from functools import cached_property
 
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.explain import Explanation, explain
-from privaudit.report.aggregate import compare
-from privaudit.report.choose import ordered
+from privaudit.report.aggregate import compare, shown
+from privaudit.report.gates import GateFinding
 from privaudit.report.names import run_names
 from privaudit.report.rows import Row
 from privaudit.store.result import RunResult
@@ -25,12 +25,16 @@ class Findings:
             first row.
         sort: one of `report.choose.ORDERS`; None: run order.
         records: whether single examples may be shown.
+        gates: what holding gates against the runs came to.
+        known: what `report.compare` makes of the runs, where that is known already.
     """
 
     results: tuple[RunResult, ...]
     baseline: str | None = None
     sort: str | None = None
     records: bool = False
+    gates: tuple[GateFinding, ...] = ()
+    known: Sequence[Row] | None = None
 
     @cached_property
     def rows(self) -> Sequence[Row]:
@@ -39,16 +43,12 @@ class Findings:
         Raises:
             RecipeError: the order is not known.
         """
-        if self.sort is None:
-            return self._compared
-        known = [row for row in self._compared if "" not in row.failed]
-        failed = [row for row in self._compared if "" in row.failed]
-        return [*ordered(known, self.sort), *failed]
+        return shown(self._compared, self.sort)
 
     @cached_property
     def _compared(self) -> Sequence[Row]:
         """The same in run order; it takes time, and so is made once."""
-        return compare(self.results, self.baseline)
+        return compare(self.results, self.baseline) if self.known is None else self.known
 
     @property
     def audited(self) -> list[Row]:

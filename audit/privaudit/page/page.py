@@ -1,17 +1,15 @@
-"""The page: values of all views, written by one template."""
+"""The page of a report: all views of its runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
-
-from jinja2 import Environment, StrictUndefined, Template
 
 from privaudit.page.findings import Findings
 from privaudit.page.views import sections
 from privaudit.page.words import name
-from privaudit.report.escape import plain
+from privaudit.page.written import written
+from privaudit.report.gates import GateFinding
+from privaudit.report.rows import Row
 from privaudit.store.result import RunResult
 
 
@@ -21,6 +19,8 @@ def page(
     baseline: str | None = None,
     sort: str | None = None,
     records: bool = False,
+    rows: Sequence[Row] | None = None,
+    gates: Sequence[GateFinding] = (),
 ) -> str:
     """A report as one HTML page that opens offline, without a script or a request.
 
@@ -32,32 +32,23 @@ def page(
             first row.
         sort: one of `report.choose.ORDERS`; without, run order.
         records: show the most exposed examples, too.
+        rows: what `report.compare` makes of the runs and the baseline, where that is known
+            already: it takes time.
+        gates: what `report.gates.judge_runs` found, to be shown beside the verdict.
 
     Raises:
         RecipeError: the baseline or the order is not known.
         StoreError: a run's scores are damaged.
     """
-    findings = Findings(tuple(results), baseline, sort, records)
+    findings = Findings(tuple(results), baseline, sort, records, tuple(gates), rows)
     names = [name(run) for run, _ in findings.named]
-    return _template().render(
-        title=", ".join(names), sections=sections(findings), records=findings.records
+    return written(
+        f"Privacy audit: {', '.join(names)}",
+        sections(findings),
+        subtitle=["Does a network tell who was in its training data?"],
+        footer=_RECORDS if findings.records else _AGGREGATES,
     )
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_one_line,
-    )
-    text = resources.files("privaudit.page").joinpath("page.html.jinja").read_text("utf-8")
-    return environment.from_string(text)
-
-
-def _one_line(value: object) -> object:
-    """What the template writes: no word carries what a browser, an editor or a terminal obeys."""
-    return plain(value) if type(value) is str else value
+_AGGREGATES = "This page holds numbers about groups of examples, and no single record."
+_RECORDS = "This page names single records: keep it as you keep the training data."

@@ -26,8 +26,8 @@ _PLOTS: tuple[tuple[str, Mapping[str, str]], ...] = (
 )
 """Kinds, in the order of the page, and what is chosen of each."""
 
-_WIDTH = 480
-"""Of a drawing, in pixels: on a phone it shrinks to three quarters, and can still be read."""
+_WIDTH, _HEIGHT = 400, 310
+"""Of a drawing, in pixels: on a phone it shrinks a little, and can still be read."""
 
 _MOST = 12
 """Points of a line that its table holds; the drawing holds all."""
@@ -46,7 +46,13 @@ def plots(findings: Findings) -> list[Block]:
             continue
         figures |= dict.fromkeys(safe(one, said) for one in made)
     blocks: list[Block] = [
-        Plot(one.title, one.alternative, svg(one, width=_WIDTH), one.notes, numbers(one))
+        Plot(
+            one.title,
+            one.alternative,
+            svg(one, width=_WIDTH, height=_HEIGHT),
+            one.notes,
+            numbers(one),
+        )
         for one in figures
     ]
     if untold:

@@ -34,7 +34,12 @@ class Withstood:
 
 
 def safest(findings: Findings) -> list[str]:
-    """For each run, the network that is safest at equal accuracy, and how sure that is.
+    """For each run, the network that is safest at equal accuracy, and how sure that is."""
+    return [sentence for _, sentence in surely_safest(findings)]
+
+
+def surely_safest(findings: Findings) -> list[tuple[bool, str]]:
+    """The same, with whether it is safer than the baseline beyond chance.
 
     A row counts as accurate as the baseline where its mean test accuracy is at most one point
     below. Dense controls and rows on which an attack failed are left out: what failed might have
@@ -44,7 +49,9 @@ def safest(findings: Findings) -> list[str]:
     told = [_safest([row for row in findings.audited if row.run == run], findings) for run in runs]
     if not findings.several:
         return told
-    return [f"{name(run)}: {sentence}" for run, sentence in zip(runs, told, strict=True)]
+    return [
+        (sure, f"{name(run)}: {sentence}") for run, (sure, sentence) in zip(runs, told, strict=True)
+    ]
 
 
 def withstood(row: Row) -> Withstood | None:
@@ -70,15 +77,15 @@ def _defense(attack: AttackSummary) -> Summary | None:
     return Summary(defense(auc.mean), None, *limits)
 
 
-def _safest(rows: Sequence[Row], findings: Findings) -> str:
+def _safest(rows: Sequence[Row], findings: Findings) -> tuple[bool, str]:
     reference = _baseline(rows[0], findings.audited)
     if reference is None:
-        return "Which network is safest cannot be told: the baseline was not audited."
+        return False, "Which network is safest cannot be told: the baseline was not audited."
     level = reference.test.mean
     equal = [row for row in rows if not row.matched and row.test.mean >= level - UNEQUAL]
     known = [one for one in map(withstood, equal) if one is not None]
     if len(known) < 2:
-        return (
+        return False, (
             "Which network is safest at equal accuracy cannot be told: there is no second one "
             f"whose test accuracy is at most one point below the baseline's ({_percent(level)})."
         )
@@ -95,12 +102,12 @@ def _safest(rows: Sequence[Row], findings: Findings) -> str:
     if base is not None and best.row is not reference:
         beside = f" The baseline has {_interval(base.defense)} against {name(base.attack)}."
     if ways(best.row) == {"less"}:
-        return (
+        return True, (
             f"{whom} is the safest network at equal or better accuracy, and safer than the "
             f"baseline beyond chance{_scope(best.row)}: {among}.{beside} Whether it is safer than "
             "the others was not tested."
         )
-    return (
+    return False, (
         "Which network is safest at equal accuracy cannot be told beyond chance. As far as the "
         f"numbers go, {among}.{beside}"
     )

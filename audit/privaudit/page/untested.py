@@ -24,16 +24,44 @@ Item = tuple[str, str]
 
 def untested(findings: Findings) -> list[Block]:
     """Everything that the numbers leave open, by its reason."""
-    parts = {
-        "What failed": _failed(findings),
-        "Numbers that these examples cannot resolve": _unresolved(findings),
-        "Attacks that were not tried": _untried(findings),
-        "Attacks that say little here": _silent(findings),
-        "What the attacker was not told": _told(findings),
-        "What was not repeated": _once(findings),
-    }
-    found = {heading: tuple(items) for heading, items in parts.items()}
+    found = _parts(findings)
     return [Points(heading, items) for heading, items in found.items() if items]
+
+
+def in_short(findings: Findings) -> list[str]:
+    """The same in a sentence for each reason."""
+    found = _parts(findings)
+    told = []
+    if tried := _tried(findings):
+        every = tried | {*_left_out(findings)}
+        told.append(f"{len(tried)} of {len(every)} attacks that are installed here were tried.")
+    if metrics := [about for about, _ in found[UNRESOLVED]]:
+        told.append(f"Too few examples: {', '.join(metrics)} cannot be resolved.")
+    if failures := len(found[FAILED]):
+        told.append(f"What failed: {failures}, named below.")
+    if found[TOLD]:
+        told.append("Some attackers were not told which defense or sparsifier the network has.")
+    return [*told, *dict.fromkeys(text for _, text in found[ONCE])]
+
+
+FAILED = "What failed"
+UNRESOLVED = "Numbers that these examples cannot resolve"
+UNTRIED = "Attacks that were not tried"
+SILENT = "Attacks that say little here"
+TOLD = "What the attacker was not told"
+ONCE = "What was not repeated"
+
+
+def _parts(findings: Findings) -> dict[str, tuple[Item, ...]]:
+    parts = {
+        FAILED: _failed(findings),
+        UNRESOLVED: _unresolved(findings),
+        UNTRIED: _untried(findings),
+        SILENT: _silent(findings),
+        TOLD: _told(findings),
+        ONCE: _once(findings),
+    }
+    return {heading: tuple(items) for heading, items in parts.items()}
 
 
 def _failed(findings: Findings) -> Iterator[Item]:
@@ -58,15 +86,8 @@ def _unresolved(findings: Findings) -> Iterator[Item]:
 
 def _untried(findings: Findings) -> Iterator[Item]:
     """Attacks that are installed here and that no run tried, and whether a recipe forbids them."""
-    tried = {
-        str(entry.get("name"))
-        for result in findings.results
-        for entry in result.recipe.get("attacks", [])
-    }
     willing = []
-    for label in findings.plugins.names("attack"):
-        if label in tried:
-            continue
+    for label in _left_out(findings):
         refusals = [_refusal(findings, label, result) for result in findings.results]
         if all(refusals):
             yield name(label), sentence(f"cannot work with this recipe: it {refusals[0]}.")
@@ -74,6 +95,19 @@ def _untried(findings: Findings) -> Iterator[Item]:
             willing.append(name(label))
     if willing:
         yield "left out of the recipe", f"{', '.join(willing)}."
+
+
+def _left_out(findings: Findings) -> list[str]:
+    tried = _tried(findings)
+    return [label for label in findings.plugins.names("attack") if label not in tried]
+
+
+def _tried(findings: Findings) -> set[str]:
+    return {
+        str(entry.get("name"))
+        for result in findings.results
+        for entry in result.recipe.get("attacks", [])
+    }
 
 
 def _refusal(findings: Findings, label: str, result: RunResult) -> str:

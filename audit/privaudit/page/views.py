@@ -11,6 +11,7 @@ from privaudit.page.environment import environment
 from privaudit.page.equal import equal
 from privaudit.page.exposure import classes, records
 from privaudit.page.findings import Findings
+from privaudit.page.gates import gates
 from privaudit.page.plots import plots
 from privaudit.page.untested import untested
 from privaudit.page.verdict import verdict
@@ -33,10 +34,11 @@ class View:
 
 VIEWS: tuple[View, ...] = (
     View("verdict", "The verdict", verdict),
-    View("equal", "Which is safest at equal accuracy", equal),
+    View("equal", "Sparsity, accuracy and privacy told apart", equal),
     View("untested", "What was not tested", untested),
     View("plots", "Plots", plots),
     View("comparison", "Every network and attack", comparison),
+    View("gates", "Gates, one by one", gates),
     View("classes", "Which classes are exposed", classes),
     View("records", "Single records", records),
     View("cost", "What the networks cost", cost),

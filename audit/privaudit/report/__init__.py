@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.text import Text
 
-from privaudit.report.aggregate import compare
+from privaudit.report.aggregate import compare, shown
 from privaudit.report.choose import default_metrics, means_only, pick_metrics
 from privaudit.report.columns import (
     ASCII,
@@ -21,6 +21,7 @@ from privaudit.report.columns import (
 from privaudit.report.doubtful import doubt_lines, doubt_records, failure_records
 from privaudit.report.fit import left_out, left_out_told
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
+from privaudit.report.gates import GateFinding
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
 from privaudit.report.table import legend_lines, sentence_lines, table_lines
@@ -51,6 +52,8 @@ def render(
     means: bool = False,
     intervals: bool = False,
     explanation: Mapping[str, Any] | None = None,
+    rows: Sequence[Row] | None = None,
+    gates: Sequence[GateFinding] = (),
 ) -> str:
     """The comparison of runs as text, without colours, ending in a newline.
 
@@ -68,17 +71,22 @@ def render(
         means: leave out standard deviations and intervals, which CSV and JSON always hold.
         intervals: show the interval of every metric that has one, and of its change, likewise.
         explanation: `explain.explain`'s as a dictionary, to go with the rows in JSON.
+        rows: what `compare` makes of the runs and the baseline, where that is known already: it
+            takes time.
+        gates: what `gates.judge_runs` found, to go with the rows in Markdown and JSON.
 
     Raises:
         RecipeError: the baseline, the order, an attack or a metric is not known.
     """
-    rows = compare(results, baseline, sort, attacks)
+    every = compare(results, baseline) if rows is None else rows
+    rows = shown(every, sort, attacks)
     if format in ("csv", "json"):
         chosen = pick_metrics(metrics, table.names())
+        told = doubt_records(results), failure_records(results)
         if format == "csv":
-            return as_csv(rows, chosen, doubt_records(results), failure_records(results))
-        return as_json(rows, chosen, explanation, doubt_records(results), failure_records(results))
-    verdict = [] if format == "latex" else _verdict(rows, results, baseline, attacks)
+            return as_csv(rows, chosen, *told)
+        return as_json(rows, chosen, explanation, *told, sentences_of(every, results), gates)
+    verdict = sentences_of(every, results)
     rows = means_only(rows) if means else rows
     if format == "table":
         doubts = doubt_lines(results, TERMINAL.escape)
@@ -87,9 +95,10 @@ def render(
         return "".join(f"{line.plain}\n" for line in lines)
     chosen = pick_metrics(metrics, default_metrics(rows))
     if format == "latex":
-        return as_latex(rows, chosen, cost, intervals, doubt_lines(results, LATEX.escape))
+        doubts = doubt_lines(results, LATEX.escape)
+        return as_latex(rows, chosen, cost, intervals, doubts, verdict)
     doubts = doubt_lines(results, MARKDOWN.escape)
-    return as_markdown(rows, chosen, cost, intervals, doubts, verdict)
+    return as_markdown(rows, chosen, cost, intervals, doubts, verdict, gates)
 
 
 def print_table(
@@ -103,6 +112,7 @@ def print_table(
     cost: bool = False,
     means: bool = False,
     intervals: bool = False,
+    rows: Sequence[Row] | None = None,
 ) -> None:
     """Print the comparison at the console's width; in ASCII where it knows no more.
 
@@ -110,8 +120,9 @@ def print_table(
         RecipeError: as `render`.
     """
     style = _style(console)
-    rows = compare(results, baseline, sort, attacks)
-    verdict = _verdict(rows, results, baseline, attacks)
+    every = compare(results, baseline) if rows is None else rows
+    rows = shown(every, sort, attacks)
+    verdict = sentences_of(every, results)  # about all attacks, whichever are shown
     rows = means_only(rows) if means else rows
     doubts = doubt_lines(results, style.escape)
     lines = _lines(rows, metrics, style, console.width, cost, intervals, doubts)
@@ -137,16 +148,6 @@ def _style(console: Console) -> Style:
     return TERMINAL if console.encoding.startswith("utf") else ASCII
 
 
-def _verdict(
-    rows: Sequence[Row],
-    results: Sequence[RunResult],
-    baseline: str | None,
-    attacks: Sequence[str],
-) -> list[str]:
-    """The sentences at the end: about all attacks, whichever are shown."""
-    return sentences_of(compare(results, baseline) if attacks else rows, results)
-
-
 def _lines(
     rows: Sequence[Row],
     metrics: Sequence[str],
@@ -165,7 +166,7 @@ def _lines(
     if not metrics:  # what is asked for is shown
         dropped = [name for each in tables for name in left_out(each, width)]
         tables = [[column for column in each if column.name not in dropped] for each in tables]
-    shown = [name for name in chosen if name not in dropped]
-    sentences = [*legend(rows, shown, style, cost, intervals), *left_out_told(dropped, style)]
+    left = [name for name in chosen if name not in dropped]
+    sentences = [*legend(rows, left, style, cost, intervals), *left_out_told(dropped, style)]
     lines = [line for each in tables for line in table_lines(each, [], style, width)]
     return lines + legend_lines([*sentences, *doubts], width)

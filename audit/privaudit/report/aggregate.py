@@ -48,10 +48,28 @@ def compare(
     runs = [run for run in runs if run]
     chosen = pick_baselines(runs, baseline)
     rows = [row for run_rows in runs for row in run_rows]
-    rows = pick_attacks(rows, attacks) if attacks else rows
     rows = adjusted([_compared(row, chosen[row.run], evidence) for row in rows])
-    rows = ordered(rows, sort) if sort else rows
-    return [*rows, *(row for name, run in evidence.items() for row in _failed(name, run.result))]
+    rows += [row for name, run in evidence.items() for row in _failed(name, run.result)]
+    return shown(rows, sort, attacks)
+
+
+def shown(rows: Sequence[Row], sort: str | None = None, attacks: Sequence[str] = ()) -> list[Row]:
+    """Of the rows of `compare` some attacks, in some order, without working them out again.
+
+    The p-values are then adjusted for those attacks alone. What failed altogether stays at the end.
+
+    Args:
+        rows: of every attack, in run order.
+        sort: as `compare` takes it, and so are `attacks`.
+        attacks: see above.
+
+    Raises:
+        RecipeError: there is no such attack or order.
+    """
+    known = [row for row in rows if "" not in row.failed]
+    failed = [row for row in rows if "" in row.failed]
+    known = adjusted(pick_attacks(known, attacks)) if attacks else known
+    return [*(ordered(known, sort) if sort else known), *failed]
 
 
 def summarise(

@@ -61,6 +61,7 @@ class Evidence:
         one_split = isinstance(split, dict) and split.get("seed") is not None
         self.shared = one_split or result.recipe.get("target") is not None
         self._arrays = RunArrays(result.folder)
+        self._networks: dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
         self._numbers: dict[tuple[str, str, str], list[int]] = {}
         for number, audit in enumerate(result.audits):
             key = audit.subject, audit.level, audit.attack
@@ -91,13 +92,20 @@ class Evidence:
         whose = f"{audit.seed}_{audit.target}"
         if not {f"example_{whose}", f"member_{whose}", f"score_{number}"} <= arrays.names:
             return None
-        examples = arrays.read(f"example_{whose}").astype(np.int64)
+        examples, member = self._network(whose)
         score = arrays.read(f"score_{number}", len(examples)).astype(np.float64)
-        member = arrays.read(f"member_{whose}", len(examples)).astype(np.bool_)
         decision = arrays.find(f"decision_{number}", len(examples))
         kept = ~np.isnan(score)  # the rest is left out of the metrics, too
         verdicts = None if decision is None else decision.astype(np.bool_)[kept]
         return Audited(examples[kept], PerExample(score[kept], member[kept], verdicts))
+
+    def _network(self, whose: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Whom a network is audited on, read once for all attacks on all of its levels."""
+        if whose not in self._networks:
+            examples = self._arrays.read(f"example_{whose}").astype(np.int64)
+            member = self._arrays.read(f"member_{whose}", len(examples)).astype(np.bool_)
+            self._networks[whose] = examples, member
+        return self._networks[whose]
 
 
 @dataclass(frozen=True)

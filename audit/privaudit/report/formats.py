@@ -12,6 +12,7 @@ from typing import Any
 
 from privaudit.report.columns import LATEX, MARKDOWN, columns
 from privaudit.report.escape import spreadsheet
+from privaudit.report.gates import GateFinding
 from privaudit.report.legend import legend
 from privaudit.report.rows import AttackSummary, Comparison, Row, Summary
 
@@ -33,8 +34,12 @@ def as_markdown(
     intervals: bool = False,
     doubts: Sequence[str] = (),
     verdict: Sequence[str] = (),
+    gates: Sequence[GateFinding] = (),
 ) -> str:
-    """One table with a column for each attack's metric, the legend as a list, and a paragraph."""
+    """One table with a column for each attack's metric, the legend as a list, and a paragraph.
+
+    Where there are gates, their sentences and their rows follow.
+    """
     table_columns = columns(rows, metrics, MARKDOWN, cost, intervals)
     heads = [
         ": ".join(filter(None, [column.group, " ".join(column.heading)]))
@@ -45,7 +50,25 @@ def as_markdown(
     lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *cells)]
     notes = [f"- {line}" for line in (*legend(rows, metrics, MARKDOWN, cost, intervals), *doubts)]
     told = ["", " ".join(map(MARKDOWN.escape, verdict))] if verdict else []
-    return "\n".join([*lines, "", *notes, *told, ""])
+    judged = [f"- {MARKDOWN.escape(line)}" for gate in gates for line in gate.sentences()]
+    judged = ["", *judged, "", *_gate_lines(gates)] if gates else []
+    return "\n".join([*lines, "", *notes, *told, *judged, ""])
+
+
+def _gate_lines(gates: Sequence[GateFinding]) -> list[str]:
+    """Every attack on every row, and how each gate fares there."""
+    heads = ("gate", "attack and network", "answer", "why")
+    cells = [
+        (gate.gate.text, row.name(gate.several), row.told, row.why)
+        for gate in gates
+        for row in gate.rows
+    ]
+    rule = " | ".join([":---"] * len(heads))
+    return [
+        f"| {' | '.join(heads)} |",
+        f"| {rule} |",
+        *(f"| {' | '.join(map(MARKDOWN.escape, line))} |" for line in cells),
+    ]
 
 
 def as_latex(
@@ -54,8 +77,9 @@ def as_latex(
     cost: bool = False,
     intervals: bool = False,
     doubts: Sequence[str] = (),
+    verdict: Sequence[str] = (),
 ) -> str:
-    """A tabular for the booktabs package, the legend as comments."""
+    """A tabular for the booktabs package, the legend and the sentences as comments."""
     table_columns = columns(rows, metrics, LATEX, cost, intervals)
     groups, rules, start = [], [], 1
     for (kind, label), group in groupby(table_columns, lambda column: (column.kind, column.group)):
@@ -76,6 +100,7 @@ def as_latex(
         r"\bottomrule",
         r"\end{tabular}",
         *(f"% {line}" for line in (*legend(rows, metrics, LATEX, cost, intervals), *doubts)),
+        *(f"% {LATEX.escape(line)}" for line in verdict),
     ]
     return "\n".join([*lines, ""])
 
@@ -128,14 +153,22 @@ def as_json(
     explanation: Mapping[str, Any] | None = None,
     doubts: Sequence[Mapping[str, Any]] = (),
     failures: Sequence[Mapping[str, Any]] = (),
+    verdict: Sequence[str] = (),
+    gates: Sequence[GateFinding] = (),
 ) -> str:
     """The rows as they are: shares 0-1, null where a number is not known.
 
     What failed altogether has no row, but stands among the failures.
     """
     there = [row for row in rows if "" not in row.failed]
-    record: dict[str, Any] = {"format": 1, "rows": [_plain(row, metrics) for row in there]}
-    record["doubts"], record["failures"] = list(doubts), list(failures)
+    record: dict[str, Any] = {
+        "format": 1,
+        "verdict": list(verdict),
+        "rows": [_plain(row, metrics) for row in there],
+        "doubts": list(doubts),
+        "failures": list(failures),
+        "gates": [gate.record() for gate in gates],
+    }
     if explanation is not None:
         record["explain"] = explanation
     return json.dumps(record, indent=1) + "\n"

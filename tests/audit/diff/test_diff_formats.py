@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,15 @@ import pytest
 from rich.cells import cell_len
 
 from diff_runs import run
+from made_up_runs import made_up_run
 from privaudit.diff import Diff, diff
+from privaudit.diff.fail_if import judge, parse_fail_if
 from privaudit.diff.formats import as_json, as_markdown
 from privaudit.diff.page import as_html
 from privaudit.diff.text import SAME_RUN, diff_lines
+from privaudit.page import page as report_page
 from privaudit.report.columns import ASCII, TERMINAL
+from read_pages import ReadPage
 
 ROWS = [("dense", ""), ("l1_unstructured + ppb", "density 0.5")]
 EVIL = "<script>alert(1)</script>\x1b[31m\u202e|`x`\\input{y}"
@@ -156,38 +159,37 @@ def test_hostile_words_stay_harmless() -> None:
     assert max(map(cell_len, texts["text"].splitlines())) <= 80
 
 
-class _Page(HTMLParser):
-    """What a page consists of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.policy = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-        values = dict(attrs)
-        if values.get("http-equiv") == "Content-Security-Policy":
-            self.policy = values["content"] or ""
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_the_page_is_whole_and_loads_nothing(found: Diff) -> None:
     text = as_html(found, ["a doubt"])
-    page = _Page()
-    page.feed(text)
-    assert page.open == []
-    assert page.policy == "default-src 'none'; style-src 'unsafe-inline'"
-    assert not page.tags & {"script", "link", "img", "iframe", "svg"}
-    assert not any(name.startswith("on") or name in ("src", "href") for name in page.attributes)
+    read = ReadPage(text)
+    assert read.problems == []
+    policies = [value for _, name, value in read.attributes if name == "content"]
+    assert "default-src 'none'; style-src 'unsafe-inline'" in policies
+    assert not {*read.tags} & {"script", "link", "img", "iframe", "svg"}
+    for _, name, value in read.attributes:
+        assert not name.startswith("on")
+        assert name != "src"
+        assert name != "href" or value.startswith("#")
     assert "prefers-color-scheme: dark" in text
     assert "url(" not in text
-    assert "a doubt" in text
-    assert text.count("<table>") == 3
+    assert "a doubt" in read.said("verdict")
+    assert len(read.tables) == 3
+
+
+def test_the_page_is_of_the_same_template_as_a_report(found: Diff, tmp_path: Path) -> None:
+    def style(text: str) -> str:
+        return text.partition("<style>\n:root")[2].partition("</style>")[0]
+
+    assert style(as_html(found))
+    assert style(as_html(found)) == style(report_page([made_up_run(tmp_path / "run")]))
+
+
+def test_the_page_says_first_whether_the_runs_differ_and_what_the_conditions_came_to(
+    found: Diff,
+) -> None:
+    conditions = [judge(parse_fail_if(text), found) for text in ("auc>+0.01", "auc>+0.9")]
+    said = ReadPage(as_html(found, conditions=conditions)).said("verdict")
+    assert said[0].startswith("B differs significantly (")
+    assert "They differ in: recipe." in said
+    assert any(line.startswith("fail-if auc>+0.01: HOLDS for") for line in said)
+    assert any(line.startswith("fail-if auc>+0.9: holds for none") for line in said)

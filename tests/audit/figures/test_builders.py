@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
+from made_up_runs import made_up_run
 from plotted_runs import plotted_run
 from privaudit import load_recipe
 from privaudit import run as run_recipe
@@ -116,7 +117,7 @@ def test_density_is_drawn_against_accuracy_and_leak(run: RunResult) -> None:
 
 def test_a_roc_is_the_mean_of_its_networks(run: RunResult) -> None:
     (drawn,) = figure([run], "roc", attack="loss", level="dense")
-    mean = _series(drawn, "loss, mean of 2 networks")
+    mean = _series(drawn, "loss")
     thin = [series for series in drawn.series if series.thin]
     assert [series.mark for series in thin] == ["steps", "steps"]
     expected = []
@@ -189,7 +190,7 @@ def test_a_level_that_the_strongest_attack_lacks_is_drawn_by_the_others(run: Run
     (drawn,) = figure([replace(run, audits=weak)], "roc", level="imp/round 2")
     assert [series.label for series in drawn.series if series.label] == [
         "guess",
-        "other, mean of 2 networks",
+        "other",
     ]
     with pytest.raises(RecipeError, match="'imp/round 2' is not known"):
         figure([replace(run, audits=weak)], "roc", attack="loss", level="imp/round 2")
@@ -352,3 +353,12 @@ def test_every_figure_says_in_a_sentence_what_it_shows(tmp_path: Path) -> None:
             assert drawn.kind == kind
             assert drawn.alternative.endswith((".", "nothing."))
             assert str(nan) not in drawn.alternative
+
+
+def test_of_many_attacks_the_strongest_are_drawn_and_the_others_are_named(tmp_path: Path) -> None:
+    attacks = [f"attack {n}" for n in range(8)]  # each stronger than the one before
+    many = made_up_run(tmp_path / "run", attacks=attacks, seeds=1, examples=2000)
+    (drawn,) = figure([many], "roc")
+    labels = [series.label for series in drawn.series if series.mark == "line" and series.label]
+    assert labels == ["guess", *attacks[2:]]  # a legend begins with the last
+    assert any(note.startswith("Left out, as weaker: attack 1, attack 0;") for note in drawn.notes)

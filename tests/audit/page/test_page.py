@@ -10,8 +10,10 @@ import pytest
 
 from made_up_runs import made_up_run
 from privaudit.errors import RecipeError
+from privaudit.gate import parse_gate
 from privaudit.page import page
 from privaudit.report import render
+from privaudit.report.gates import judge_runs
 from read_pages import ReadPage
 
 
@@ -128,6 +130,6 @@ def test_a_page_of_thirty_subjects_and_ten_attacks_is_at_most_a_megabyte(tmp_pat
         seeds=1,
         examples=200,
     )
-    text = page([run])
+    text = page([run], gates=judge_runs([parse_gate("auc<0.7"), parse_gate("defense>0.9")], [run]))
     assert len(text.encode()) <= 1_000_000
     assert sum("what it tells about" in table.caption for table in ReadPage(text).tables) == 10

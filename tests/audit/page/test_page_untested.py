@@ -12,7 +12,7 @@ from read_pages import ReadPage
 
 def _told(text: str) -> str:
     whole = ReadPage(text).text
-    start = whole.index("What was not tested", whole.index("What was not tested") + 1)
+    start = whole.rindex("What was not tested ")  # the section, after links to it
     return whole[start : whole.index("Plots", start)]
 
 

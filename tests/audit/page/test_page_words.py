@@ -28,7 +28,7 @@ HOSTILE = {
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "a", "header", "h1", "h2", "h3", "p", "nav",
     "ul", "li", "b", "main", "section", "div", "table", "caption", "thead", "tbody", "tr", "th",
-    "td", "figure", "figcaption", "details", "summary", "pre", "footer",
+    "td", "figure", "figcaption", "details", "summary", "pre", "footer", "span", "code",
     "svg", "desc", "defs", "clippath", "pattern", "path", "rect", "g", "text",
 }  # fmt: skip
 

@@ -8,11 +8,11 @@ from privaudit.report.aggregate import compare
 from privaudit.report.rows import Row
 from privaudit.report.verdict.accuracy import accuracy_sentence
 from privaudit.report.verdict.change import change_sentence
-from privaudit.report.verdict.leak import leak_sentence
+from privaudit.report.verdict.leak import leak, leak_sentence
 from privaudit.report.verdict.rest import rest_sentence
 from privaudit.store.result import RunResult
 
-__all__ = ["sentences", "sentences_of"]
+__all__ = ["leak", "sentences", "sentences_of"]
 
 
 def sentences(results: Sequence[RunResult], baseline: str | None = None) -> list[str]:

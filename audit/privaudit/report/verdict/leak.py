@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from scipy.special import ndtri
 
@@ -22,6 +23,9 @@ _FOUND = 0.8  # the chance with which a leak of the size that a sentence names w
 
 _STANDS = {"below_half", "promise", "says_nothing"}
 """Doubts that leave a leak a leak: it goes the wrong way, is proved, or others find it."""
+
+Leaks = Literal["yes", "no", "untold"]
+"""Whether anything leaks: it does, no leak was found, or nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,17 @@ class _Finding:
 
 def leak_sentence(rows: Sequence[Row], results: Sequence[RunResult]) -> str:
     """Whether anything leaks, by the attack that finds most: yes, not seen, or why not told."""
+    return leak(rows, results)[1]
+
+
+def leak(rows: Sequence[Row], results: Sequence[RunResult]) -> tuple[Leaks, str]:
+    """The same, with the answer by itself before the sentence."""
     rows = audited(rows)
     findings = _findings(rows)
     aucs = [finding for finding in findings if finding.metric == "auc"]
     if not aucs:
-        return f"Whether anything leaks cannot be told, because {_why_nothing(rows, results)}."
+        why = _why_nothing(rows, results)
+        return "untold", f"Whether anything leaks cannot be told, because {why}."
     wider = _wider(len(findings))
     leaks = [finding for finding in findings if finding.ahead > wider * finding.reach]
     most = max(
@@ -65,7 +75,8 @@ def leak_sentence(rows: Sequence[Row], results: Sequence[RunResult]) -> str:
     if leaks:
         open_doubts = _names(doubts[most.row.run], besides=_STANDS)
         places = len({(f.row.run, f.row.name) for f in leaks})
-        return f"{_reached(most, rows)}. {_settled(open_doubts, places, len(rows))}."
+        sentence = f"{_reached(most, rows)}. {_settled(open_doubts, places, len(rows))}."
+        return "untold" if open_doubts else "yes", sentence
     open_doubts = _names([d for each in doubts.values() for d in each], besides={"says_nothing"})
     return _none_found(most, wider, len(findings), rows, open_doubts)
 
@@ -132,7 +143,7 @@ def _settled(open_doubts: Sequence[str], places: int, rows: int) -> str:
 
 def _none_found(
     most: _Finding, wider: float, numbers: int, rows: Sequence[Row], open_doubts: Sequence[str]
-) -> str:
+) -> tuple[Leaks, str]:
     number = f"AUC {_interval(most.summary)}, where 0.5 is guessing"
     nearest = f"the attack {plain(most.attack)} comes nearest, on {row_name(most.row, rows)}"
     begun = f"{nearest}, with {number}"
@@ -153,8 +164,8 @@ def _none_found(
             if size < 1
             else "with so few examples hardly any leak could have been found"
         )
-        return f"No leak was found: {begun}; {could}."
-    return f"Whether anything leaks cannot be told, {why}."
+        return "no", f"No leak was found: {begun}; {could}."
+    return "untold", f"Whether anything leaks cannot be told, {why}."
 
 
 def _why_nothing(rows: Sequence[Row], results: Sequence[RunResult]) -> str:
