@@ -137,4 +137,4 @@ _MACHINE = (
 def _pictures(record: Record) -> Iterator[str]:
     for drawing in record.drawings:
         yield f"![{markdown(drawing.title)}]({drawing.file})"
-        yield " ".join(map(markdown, drawing.told))
+        yield markdown(drawing.told)

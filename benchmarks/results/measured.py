@@ -25,17 +25,19 @@ from benchmarks.results.record import (
 from benchmarks.results.settings import Shown, shown
 from benchmarks.results.sources import ROOT, Sources, full_name, here, of_commit
 from privaudit.errors import StoreError
-from privaudit.figures.kinds import figure
+from privaudit.figures import kinds
 from privaudit.figures.svg import svg
-from privaudit.report import compare, render
-from privaudit.report.choose import default_metrics, means_only, pick_metrics
+from privaudit.report import compare
+from privaudit.report.choose import default_metrics, means_only, pick_attacks, pick_metrics
 from privaudit.report.columns import MARKDOWN, Column, attack_columns, columns
+from privaudit.report.differences import adjusted
 from privaudit.report.doubtful import doubt_lines
 from privaudit.report.escape import plain
+from privaudit.report.formats import as_json
 from privaudit.report.leaves import facts
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
-from privaudit.report.verdict import sentences
+from privaudit.report.verdict import sentences_of
 from privaudit.store.record import RESULT
 from privaudit.store.result import RunResult, load_run
 
@@ -78,8 +80,9 @@ def measured(folder: Path, told: Told, root: Path = ROOT) -> tuple[Record, Mappi
     check_plugins(ours, sources, commit)
     changes = changes_of(sources, run.name, run.recipe)
     what = shown(run.name)
-    rows = compare([run], attacks=list(what.attacks))
-    drawn = _drawn(run, what)
+    every = compare([run])
+    rows = _picked(every, what)
+    drawn = _drawn(run, every, what)
     record = Record(
         format=FORMAT,
         name=run.name,
@@ -90,11 +93,11 @@ def measured(folder: Path, told: Told, root: Path = ROOT) -> tuple[Record, Mappi
         date=told.date or _date(folder),
         seconds=run.environment.get("seconds"),
         machine=_machine(run, told),
-        sentences=tuple(sentences([run])),
+        sentences=tuple(sentences_of(every, [run])),
         tables=tuple(_tables(rows, what)),
         legend=tuple(_legend(run, rows, what)),
         drawings=tuple(drawing for drawing, _ in drawn),
-        numbers=_numbers(run, rows, what),
+        numbers=_numbers(rows, what),
         arithmetic=_arithmetic(run, sources),
     )
     return record, {drawing.file: content for drawing, content in drawn}
@@ -133,6 +136,15 @@ def _machine(run: RunResult, told: Told) -> dict[str, str | int]:
     return ({} if told.elsewhere else machine.here()) | recorded
 
 
+def _picked(rows: Sequence[Row], what: Shown) -> list[Row]:
+    """The rows of a report with these attacks alone, of the comparisons that it would make."""
+    if not what.attacks:
+        return list(rows)
+    there = [row for row in rows if "" not in row.failed]
+    failed = [row for row in rows if "" in row.failed]
+    return [*adjusted(pick_attacks(there, list(what.attacks))), *failed]
+
+
 def _metrics(rows: Sequence[Row], what: Shown) -> list[str]:
     """All that any attack shows, in the order of the table of metrics."""
     wanted = dict.fromkeys(name for names in what.attacks.values() for name in names)
@@ -167,21 +179,21 @@ def _legend(run: RunResult, rows: Sequence[Row], what: Shown) -> list[str]:
     return [*told, *doubt_lines([run], MARKDOWN.escape)]
 
 
-def _drawn(run: RunResult, what: Shown) -> list[tuple[Drawing, bytes]]:
+def _drawn(run: RunResult, rows: Sequence[Row], what: Shown) -> list[tuple[Drawing, bytes]]:
     made = []
     for kind, attack, metric in what.figures:
-        figures = figure([run], kind, attack=attack or None, metric=metric or None)
+        known = rows if kinds.KINDS[kind].compares else None
+        chosen = {"attack": attack or None, "metric": metric or None}
+        figures = kinds.figure([run], kind, rows=known, **chosen)
         for number, one in enumerate(figures):
             file = f"{run.name}-{kind}{f'-{number + 1}' * (len(figures) > 1)}.svg"
             content = checked(svg(one, caption=True).encode() + b"\n", file)
-            told = (one.alternative, *one.notes)
-            made.append((Drawing(file, short_digest(content), one.title, told), content))
+            made.append((Drawing(file, short_digest(content), one.title, one.alternative), content))
     return made
 
 
-def _numbers(run: RunResult, rows: Sequence[Row], what: Shown) -> list[dict[str, Any]]:
-    text = render([run], format="json", attacks=list(what.attacks), metrics=_metrics(rows, what))
-    numbers: list[dict[str, Any]] = json.loads(text)["rows"]
+def _numbers(rows: Sequence[Row], what: Shown) -> list[dict[str, Any]]:
+    numbers: list[dict[str, Any]] = json.loads(as_json(rows, _metrics(rows, what)))["rows"]
     return numbers
 
 

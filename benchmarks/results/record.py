@@ -40,13 +40,13 @@ class Drawing:
         file: its name.
         digest: of its content (16 hex digits).
         title: what it shows.
-        told: the same in a sentence, and the notes below it.
+        told: the same in a sentence.
     """
 
     file: str
     digest: str
     title: str
-    told: tuple[str, ...]
+    told: str
 
 
 @dataclass(frozen=True)

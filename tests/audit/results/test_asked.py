@@ -25,17 +25,13 @@ def asked(name: str, *changes: str) -> dict[str, Any]:
     ("name", "changes", "expected"),
     [
         ("digits", (), ()),
-        (
-            "yuan_zhang_pruning_quick",
-            ("seeds=3", "split.seed=null"),
-            ("seeds=3", "split.seed=null"),
-        ),
+        ("digits", ("seeds=2", "split.seed=3"), ("seeds=2", "split.seed=3")),
         ("digits", ("seeds=[3,5]",), ("seeds=[3, 5]",)),
         ("digits", ("sparsifiers.1.rounds=3",), ("sparsifiers.1.rounds=3",)),
         ("digits", ("model=cnn",), None),
         ("digits", ("attacks=[loss]",), None),
-        ("gonon_accuracy_matched_quick", ("training.stack=2",), ()),
-        ("gonon_accuracy_matched_quick", ("dataset.path=/data/of/mine.csv",), ()),
+        ("location30", ("training.stack=2",), ()),
+        ("location30", ("dataset.path=/data/of/mine.csv",), ()),
     ],
 )
 def test_changes_are_found_and_make_the_same_recipe(

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from benchmarks.results import measured as module
 from benchmarks.results import record as records
 from benchmarks.results.__main__ import main
 from benchmarks.results.markdown import BEGIN, END, NOT_RUN
 from benchmarks.results.measured import Told, measured
 from benchmarks.results.pages import Pages
 from benchmarks.results.record import Record
+from benchmarks.results.settings import Shown
 
 import privaudit
 from privaudit.report import render
@@ -61,6 +63,19 @@ def test_numbers_and_sentences_are_those_of_the_report(
     numbers = json.loads(pages.record_path("digits").read_text())["numbers"]
     expected = json.loads(render([run], format="json", metrics=metrics))["rows"]
     assert numbers == expected
+
+
+def test_only_the_chosen_attacks_and_metrics_are_shown(
+    run_folder: Path, make_run: Make, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "shown", lambda name: Shown({"loss": ("auc",)}))
+    lines = written(pages, measured(run_folder, Told())).splitlines()
+    run = privaudit.load_run(run_folder)
+    report = render([run], format="markdown", attacks=["loss"], metrics=["auc"]).splitlines()
+    chosen = [line for line in report if line.startswith(("| ", "- "))]
+    assert set(chosen) <= set(lines)
+    assert len([line for line in lines if line.startswith("| ")]) == 4  # two heads, two rows
+    assert not list(pages.folder.glob("*.svg"))
 
 
 def test_the_figures_lie_beside_the_page(made_page: Made, pages: Pages) -> None:
