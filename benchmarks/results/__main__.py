@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
-from privaudit.errors import PrivauditError
+from privaudit.errors import PrivauditError, RecipeError
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,7 +30,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     write = commands.add_parser("write", help="make the pages of finished runs")
     write.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder")
     write.add_argument("--commit", default="", help="that made them, where they do not know it")
-    write.add_argument("--date", default="", help="YYYY-MM-DD, where result.json was copied since")
+    write.add_argument(
+        "--date", type=_day, metavar="YYYY-MM-DD", help="where result.json is a copy"
+    )
     write.add_argument(
         "--elsewhere", action="store_true", help="another machine than this one made them"
     )
@@ -50,15 +53,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _day(text: str) -> str:
+    """A date as YYYY-MM-DD."""
+    try:
+        known = date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        known = False
+    if not known:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date: write it as YYYY-MM-DD")
+    return text
+
+
 def _write(asked: argparse.Namespace) -> int:
     from benchmarks.results.measured import Told, measured
     from benchmarks.results.pages import Pages
 
-    pages, told = Pages(), Told(asked.commit, asked.date, asked.elsewhere)
+    pages, told = Pages(), Told(asked.commit, asked.date or "", asked.elsewhere)
     for folder in asked.runs:
         record, figures = measured(folder, told)
         pages.write(record, figures)
-        print(f"recipes/results/{record.name}.md: table {record.table}, {len(figures)} figures")
+        print(f"recipes/results/{record.name}.md: table {record.table}, figures: {len(figures)}")
     pages.write_index()
     return 0
 
@@ -67,8 +81,12 @@ def _check(asked: argparse.Namespace) -> int:
     from benchmarks.results.check import check
     from benchmarks.results.pages import Pages
     from benchmarks.results.sources import here
+    from privaudit.messages import unknown
 
     pages, sources = Pages(), here()
+    for name in asked.names:
+        if name not in pages.names():
+            raise RecipeError(unknown("page", name, pages.names()))
     verdicts = [check(pages, name, sources) for name in asked.names or pages.names()]
     for verdict in verdicts:
         print(f"{verdict.name}: {verdict.why}")

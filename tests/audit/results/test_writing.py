@@ -136,8 +136,20 @@ def test_a_file_that_the_repository_would_not_take_is_not_made(
     assert not list(pages.folder.iterdir())
 
 
-def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["write", str(tmp_path / "none")]) == 2
+@pytest.mark.parametrize("words", [("write", "none"), ("check", "digit")])
+def test_a_mistake_is_one_line(
+    words: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb, name = words
+    assert main([verb, str(tmp_path / name) if verb == "write" else name]) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert len(told.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("day", ["yesterday", "20260131", "2026-13-01"])
+def test_a_date_that_is_none_is_refused(day: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["write", "run", "--date", day])
+    assert end.value.code == 2
+    assert f"{day!r} is no date: write it as YYYY-MM-DD" in capsys.readouterr().err
