@@ -23,9 +23,8 @@ def check_plugins(used: Iterable[Mapping[str, str]], sources: Sources, commit: s
     """
     files = modules(sources, PLUGINS)
     for plugin in used:
-        if plugin["source"] not in {
-            _recorded(files, home) for home in homes(files, plugin["name"])
-        }:
+        there = {_recorded(files, module) for module in homes(files, plugin["name"])}
+        if plugin["source"] not in there:
             raise StoreError(
                 f"commit {commit} does not hold the {plugin['kind']} {plugin['name']} that the run "
                 "used: name the commit that made it by --commit"

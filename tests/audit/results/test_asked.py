@@ -59,6 +59,15 @@ def test_a_recipe_that_cannot_be_had_is_refused(sources: Sources) -> None:
         changes_of(sources, "digits", recipe)
 
 
+def test_a_recipe_without_an_option_of_today_is_refused_by_the_option_s_name(
+    sources: Sources,
+) -> None:
+    recipe = asked("digits")
+    del recipe["training"]["patience"]
+    with pytest.raises(privaudit.StoreError, match=r"by --set: training\.patience differ"):
+        changes_of(sources, "digits", recipe)
+
+
 def test_a_recipe_that_does_not_ship_is_refused(sources: Sources) -> None:
     with pytest.raises(privaudit.StoreError, match=r"no recipes/mine\.yaml"):
         resolved(sources, "mine")

@@ -23,6 +23,7 @@ class Loss(Attack):
     deviations = ("none",)
     name: Literal["loss"] = "loss"
     power: int = Field(2, ge=1, description="exponent")
+    size: Annotated[int, Field(le=9), "of what"] = 3
 
     def score(self, signals: "Signals", top: int = 3) -> "Scores":
         """Higher is likelier."""
@@ -47,6 +48,7 @@ WORDS = {
     "a description": ('description="exponent"', 'description="its power"'),
     "an argument's type": ('signals: "Signals"', "signals: Signals"),
     "what it returns": (' -> "Scores"', ""),
+    "a word in a type": ('"of what"', '"of each"'),
     "a variable's type": ("half: float", "half: object"),
     "an error": ("is too large", "is above one"),
     "what an error shows": ("{half} is", "{half:.3f} is"),
@@ -62,6 +64,7 @@ NUMBERS = {
     "a field's default": ("Field(2,", "Field(3,"),
     "a field's limit": ("ge=1", "ge=2"),
     "a field's type": ("power: int", "power: float"),
+    "a limit within a type": ("le=9", "le=8"),
     "a name": ('Literal["loss"]', 'Literal["lass"]'),
     "an operator": ("half > 1", "half >= 1"),
     "a number": ("signals.x / 2", "signals.x / 3"),
@@ -90,4 +93,4 @@ def test_what_computes_changes_the_digest(change: tuple[str, str]) -> None:
 
 def test_every_python_makes_the_same_digest() -> None:
     source = MODULE + "\nprint(f'{RATE!r:>{3}} {RATE=}', *[], **{}, sep='')\nasync def f(): ...\n"
-    assert digest(source) == "de351a2fe82b77a6"
+    assert digest(source) == "7479bd31bf028092"

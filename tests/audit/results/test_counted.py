@@ -79,6 +79,16 @@ def test_plugins_within_plugins_count_and_so_do_their_helpers(sources: Sources) 
     assert {name for name in used if used[name] != changed[name]} == {"attacks._lira"}
 
 
+def test_plugins_are_named_at_any_depth_and_the_recipe_is_none() -> None:
+    recipe = {
+        "name": "mine",
+        "model": {"name": "mlp"},
+        "defenses": [{"name": "cwrf", "defense": {"name": "hamp"}}],
+        "attacks": [{"name": "loss", "shadow_defense": "same"}],
+    }
+    assert plugins_named(recipe) == {"mlp", "cwrf", "hamp", "loss"}
+
+
 def test_a_plugin_that_is_none_of_ours_is_named(sources: Sources) -> None:
     recipe: dict[str, Any] = {"attacks": [{"name": "of a stranger"}]}
     with pytest.raises(privaudit.StoreError, match="called 'of a stranger'"):

@@ -69,11 +69,14 @@ def test_only_the_chosen_attacks_and_metrics_are_shown(
     run_folder: Path, make_run: Make, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "shown", lambda name: Shown({"loss": ("auc",)}))
-    lines = written(pages, measured(run_folder, Told())).splitlines()
+    record, figures = measured(run_folder, Told())
+    lines = written(pages, (record, figures)).splitlines()
     run = privaudit.load_run(run_folder)
     report = render([run], format="markdown", attacks=["loss"], metrics=["auc"]).splitlines()
     chosen = [line for line in report if line.startswith(("| ", "- "))]
     assert set(chosen) <= set(lines)
+    expected = render([run], format="json", attacks=["loss"], metrics=["auc"])
+    assert record.numbers == json.loads(expected)["rows"]
     assert len([line for line in lines if line.startswith("| ")]) == 4  # two heads, two rows
     assert not list(pages.folder.glob("*.svg"))
 
