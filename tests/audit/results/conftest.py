@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,14 @@ def a_run(
     sources: Sources,
     *changes: str,
     git: str | None = COMMIT,
+    subjects: Sequence[tuple[str, str]] = (("dense", ""), ("imp", "round 1")),
     **environment: Any,
 ) -> Path:
     folder = factory.mktemp("run") / "run"
     made_up_run(
         folder,
         "digits",
+        subjects=subjects,
         attacks=("shadow_mlp", "logistic_regression", "loss"),
         recipe=resolved(sources, "digits", changes),
         environment={"git": git, "torch": "2.9", "processes": 2, "threads": 2} | environment,

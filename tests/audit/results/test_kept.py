@@ -10,7 +10,7 @@ import pytest
 from benchmarks.results.__main__ import main
 from benchmarks.results.markdown import NOT_RUN, made
 from benchmarks.results.pages import Pages
-from benchmarks.results.pictures import FOLDER, coverage, drawn, shadows, tables
+from benchmarks.results.pictures import FOLDER, PICTURES, coverage, drawn, shadows, tables
 from benchmarks.results.record import MOST, short_digest
 from benchmarks.results.settings import PAGES, shown
 from benchmarks.results.sources import ROOT, full_name, of_commit
@@ -86,7 +86,7 @@ def test_the_check_runs_and_exits_by_what_it_says(capsys: pytest.CaptureFixture[
     assert code == (any("of today's arithmetic" not in line for line in told) or lines != told)
 
 
-@pytest.mark.parametrize("name", drawn())
+@pytest.mark.parametrize("name", PICTURES)
 def test_figures_of_benchmarks_are_drawn_from_their_tables(name: str) -> None:
     assert (FOLDER / name).read_bytes() == drawn()[name], "python -m benchmarks.results pictures"
     assert f"]({name})" in (FOLDER / "README.md").read_text()

@@ -81,6 +81,19 @@ def test_only_the_chosen_attacks_and_metrics_are_shown(
     assert not list(pages.folder.glob("*.svg"))
 
 
+def test_attacks_on_a_single_network_stand_below_each_other(make_run: Make, pages: Pages) -> None:
+    folder = make_run(subjects=[("dense", "")])
+    lines = written(pages, measured(folder, Told())).splitlines()
+    network, attacks = (table for table in pages.record("digits").tables)
+    assert network.heads == ("subject", "nonzero %", "train %", "test %")
+    assert attacks.heads == ("attack", "defense %", "AUC", "TPR % @ 1 %")
+    assert [row[0] for row in attacks.rows] == ["shadow_mlp", "logistic_regression", "loss"]
+    wide = render([privaudit.load_run(folder)], format="markdown", attacks=["loss"])
+    (cells,) = (line for line in wide.splitlines() if line.startswith("| dense"))
+    assert attacks.rows[2][1] in cells
+    assert f"| {' | '.join(attacks.rows[2])} |" in lines
+
+
 def test_the_figures_lie_beside_the_page(made_page: Made, pages: Pages) -> None:
     old = pages.folder / "digits-roc.svg"
     old.write_text("<svg/>")
