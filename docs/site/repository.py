@@ -23,9 +23,24 @@ ELSEWHERE = (
     "benchmarks/gpu/README.md",
     "recipes/README.md",
     "tests/campaign/README.md",
+    *(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("recipes/results/*.md"))),
 )
 _CODE = re.compile(r"(?<!`)`[^`\n]+`(?!`)")
+RESULTS = "found/recipes/README.md"
+"""The page below which those of single recipes stand."""
+
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
+
+
+def on_config(config: Any) -> Any:
+    """Put every page of results below their index."""
+    pages = [path for path in ELSEWHERE if path.startswith("recipes/results/")]
+    below: list[Any] = [{Path(path).stem: f"found/{path}"} for path in pages]
+    for entry in config["nav"]:
+        for title, place in entry.items():
+            if place == RESULTS:
+                entry[title] = [RESULTS, *below]
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:

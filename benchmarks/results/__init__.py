@@ -1,0 +1,1 @@
+"""Pages about what recipes found, made from runs, and whether they are still of today's code."""
