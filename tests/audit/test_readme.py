@@ -1,4 +1,7 @@
-"""README and docs cannot rot: plugins, recipes and commands are tried here."""
+"""README and docs cannot rot: plugins, recipes and commands are tried here.
+
+That what they show runs, and that links lead somewhere, is seen to in `tests/docs`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+    return re.findall(rf"```{language}(?: title=[^\n]*)?\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
 def section(heading: str) -> str:
@@ -54,6 +57,10 @@ def test_the_two_commands_are_there() -> None:
     assert "pip install -e '.[test]' && pytest" in lines
 
 
+def test_the_readme_is_short() -> None:
+    assert len(PAGES[0].read_text().splitlines()) <= 200
+
+
 def test_the_first_plugin_is_complete_and_keeps_the_contract(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,23 +69,6 @@ def test_the_first_plugin_is_complete_and_keeps_the_contract(
     plugins = load_plugins(entry_points=[EntryPoint("margin", "readme_margin", "privaudit")])
     assert not plugins.problems
     check_plugin(plugins.get("attack", "margin"))
-
-
-def test_the_first_plugin_runs_without_packaging(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "margin.py").write_text(blocks("python")[0])
-    (tmp_path / "first.yaml").write_text(blocks("yaml")[0])
-    command = next(b for b in blocks("console") if "--plugin" in b)
-    options = "--set training.epochs=1 --set seeds=1 --device cpu --processes 1 --cache cache"
-    monkeypatch.chdir(tmp_path)
-    words = [*shlex.split(command), *options.split()]
-    monkeypatch.setattr(sys, "argv", words)
-    monkeypatch.setattr("privaudit.cli.run._attach_logging", lambda console: None)
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert not end.value.code
-    assert "margin" in capsys.readouterr().out
 
 
 def test_the_network_of_one_s_own_trains_on_sequences(
@@ -116,25 +106,6 @@ def test_the_first_plugin_installs_with_its_pyproject(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", *command.split(), site, tmp_path], check=True)
     assert (site / "margin.py").is_file()
     assert "margin = margin" in next(site.glob("*.dist-info/entry_points.txt")).read_text()
-
-
-def test_the_outputs_shown_are_audited(tmp_path: Path) -> None:
-    script = next(block for block in blocks("python") if "np.savez" in block)
-    command = re.search(r"^privaudit (audit .*)$", TEXT, flags=re.MULTILINE)
-    assert command
-    (tmp_path / "make.py").write_text(script.replace("max_iter=100", "max_iter=3"))
-    subprocess.run([sys.executable, "-W", "ignore", "make.py"], cwd=tmp_path, check=True)
-    words = [sys.executable, "-m", "privaudit", *shlex.split(command[1])]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 3), done.stderr
-    assert all(attack in done.stdout for attack in ("lira", "rmia", "loss"))
-
-
-def test_the_first_recipe_is_right(tmp_path: Path) -> None:
-    path = tmp_path / "first.yaml"
-    path.write_text(blocks("yaml")[0])
-    recipe = load_recipe(path, ["training.epochs=40", "sparsifiers.1.rounds=4"])
-    assert [subject.label for subject in recipe.subjects()] == ["dense", "pruned"]
 
 
 def test_the_mistakes_shown_are_the_mistakes_reported(tmp_path: Path) -> None:
@@ -218,25 +189,6 @@ def test_every_shipped_recipe_is_in_the_table_with_its_cost(path: Path) -> None:
     (cells,) = [cells for cells in table if f"`{path.stem}`" in cells[1]]
     cost = re.search(r"\(([\w ]+ (?:seconds|minutes?)) on 2 CPU cores", path.read_text())
     assert cells[3].strip() == (f"{cost[1]} on 2 cores" if cost else "one GPU")
-
-
-def test_links_lead_to_files_of_ours() -> None:
-    found = {
-        (page.parent / target).resolve().relative_to(ROOT.resolve())
-        for page in PAGES
-        for target in re.findall(r"\]\(([^)#]+)", page.read_text())
-        if "://" not in target
-    }
-    assert Path("recipes/README.md") in found
-    assert not [target for target in found if not (ROOT / target).exists()]
-
-
-def test_the_readme_is_short_and_leads_to_every_page() -> None:
-    readme = PAGES[0].read_text()
-    assert len(readme.splitlines()) <= 200
-    assert not [page for page in PAGES[1:] if f"](docs/{page.name})" not in readme]
-    site = (ROOT / "mkdocs.yml").read_text()
-    assert not [page for page in PAGES[1:] if f": {page.name}\n" not in site]
 
 
 def test_the_recipe_behind_the_defenses_is_right() -> None:
