@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import yaml
@@ -48,7 +48,8 @@ class Story:
         self.folder = folder
         self._names: dict[str, Any] = {"__name__": "page"}
         self._printed = ""
-        self._output_of = ""  # what may be said of text that comes now: whole, smaller, no, none
+        self._output: Literal["none", "left out", "whole", "smaller"] = "none"
+        self._smaller = False  # from a command that was made smaller on, numbers are other ones
         self._start()
 
     def _start(self) -> None:
@@ -76,14 +77,23 @@ class Story:
     def _at_home(self) -> Iterator[None]:
         variables = {"PRIVAUDIT_CACHE": str(self.folder / "cache"), "COLUMNS": str(WIDTH)}
         quiet = mock.patch("privaudit.cli.run._attach_logging", return_value=None)
+        path = mock.patch.object(sys, "path", [str(self.folder), *sys.path])
         here = Path.cwd()
         os.chdir(self.folder)
         try:
-            with mock.patch.dict(os.environ, variables), quiet:
+            with mock.patch.dict(os.environ, variables), quiet, path:
                 yield
         finally:
+            self._forget_modules()
             self.folder = Path.cwd() if Path.cwd().is_relative_to(self.folder) else self.folder
             os.chdir(here)
+
+    def _forget_modules(self) -> None:
+        """Let no other page import what lies in this one's folder."""
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file and Path(file).is_relative_to(self.folder):
+                del sys.modules[name]
 
     def _write(self, fence: Fence) -> None:
         path = (Path.cwd() / fence.title).resolve()
@@ -100,10 +110,10 @@ class Story:
             return
         lacking = [needed for sign, needed in tables.PACKAGES.items() if sign in fence.text]
         if not all(map(find_spec, lacking)):
-            self._output_of = "no"
+            self._output = "left out"
             return
         self._printed = self._caught(lambda: exec(code, self._names), fence.place)[1]
-        self._output_of = "whole"
+        self._output = "smaller" if self._smaller else "whole"
 
     def _console(self, fence: Fence) -> None:
         assert not fence.title, f"{fence.place}: commands are no file"
@@ -112,13 +122,13 @@ class Story:
         except ValueError as error:
             raise AssertionError(f"{fence.place}: {error}") from error
         assert asked, f"{fence.place}: there is no command"
-        self._printed, self._output_of = "", "whole"
+        self._printed, self._output = "", "whole"
         for command in asked:
             self._command(command, fence.place)
 
     def _command(self, command: Command, place: str) -> None:
         if self._left_out(command):
-            self._output_of = "no"
+            self._output = "left out"
             return
         more = self._options(command)
         words = [*command.filled(), *shlex.split(more)]
@@ -138,6 +148,8 @@ class Story:
             f"{place}: `{command.text}` ended with {code} instead of {command.code}:\n{printed}"
         )
         self._printed += printed
+        if self._smaller and self._output == "whole":
+            self._output = "smaller"
 
     def _left_out(self, command: Command) -> bool:
         if entry(tables.NOT_RUN, command.text):
@@ -153,7 +165,7 @@ class Story:
         """What makes a command small, and keeps it from the other processors and devices."""
         smaller = entry(tables.SMALLER, command.text)
         if smaller:
-            self._output_of = "smaller" if self._output_of == "whole" else self._output_of
+            self._smaller = True
         here = _HERE.get(command.words[1], "") if command.words[0] == "privaudit" else ""
         return " ".join(filter(None, [smaller, here]))
 
@@ -170,11 +182,11 @@ class Story:
     def _text(self, fence: Fence) -> None:
         if entry(tables.NOT_PRINTED, fence.opening):
             return
-        assert self._output_of, (
+        assert self._output != "none", (
             f"{fence.place}: no command above prints this, and no table says why"
         )
-        if self._output_of != "no":
-            shown = headings(fence.text) if self._output_of == "smaller" else fence.text
+        if self._output != "left out":
+            shown = headings(fence.text) if self._output == "smaller" else fence.text
             missing = not_printed(shown, self._printed)
             assert not missing, (
                 f"{fence.place}: this is not printed any more:\n{missing}\nbut\n{self._printed}"

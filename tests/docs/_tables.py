@@ -9,6 +9,10 @@ from __future__ import annotations
 SMALLER = {
     "privaudit run recipes/digits.yaml": "--set training.epochs=1 --set seeds=1 "
     "--set attacks=[logistic_regression] --set 'sparsifiers=[dense,{name: imp, rounds: 1}]'",
+    "privaudit run digits": "--set training.epochs=10 --set seeds=2 --set 'attacks=[loss]' "
+    "--set 'sparsifiers=[dense,{name: imp, rounds: 1}]'",
+    "privaudit run protects.yaml": "--set training.epochs=20 --set seeds=2 --set shadows=2 "
+    "--set split.members=100",
     "privaudit run first.yaml": "--set training.epochs=1 --set seeds=1 --set attacks=[loss]",
     "privaudit run first.yaml --dry-run": "--set training.epochs=1",
     "privaudit run first.yaml --plugin": "--set training.epochs=1 --set seeds=1",
@@ -41,5 +45,5 @@ NOT_PRINTED = {
 }
 """Blocks of text that no command above them prints: where they come from."""
 
-PACKAGES: dict[str, str] = {}
+PACKAGES = {".frame()": "pandas"}
 """What the Python of a page cannot do without a package that is no dependency of ours."""
