@@ -108,7 +108,10 @@ class _Apart:
 
 def _structure(module: nn.Module) -> dict[str, object]:
     """What all networks of a cohort have in common: by name, kinds of layers and shapes."""
-    layers: dict[str, object] = {n: type(layer) for n, layer in module.named_modules() if n}
+    # By the names of the kinds: torch.nn.utils.parametrize makes a class anew for each layer.
+    layers: dict[str, object] = {
+        n: type(layer).__qualname__ for n, layer in module.named_modules() if n
+    }
     tensors = (*module.named_parameters(), *module.named_buffers())
     return layers | {n: (tuple(t.shape), t.requires_grad) for n, t in tensors}
 
