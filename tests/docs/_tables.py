@@ -20,6 +20,13 @@ SMALLER = {
 """Options that make a command quick; what it prints then has other numbers than the page."""
 
 VALIDATED = {
+    "privaudit run recipes/attacks_digits.yaml": "66 networks",
+    "privaudit run recipes/attacks_location30.yaml": "66 networks",
+    "privaudit run recipes/location30.yaml": "its data is downloaded",
+    "privaudit run recipes/fang_kim_cwrf_quick.yaml": "its data is downloaded",
+    "privaudit run recipes/gonon_accuracy_matched_quick.yaml": "its data is downloaded",
+    "privaudit run recipes/wang_min_max_pruning_quick.yaml": "its data is downloaded",
+    "privaudit run recipes/yuan_zhang_pruning_quick.yaml": "its data is downloaded",
     "privaudit run attacks_digits --set name=defenses": "twelve defenses, nine networks each",
 }
 """Recipes that are not run, only read with all their changes: the reason."""
@@ -31,6 +38,8 @@ NOT_RUN = {
     "mkdocs serve": "serves until it is stopped; `.ci/run` builds the site",
     "python -m tests.campaign": "takes an hour and more",
     "python -m benchmarks.": "measures the machine, for minutes",
+    "privaudit report runs/digits-* --format html --output report.html --gate": "of a run that the "
+    "page does not make; tests/audit/report/test_gates.py gates runs",
 }
 """Commands that are not run: the reason."""
 
