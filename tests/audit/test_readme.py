@@ -1,6 +1,6 @@
 """README and docs cannot rot: plugins, recipes and commands are tried here.
 
-That what they show runs, and that links lead somewhere, is seen to in `tests/docs`.
+That what they show runs, and that links lead somewhere, is seen to in `tests/pages`.
 """
 
 from __future__ import annotations

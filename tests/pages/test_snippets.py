@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.docs import _tables as tables
-from tests.docs._commands import Command, commands
-from tests.docs._pages import Fence, fences, named, pages
-from tests.docs._story import Story, headings, not_printed
+from tests.pages import _tables as tables
+from tests.pages._commands import Command, commands
+from tests.pages._pages import Fence, fences, named, pages
+from tests.pages._story import Story, headings, not_printed
 
 import privaudit
 

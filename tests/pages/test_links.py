@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from tests.docs._pages import ROOT, anchors, links, named, pages
+from tests.pages._pages import ROOT, anchors, links, named, pages
 
 README = ROOT / "README.md"
 

@@ -19,9 +19,9 @@ from typing import Any, Literal
 from unittest import mock
 
 import yaml
-from tests.docs import _tables as tables
-from tests.docs._commands import Command, commands, entry
-from tests.docs._pages import ROOT, Fence
+from tests.pages import _tables as tables
+from tests.pages._commands import Command, commands, entry
+from tests.pages._pages import ROOT, Fence
 
 from privaudit.api.host import load_plugins
 from privaudit.cli import main
@@ -199,7 +199,7 @@ class Story:
         json.loads(fence.text)
 
     def _diff(self, fence: Fence) -> None:
-        """A change to a file that breaks it: `tests/docs/test_hooks.py` makes it and looks."""
+        """A change to a file that breaks it: `tests/pages/test_hooks.py` makes it and looks."""
         self._output = "left out"
 
     def _caught(self, work: Callable[[], object], place: str) -> tuple[int, str]:
