@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import inf, isinf, isnan
 from typing import Any, Literal
 
-from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.doubt import Doubt, acceptance
 from privaudit.errors import RecipeError
 from privaudit.statistics import table
 from privaudit.statistics.conditions import unknown_metric, written
@@ -117,11 +117,10 @@ class Verdict:
         if not self._doubted:
             return "; ".join(filter(None, [f"{limit} {attacks}", self.sample, self.caveat]))
         names = ", ".join(self.doubts)
-        accept = " ".join(f"--accept-doubt {name}" for name in self.doubts)
         plural, them = ("s", "them") if len(self.doubts) > 1 else ("", "it")
         return (
             f"by the open doubt{plural} {names}, though the {limit} {attacks} would "
-            f"keep it: clear {them} up, or accept {them} by {accept}"
+            f"keep it: clear {them} up, or accept {them} by {acceptance(self.doubts)}"
         )
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from privaudit.diff.joined import Pair, alone, joined, numbers
-from privaudit.diff.made_from import changes, same_data
+from privaudit.diff.made_from import changes
 from privaudit.diff.paired import attack_row, network_row
 from privaudit.diff.values import Diff, Row
 from privaudit.report.evidence import Evidence
@@ -38,12 +38,11 @@ def diff(a: RunResult, b: RunResult, metrics: Iterable[str] = ()) -> Diff:
     evidence = Evidence(a), Evidence(b)
     ours, theirs = numbers(a), numbers(b)
     pairs = joined(ours, theirs)
-    same = same_data(a, b)
     by_level: dict[tuple[str, str], list[Pair]] = {}
     for pair in pairs:
         by_level.setdefault(pair.key[:2], []).append(pair)
     networks = [network_row(level, *evidence) for level in by_level.values()]
-    rows = [attack_row(pair, *evidence, names, same) for pair in pairs]
+    rows = [attack_row(pair, *evidence, names) for pair in pairs]
     tests = [p for row in (*networks, *rows) for p in _p_values(row)]
     adjusted = iter(holm(tests))
     networks, rows = (

@@ -14,7 +14,7 @@ from typing import Literal
 
 from privaudit.diff.sentences import several
 from privaudit.diff.values import ACCURACY, Cell, Diff, Row
-from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.doubt import Doubt, in_doubt
 from privaudit.errors import RecipeError
 from privaudit.statistics import table
 from privaudit.statistics.conditions import unknown_metric, written
@@ -150,10 +150,8 @@ def judge(condition: FailIf, found: Diff, doubts: Sequence[Doubt] = ()) -> Findi
             if audits.failed:
                 reason = f"{other} failed at what {run} has: {audits.failed}"
                 untold.setdefault(reason, []).append(audits.name)
-    if names := dict.fromkeys(doubt.name for doubt in doubts):
-        accept = " ".join(f"--accept-doubt {name}" for name in names)
-        reason = f"a run is in doubt ({', '.join(names)}): look into it, or accept it by {accept}"
-        untold[reason] = ["every row"]
+    if names := list(dict.fromkeys(doubt.name for doubt in doubts)):
+        untold[f"a run is {in_doubt(names)}"] = ["every row"]
     if not rows:
         untold["they have none in common"] = ["any row of the two runs"]
     return Finding(condition, holding, untold, len(rows))

@@ -36,14 +36,6 @@ def changes(a: RunResult, b: RunResult) -> tuple[list[Change], list[str]]:
     return found, untold
 
 
-def same_data(a: RunResult, b: RunResult) -> bool | None:
-    """Whether the runs had the same data, by its checksums; None where one has not kept them."""
-    first, second = (
-        {path: value for path, value in facts(run).items() if path[0] == _DATA} for run in (a, b)
-    )
-    return first == second if first and second else None
-
-
 def _untold(section: Section, lacking: list[str]) -> str:
     kept = "a manifest that can be read" if section == _DATA else "a record of them"
     return (

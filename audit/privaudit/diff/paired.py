@@ -23,9 +23,7 @@ _ONE_SPLIT = "all seeds audit the same examples, whose luck no spread over seeds
 _NO_SPREAD = "it differs by the same in all seeds, so that there is no spread to judge by"
 
 
-def attack_row(
-    pair: Pair, a: Evidence, b: Evidence, metrics: Sequence[str], same_data: bool | None
-) -> Row:
+def attack_row(pair: Pair, a: Evidence, b: Evidence, metrics: Sequence[str]) -> Row:
     """One attack on one level, by each metric.
 
     Args:
@@ -33,14 +31,13 @@ def attack_row(
         a: evidence of A.
         b: evidence of B.
         metrics: names of `statistics.table`.
-        same_data: see `report.differences.compared`.
 
     Raises:
         StoreError: the scores of a run are damaged.
     """
     sides = Attacked(a, pair.a), Attacked(b, pair.b)
-    cells = {m.name: _cell(m, *sides, same_data) for m in table.named(metrics)}
-    return Row(*pair.key, pair.networks, cells, by_example(*sides, same_data=same_data))
+    cells = {m.name: _cell(m, *sides) for m in table.named(metrics)}
+    return Row(*pair.key, pair.networks, cells, by_example(*sides))
 
 
 def network_row(pairs: Sequence[Pair], a: Evidence, b: Evidence) -> Row:
@@ -126,7 +123,7 @@ def _share(
     return clopper_pearson(round(right), int(count))
 
 
-def _cell(metric: Metric, a: Attacked, b: Attacked, same_data: bool | None) -> Cell:
+def _cell(metric: Metric, a: Attacked, b: Attacked) -> Cell:
     sides = a, b
     first, second = ([_number(metric, audit.metrics) for audit in s.results] for s in sides)
     numbers = tuple(first), tuple(second)
@@ -139,7 +136,7 @@ def _cell(metric: Metric, a: Attacked, b: Attacked, same_data: bool | None) -> C
         return Cell(*numbers, None, reason="; ".join(dict.fromkeys(reasons)))
     pairs = zip(first, second, strict=True)
     value = fmean(here - there for there, here in pairs if here is not None and there is not None)
-    found, reason = compared(metric, b, a, same_data=same_data), ""
+    found, reason = compared(metric, b, a), ""
     bare = not all(side.has_intervals(metric) for side in sides)
     if found is None or (bare and not alike(a, b)):
         networks = [(audit.seed, audit.target) for audit in a.results]

@@ -108,6 +108,21 @@ def check_accepted(names: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
+def acceptance(names: Iterable[str]) -> str:
+    """The options that accept doubts.
+
+    >>> acceptance(["kind", "order"])
+    '--accept-doubt kind --accept-doubt order'
+    """
+    return " ".join(f"--accept-doubt {name}" for name in names)
+
+
+def in_doubt(names: Sequence[str]) -> str:
+    """What keeps a run's numbers from telling, and what to do, for a sentence to end in."""
+    known = ", ".join(names)
+    return f"in doubt ({known}): look into it, or accept it by {acceptance(names)}"
+
+
 def still_open(doubts: Iterable[Doubt], accepted: Sequence[str]) -> tuple[Doubt, ...]:
     """The doubts that nobody has accepted."""
     return tuple(doubt for doubt in doubts if doubt.name not in accepted)

@@ -20,9 +20,7 @@ from privaudit.statistics.inference import Audit, Difference, difference, holm
 from privaudit.statistics.metric import Metric
 
 
-def compared(
-    metric: Metric, here: Attacked, baseline: Attacked, *, same_data: bool | None = None
-) -> Comparison | None:
+def compared(metric: Metric, here: Attacked, baseline: Attacked) -> Comparison | None:
     """The paired difference of a metric; None where there is nothing to test.
 
     That is where an audit lacks the number, no seed and target are in both, or one pair of networks
@@ -32,10 +30,8 @@ def compared(
         metric: what is compared.
         here: what is compared to the baseline.
         baseline: what it is compared to.
-        same_data: whether both runs have the same data, so that examples of one number are one
-            example; None where that is not known but from their recipes.
     """
-    pairs = _pairs(metric, here, baseline, same_data)
+    pairs = _pairs(metric, here, baseline)
     if not pairs:
         return None
     if alike(here, baseline):
@@ -73,17 +69,11 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def by_example(here: Attacked, baseline: Attacked, *, same_data: bool | None = None) -> bool:
-    """Whether two attacks, of as many audits each, are on the same examples of one dataset.
-
-    Args:
-        here: one of them.
-        baseline: the other.
-        same_data: as in `compared`.
-    """
+def by_example(here: Attacked, baseline: Attacked) -> bool:
+    """Whether two attacks, of as many audits each, are on the same examples of one dataset."""
     first, second = here.examples, baseline.examples
     return (
-        _one_dataset(here, baseline, same_data)
+        _one_dataset(here, baseline)
         and first is not None
         and second is not None
         and len(first) == len(second)
@@ -102,9 +92,7 @@ def alike(here: Attacked, baseline: Attacked) -> bool:
     )
 
 
-def _pairs(
-    metric: Metric, here: Attacked, baseline: Attacked, same_data: bool | None
-) -> list[tuple[Audit, Audit]]:
+def _pairs(metric: Metric, here: Attacked, baseline: Attacked) -> list[tuple[Audit, Audit]]:
     first = here.audits(metric)
     second = baseline.audits(metric)
     if first is None or second is None:
@@ -114,15 +102,17 @@ def _pairs(
     pairs = [(a, by_key[key]) for a, key in zip(first, keys, strict=True) if key in by_key]
     # Of one dataset, an example keeps its influence whichever side of a split it is on: what is a
     # member here and a non-member there makes two networks differ more than unrelated ones would.
-    if here.evidence is baseline.evidence or _one_dataset(here, baseline, same_data):
+    if here.evidence is baseline.evidence or _one_dataset(here, baseline):
         return pairs
     return [(a, _elsewhere(b, pairs)) for a, b in pairs]
 
 
-def _one_dataset(here: Attacked, baseline: Attacked, same_data: bool | None) -> bool:
-    if same_data is not None:
-        return same_data
-    first, second = (a.evidence.result.recipe.get("dataset") for a in (here, baseline))
+def _one_dataset(here: Attacked, baseline: Attacked) -> bool:
+    """Whether examples of one number are one example: by checksums, or else by the recipes."""
+    runs = here.evidence, baseline.evidence
+    if all(run.data for run in runs):
+        return runs[0].data == runs[1].data
+    first, second = (run.result.recipe.get("dataset") for run in runs)
     return bool(first == second)
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.report.leaves import Leaves, data_of
 from privaudit.statistics.inference import Audit, PerExample
 from privaudit.statistics.intervals import Estimate
 from privaudit.statistics.metric import Metric
@@ -66,6 +67,11 @@ class Evidence:
         for number, audit in enumerate(result.audits):
             key = audit.subject, audit.level, audit.attack
             self._numbers.setdefault(key, []).append(number)
+
+    @cached_property
+    def data(self) -> Leaves:
+        """Checksums of the run's data; empty where it has not kept them."""
+        return data_of(self.result)
 
     def attacked(self, level: Level, attack: str) -> Attacked:
         """One attack on one level."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from privaudit.doubts.doubt import Doubt, still_open
+from privaudit.doubts.doubt import Doubt, in_doubt, still_open
 from privaudit.gate import Gate, Told, judge
 from privaudit.report.names import run_names
 from privaudit.report.verdict.words import listed
@@ -162,11 +162,7 @@ def _judged(
     verdict = judge(gate, _by_network(audits), opened)
     why = verdict.because()
     if verdict.told == "cannot be told" and verdict.reached is not None:
-        accept = " ".join(f"--accept-doubt {name}" for name in verdict.doubts)
-        why = (
-            f"the run is in doubt ({', '.join(verdict.doubts)}): look into it, or accept it by "
-            f"{accept}"
-        )
+        why = f"the run is {in_doubt(verdict.doubts)}"
     return verdict.told, why, verdict.reached
 
 

@@ -51,7 +51,7 @@ def facts(run: RunResult) -> dict[Path, Any]:
     Of a run without a manifest, or with a damaged one, no data is known.
     """
     there = run.environment
-    known: dict[Path, Any] = {("data", name): digest for name, digest in _digests(run).items()}
+    known = data_of(run)
     for section, names in (("versions", _VERSIONS), ("device", _DEVICE)):
         known |= {(section, name): there[name] for name in names if _is_word(there.get(name))}
     plugins = there.get("plugins")
@@ -185,6 +185,11 @@ def _shallow(value: Any, path: Path) -> Any:
             for _ in _below((*path, ""), item):
                 pass
     return value
+
+
+def data_of(run: RunResult) -> dict[Path, Any]:
+    """Checksums of the data that a run had; empty where it has not kept them."""
+    return {("data", name): digest for name, digest in _digests(run).items()}
 
 
 def _is_entry(value: Any) -> bool:

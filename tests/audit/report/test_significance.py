@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from privaudit.report import compare, render
-from privaudit.report.differences import compared
+from privaudit.report.differences import by_example, compared
 from privaudit.report.evidence import Evidence
 from privaudit.statistics import table
 from privaudit.statistics.metrics import evaluate
@@ -152,6 +152,18 @@ def test_members_here_who_are_non_members_there_make_the_difference_less_sure(
     error = sqrt(sum(np.var(side, ddof=1) / len(side) for side in placed))  # DeLong et al. 1988
     assert found.value == pytest.approx(2 * placed[0].mean() - 1)
     assert (found.high - found.low) / 2 == pytest.approx(2 * 1.96 * error, rel=0.02)
+
+
+def test_examples_of_other_data_under_the_same_path_are_others(tmp_path: Path) -> None:
+    runs = []
+    for name, digest in (("one", "a"), ("again", "a"), ("other", "b")):
+        run = _run(tmp_path / name / "made", {"dense": 0.5}, seeds=1)
+        scores = np.load(tmp_path / name / "made" / "scores.npz")
+        about = {"name": "run", "data": {"dataset": digest * 64}}
+        folder = tmp_path / name / "kept"
+        runs.append(save_run(folder, run, recipe_yaml="", scores=dict(scores), about=about))
+    one, *others = (Evidence(run).attacked(run.audits[0], "loss") for run in runs)
+    assert [by_example(one, other) for other in others] == [True, False]
 
 
 def test_holm_is_over_the_attacks_that_are_shown(tmp_path: Path) -> None:

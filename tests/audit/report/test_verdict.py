@@ -14,6 +14,7 @@ from privaudit.doubts.doubt import DOUBTS, Doubt
 from privaudit.page import page
 from privaudit.report import Format, render
 from privaudit.report.verdict import sentences
+from privaudit.report.verdict.change import ways_said
 from privaudit.report.verdict.rest import GRAVITY
 from privaudit.statistics.metrics import evaluate
 from privaudit.store.failure import Failure
@@ -203,6 +204,13 @@ def test_who_leaks_more_or_less_than_the_baseline_is_said(tmp_path: Path) -> Non
         "(`matched: true` in a recipe trains them)."
     ) in said
     assert len(said) <= 4
+
+
+def test_less_by_one_attack_and_more_by_another_is_said_as_one_thing() -> None:
+    said = ways_said([("a", {"less", "more"}), ("b", {"less"}), ("c", set())])
+    assert said == (
+        "1 of 3 leaks less (b); 1 of 3 leaks less by one attack and more by another (a)"
+    )
 
 
 def test_one_seed_and_one_network_tell_of_no_more(tmp_path: Path) -> None:

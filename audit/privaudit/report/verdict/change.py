@@ -10,12 +10,16 @@ from privaudit.report.rows import Comparison, Row, Summary
 from privaudit.report.verdict.words import audited, counted, listed, row_name
 from privaudit.statistics import table
 
-Way = Literal["less", "more", "turned"]
+Way = Literal["less", "more", "mixed", "turned"]
 
 _TURNED = "so far that an attack is wrong more often than right, which is a leak, too"
 _WAYS: dict[Way, tuple[str, str]] = {
     "less": ("leaks less", "leak less"),
     "more": ("leaks more", "leak more"),
+    "mixed": (
+        "leaks less by one attack and more by another",
+        "leak less by one attack and more by another",
+    ),
     "turned": (f"differs {_TURNED}", f"differ {_TURNED}"),
 }
 """What is said of one row, and of several."""
@@ -104,12 +108,19 @@ def ways_said(found: Sequence[tuple[str, Iterable[Way]]]) -> str:
         found: the name of each row that was tested, and how it differs.
     """
     parts = []
+    told = [(name, _joined(how)) for name, how in found]
     for way, words in _WAYS.items():
-        names = [name for name, how in found if way in how]
+        names = [name for name, how in told if way in how]
         if names:
             number = len(names)
             parts.append(f"{number} of {len(found)} {words[number > 1]} ({listed(names)})")
     return "; ".join(parts)
+
+
+def _joined(how: Iterable[Way]) -> set[Way]:
+    """Less by one attack and more by another is neither less nor more."""
+    known = set(how)
+    return known - {"less", "more"} | {"mixed"} if {"less", "more"} <= known else known
 
 
 def _comparisons(row: Row) -> list[Comparison]:
