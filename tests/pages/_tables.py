@@ -23,6 +23,7 @@ VALIDATED = {
     "privaudit run recipes/attacks_digits.yaml": "66 networks",
     "privaudit run recipes/attacks_location30.yaml": "66 networks",
     "privaudit run recipes/location30.yaml": "its data is downloaded",
+    "privaudit run recipes/cifar_resnet20_quick.yaml": "likewise, and takes minutes",
     "privaudit run recipes/fang_kim_cwrf_quick.yaml": "its data is downloaded",
     "privaudit run recipes/gonon_accuracy_matched_quick.yaml": "its data is downloaded",
     "privaudit run recipes/wang_min_max_pruning_quick.yaml": "its data is downloaded",
@@ -50,7 +51,6 @@ NOT_PRINTED = {
     "first.yaml:5: training.epocs": "of a recipe with mistakes; test_readme reads that recipe",
     "Recipe → Cohort": "a drawing",
     "subject  nonzero %      train %      test %": "of attacks_location30, which is downloaded",
-    "subject            level    nonzero %  train %  test %": "of cifar_resnet20_quick, likewise",
 }
 """Blocks of text that no command above them prints: where they come from."""
 
