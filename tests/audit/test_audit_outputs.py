@@ -268,7 +268,7 @@ def test_attacks_that_need_more_are_refused_first(
         (["los"], ["attacks[0]: unknown attack 'los'; did you mean 'loss'?"]),
         (["digits"], ["attacks[0]: 'digits' names another kind of plugin: dataset, not attack"]),
         (["loss", "loss"], ["attacks[1]: is called 'loss' like attacks[0]: give one a label"]),
-        ("loss", ["attacks: must be a list (got 'loss')"]),
+        ("los", ["attacks[0]: unknown attack 'los'; did you mean 'loss'?"]),
         ([], ["attacks: must have at least 1 entry (got 0)"]),
         ([Told], ["attacks[0]: must be the name of a plugin"]),
         (
@@ -335,7 +335,7 @@ def _at(name: str, place: Any, value: Any) -> Any:
             "labels must have one entry for each row of logits: labels have shape (59,), "
             "logits (60, 4)",
         ),
-        (lambda g: {"labels": np.eye(C)[g["labels"]]}, "labels have shape (60, 4), logits (60, 4)"),
+        (lambda g: {"labels": 2 * np.eye(C)[g["labels"]]}, "one-hot rows of 4 classes: got shape"),
         (lambda g: {"members": g["members"][1:]}, "members have shape (59,), logits (60, 4)"),
         (_at("members", 8, 2), "members must be true or false (or 1 and 0): row 8 is 2"),
         (_at("members", 8, np.nan), "members must be true or false (or 1 and 0): row 8 is nan"),

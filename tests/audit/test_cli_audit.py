@@ -205,7 +205,6 @@ def _without(name: str) -> dict[str, Any]:
     [
         ({}, ["--attacks", "los"], "attacks[0]: unknown attack 'los'; did you mean 'loss'?"),
         ({}, ["--attacks", "loss,loss"], "is called 'loss' like attacks[0]"),
-        ({}, ["--attacks", "shadow_mlp"], "'shadow_mlp' needs answers to noisy copies"),
         ({}, ["--attacks", "loss", "--set", "loss.mode=1"], "attacks[0].mode: unknown option"),
         ({}, ["--attacks", "loss", "--set", "loss.mode"], "--set loss.mode: has no '='"),
         ({}, ["--attacks", "loss", "--set", "los.a=1"], "did you mean 'loss'?"),
@@ -213,7 +212,7 @@ def _without(name: str) -> dict[str, Any]:
         ({}, ["--attacks", "loss", "--gate", "best_balanced_accuracy<0.9"], "has no conf"),
         ({}, ["--attacks", "loss", "--confidence", "95"], "confidence must be between 0 and 1"),
         ({}, ["--attacks", "loss", "--format", "xml"], "xml"),
-        ({}, [], "--attacks"),
+        ({}, ["--set", "loss.a=1"], "--set loss.a=1: name the attacks by --attacks as well"),
         (_without("members"), ["--attacks", "loss"], "lacks the array 'members'"),
         ({"audit": np.ones(N)}, ["--attacks", "loss"], "unknown array 'audit'; did you mean"),
         ({"labels": np.arange(N)}, ["--attacks", "loss"], "labels must be from 0 to 2"),
@@ -275,7 +274,7 @@ def test_one_array_is_no_archive(tmp_path: Path, audit: Callable[..., Said]) -> 
     np.save(tmp_path / "logits.npy", np.zeros((4, 2)))
     code, _, err = audit(tmp_path / "logits.npy", "--attacks", "loss")
     assert code == 2
-    assert "holds one array" in err
+    assert "holds one array: give labels.npy and members.npy with it" in err
 
 
 def test_a_damaged_array_is_named_as_damage(

@@ -17,8 +17,8 @@ from privaudit import audit_outputs
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.doubts.digits import coarseness, decimals
 from privaudit.errors import DataError
-from privaudit.outputs.archive import read_archive
 from privaudit.outputs.convert import as_tensor
+from privaudit.outputs.files import read_files
 
 ROWS = 300
 
@@ -145,7 +145,6 @@ _P = np.full((ROWS, 4), 0.25)
         ("probabilities", _P - 0.5, "probabilities must not be negative, and row 0 is -0.25"),
         ("probabilities", _P[:, :3], "row 0 sums to 0.75"),
         ("probabilities", _P * np.nan, "probabilities hold NaN in row 0"),
-        ("probabilities", _P[:, :1], "binary network with one output give 1 - p and p"),
         ("log_probabilities", _P, "must be natural logarithms of probabilities"),
         ("log_probabilities", np.log10(_P), "their exponentials sum to 1, and row 0 sums to"),
         ("log_probabilities", np.full((ROWS, 4), -np.inf), "log_probabilities hold infinity in"),
@@ -225,16 +224,16 @@ def test_an_array_s_name_says_its_kind(tmp_path: Path, arrays: dict[str, Any]) -
     names = {"logits": "probabilities", "shadow_logits": "shadow_probabilities"}
     path = tmp_path / "outputs.npz"
     np.savez(path, **{names.get(name, name): array for name, array in arrays.items()})
-    read = read_archive(path)
+    read, _ = read_files([path])
     assert read["kind"] == "probabilities"
     for name, array in arrays.items():
         np.testing.assert_array_equal(read[name], array)
-    assert read_archive(path, "probabilities")["kind"] == "probabilities"
+    assert read_files([path], kind="probabilities")[0]["kind"] == "probabilities"
     with pytest.raises(DataError, match="holds probabilities, which --kind margins contradicts"):
-        read_archive(path, "margins")
+        read_files([path], kind="margins")
     np.savez(path, **arrays)
-    assert read_archive(path)["kind"] == "logits"
-    assert read_archive(path, "probabilities")["kind"] == "probabilities"
+    assert read_files([path])[0]["kind"] == "logits"
+    assert read_files([path], kind="probabilities")[0]["kind"] == "probabilities"
     np.savez(path, probabilities=arrays["logits"], **arrays)
     with pytest.raises(DataError, match="holds logits, probabilities, shadow_logits: give the ans"):
-        read_archive(path)
+        read_files([path])

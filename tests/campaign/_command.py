@@ -23,7 +23,7 @@ import yaml
 _IMPORTED = (
     "privaudit.cli", "privaudit.experiment.running", "privaudit.report", "privaudit.outputs",
     "privaudit.cli.progress", "sklearn.datasets", "sklearn.linear_model", "rich.console",
-    "rich.logging", "privaudit.outputs.archive", "privaudit.experiment.export",
+    "rich.logging", "privaudit.outputs.files", "privaudit.experiment.export",
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tests.campaign._case import Case
 
 from privaudit.errors import PrivauditError
 from privaudit.experiment.checkpoint import Checkpoint
-from privaudit.outputs.archive import read_archive
+from privaudit.outputs.files import read_files
 from privaudit_plugins.datasets.arrays import Arrays
 from privaudit_plugins.datasets.image_folder import ImageFolder
 from privaudit_plugins.datasets.table import Table
@@ -112,7 +112,7 @@ def _reader(name: str) -> Callable[[Path], object]:
     if ".csv" in name:
         return _table
     if name in ("a.npz", "b.npz"):
-        return read_archive
+        return lambda path: read_files([path])
     if name.endswith(".npz"):
         return _arrays
     return _weights if name.endswith(".safetensors") else _images

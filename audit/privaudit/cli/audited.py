@@ -24,12 +24,16 @@ from privaudit.statistics.scored import row_sentences
 Metrics = Mapping[str, Mapping[str, Any]]
 
 
-def chosen(names: str, changes: Sequence[str]) -> list[str | dict[str, Any]]:
-    """The attacks of `--attacks`, with the options that `--set` gives them.
+def chosen(names: str | None, changes: Sequence[str]) -> list[str | dict[str, Any]] | None:
+    """The attacks of `--attacks`, with the options that `--set` gives them; None for all.
 
     Raises:
         RecipeError: a change is about no attack of the list, or cannot be read.
     """
+    if names is None:
+        if changes:
+            raise RecipeError(f"--set {changes[0]}: name the attacks by --attacks as well")
+        return None
     attacks = [name.strip() for name in names.split(",")]
     data: dict[str, Any] = {"attacks": list(attacks)}
     problems = []

@@ -23,13 +23,16 @@ from privaudit.keys import derive
 from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
 from privaudit.outputs.doubts import doubts_about
-from privaudit.outputs.entries import attack_entries, check_needs
+from privaudit.outputs.entries import attack_entries, check_needs, possible
+from privaudit.outputs.prepare import prepared
 from privaudit.statistics.scored import evaluate_scored, row_sentences
 from privaudit.values import Outputs, Role, Signals
 
 __all__ = ["OutputAudit", "OutputAudits", "audit_outputs"]
 
 logger = logging.getLogger(__name__)
+
+_ARRAYS = ("logits", "labels", "members", "shadow_logits", "shadow_members")
 
 _REMEDIES = {
     "untold": "only the attack knows why it leaves them out",
@@ -64,23 +67,35 @@ class OutputAudits(dict[str, OutputAudit]):
     Attributes:
         doubts: what speaks against taking these numbers for a verdict. A number that stands
             beside an open doubt must not be called safe.
+        read: how what was given was understood, where that is not plain: one sentence each.
+        left_out: of all attacks, if none were named, those that the arrays do not allow, and why.
     """
 
-    def __init__(self, audits: Mapping[str, OutputAudit], doubts: Sequence[Doubt]) -> None:
+    def __init__(
+        self,
+        audits: Mapping[str, OutputAudit],
+        doubts: Sequence[Doubt],
+        read: Sequence[str] = (),
+        left_out: Sequence[str] = (),
+    ) -> None:
         super().__init__(audits)
-        self.doubts = tuple(doubts)
+        self.doubts, self.read, self.left_out = tuple(doubts), tuple(read), tuple(left_out)
 
 
 def audit_outputs(
     logits: Any,
     labels: Any,
     members: Any,
-    attacks: Sequence[str | Mapping[str, Any] | Attack],
+    attacks: str | Sequence[str | Mapping[str, Any] | Attack] | None = None,
     *,
     shadow_logits: Any = None,
     shadow_members: Any = None,
     audited: Any = None,
     x: Any = None,
+    noisy: Any = None,
+    shadow_noisy: Any = None,
+    noise_scale: float | None = None,
+    classes: Sequence[str] = (),
     kind: str = "logits",
     seed: int = 0,
     confidence: float = 0.95,
@@ -98,17 +113,26 @@ def audit_outputs(
         logits: (N, C), or (Q, N, C) with query 0 the examples themselves and the rest
             augmentations of them, which attacks that combine queries use as well. They are what
             `kind` says, and so are `shadow_logits`.
-        labels: (N,) whole numbers from 0 to C - 1.
+        labels: (N,) whole numbers from 0 to C - 1. Those from 1 to C, one-hot rows, -1 and 1, true
+            and false, and names in `classes` are converted, and -100 leaves a row out; `read` of
+            the answer says so.
         members: (N,) bool: who was in the training data.
-        attacks: names, mappings of options with a name and perhaps a label, or plugins.
+        attacks: names, mappings of options with a name and perhaps a label, or plugins; one name;
+            all installed that the arrays allow, if not given.
         shadow_logits: (K, N, C), or (K, Q, N, C), of K networks that the attacker trained.
         shadow_members: (K, N) bool: what they were trained on.
         audited: (N,) bool; the other rows are the population, whose membership is ignored.
             All rows if not given.
         x: (N, ...) the examples themselves, for attacks that look at them.
+        noisy: (D, N, C) answers to D noisy copies x + ε·N(0, I) of each example, for attacks that
+            ask how fast answers change.
+        shadow_noisy: (K, D, N, C), the shadows'.
+        noise_scale: ε of the noisy copies; 1e-3 if not given.
+        classes: C names, in the order of the answers, where labels are names.
         kind: what the networks answer. "logits": numbers whose softmax are probabilities.
             "log_probabilities": their natural logarithms, -inf for a probability of 0.
-            "probabilities": from 0 to 1, each row summing to 1. "margins": of a network with two
+            "probabilities": from 0 to 1, each row summing to 1; of two classes also the one of
+            class 1 alone, (N,) or (N, 1). "margins": of a network with two
             classes the log-odds of class 1, positive where it predicts class 1, as (N,) or (N, 1),
             (Q, N, 1) with queries, and (K, N), (K, N, 1) or (K, Q, N, 1) of shadows; of a network
             with more classes the log-odds of the true class, with all labels 1.
@@ -137,23 +161,54 @@ def audit_outputs(
         raise RecipeError(f"delta must be from 0 to below 1, such as 1e-5 (got {delta})")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise RecipeError(f"seed must be a whole number from 0 on (got {show(seed)})")
-    entries = attack_entries(attacks, plugins or load_plugins())
-    answers = read_answers(logits, labels, members, shadow_logits, shadow_members, audited, x, kind)
+    installed = plugins or load_plugins()
+    named = [attacks] if isinstance(attacks, str) else attacks
+    entries = [] if named is None else attack_entries(named, installed)
+    given = dict(
+        zip(_ARRAYS, (logits, labels, members, shadow_logits, shadow_members), strict=True)
+    )
+    given |= {"audited": audited, "x": x, "noisy": noisy, "shadow_noisy": shadow_noisy}
+    arrays, read = prepared(given, kind, classes)
+    answers = read_answers(**arrays, kind=kind, noise_scale=noise_scale)
+    left: list[str] = []
+    if named is None:
+        entries, left = possible(answers, installed)
     check_needs(entries, answers)
     doubts = doubts_about(answers)
     signals = _signals(answers, seed)
     audits = {}
     for label, attack in entries:
-        audits[label] = _audited(
-            label, attack, signals, answers.members, confidence=confidence, delta=delta, coins=coins
-        )
+        try:
+            audits[label] = _audited(
+                label, attack, signals, answers.members,
+                confidence=confidence, delta=delta, coins=coins,
+            )  # fmt: skip
+        except DataError as error:
+            if named is not None or not isinstance(error.__cause__, ShortageError):
+                raise
+            left.append(f"{label}: {error.__cause__}")
+    if not audits:
+        raise DataError("no attack can be made on these arrays: " + left[-1])
+    read += _without_noise(entries, answers)
     verdicts = [label for label, attack in entries if attack.verdicts]
     doubts += attacks_doubts({label: audit.metrics for label, audit in audits.items()}, verdicts)
     if not quiet:
         rows = [s for label, audit in audits.items() for s in row_sentences(label, audit.metrics)]
-        for line in [*rows, *lines(doubts)]:
+        for line in [*read, *rows, *lines(doubts)]:
             logger.warning("%s", line)
-    return OutputAudits(audits, doubts)
+    return OutputAudits(audits, doubts, read, left)
+
+
+def _without_noise(entries: Sequence[tuple[str, Attack]], answers: Answers) -> list[str]:
+    """What is said of attacks that would have asked for noisy copies."""
+    labels = [label for label, attack in entries if attack.noise]
+    if answers.noisy is not None or not labels:
+        return []
+    verb = "goes" if len(labels) == 1 else "go"
+    return [
+        f"{', '.join(labels)} {verb} without what noisy copies of the examples would tell: give "
+        "noisy and shadow_noisy"
+    ]
 
 
 def _signals(answers: Answers, seed: int) -> Signals:
@@ -164,12 +219,16 @@ def _signals(answers: Answers, seed: int) -> Signals:
     role = torch.where(answers.shadow_members, member, non_member)
     # As in a recipe: what nobody was trained on is the population of the shadows as well.
     role[:, ~answers.audited & ~answers.shadow_members.any(0)] = Role.OUTSIDE
+    noisy: tuple[Tensor | None, Tensor | None] = (None, None)
+    if answers.noisy is not None:
+        noisy = answers.noisy[0], answers.noisy[1:]
+    scale = answers.noise_scale
     return Signals(
         x=answers.x,
         y=answers.labels,
         audited=answers.audited,
-        target=Outputs(answers.logits),
-        shadows=Outputs(answers.shadow_logits),
+        target=Outputs(answers.logits, noisy[0], noise_scale=scale),
+        shadows=Outputs(answers.shadow_logits, noisy[1], noise_scale=scale),
         shadow_role=role,
         seed=derive(seed, "attack", 0),
     )
@@ -193,7 +252,8 @@ def _audited(
     """
     try:
         target, shadows = (
-            seen_by(attack, outputs, signals.y) for outputs in (signals.target, signals.shadows)
+            seen_by(attack, outputs if attack.noise else outputs.changed(noisy=None), signals.y)
+            for outputs in (signals.target, signals.shadows)
         )
         scores = scored(attack, replace(signals, target=target, shadows=shadows))
         metrics = evaluate_scored(

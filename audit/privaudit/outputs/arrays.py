@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from privaudit.doubts.numbers import log_probabilities, looks_like
 from privaudit.errors import DataError
 from privaudit.outputs.convert import as_tensor, flags, whole
 from privaudit.outputs.kinds import Kind, as_logits, check_kind
+
+NOISE_SCALE = 1e-3
+"""ε of noisy copies where it is not said, as of a run's own."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,9 @@ class Answers:
         shadow_logits: (K, Q, N, C); K is 0 where none are given.
         shadow_members: (K, N) bool.
         x: (N, ...) uint8 or float32; (N, 0) where the examples are not given.
+        noisy: (1 + K, D, N, C), the answers of the target and then of the shadows to D noisy
+            copies of each example; None where they are not given.
+        noise_scale: ε of the noisy copies.
         kind: what the numbers were given as.
         seeming: what the numbers of each network look like instead, the target first: keys of
             `privaudit.doubts.numbers.MEANINGS`, or None.
@@ -40,6 +47,8 @@ class Answers:
     shadow_logits: Tensor
     shadow_members: Tensor
     x: Tensor
+    noisy: Tensor | None = None
+    noise_scale: float = NOISE_SCALE
     kind: Kind = "logits"
     seeming: tuple[str | None, ...] = ()
     coarse: tuple[str, ...] = ()
@@ -54,6 +63,9 @@ def read_answers(
     audited: Any = None,
     x: Any = None,
     kind: str = "logits",
+    noisy: Any = None,
+    shadow_noisy: Any = None,
+    noise_scale: float | None = None,
 ) -> Answers:
     """Check the arrays of `audit_outputs`, and give each the shape and type that attacks expect.
 
@@ -89,8 +101,11 @@ def read_answers(
         examples,
     )
     networks = [target, *shadows]
+    copies = _noisy(noisy, shadow_noisy, target, len(shadows), what)
     return Answers(
         *answers,
+        noisy=copies,
+        noise_scale=_scale(noise_scale),
         kind=what,
         seeming=tuple(_seeming(numbers, what) for numbers in networks),
         coarse=tuple(coarseness(numbers, _meaning(numbers, what)) for numbers in networks),
@@ -200,6 +215,58 @@ def _shadows(answers: Any, members: Any, target: Tensor, kind: Kind) -> tuple[Te
             f"shadow_members have shape {tuple(inside.shape)}, {name} {shape}"
         )
     return shadows, flags(inside, "shadow_members")
+
+
+def _noisy(
+    noisy: Any, shadow_noisy: Any, target: Tensor, shadows: int, kind: Kind
+) -> Tensor | None:
+    """The answers of all networks to D noisy copies, (1 + K, D, N, C); None without them."""
+    given = {"noisy": noisy, "shadow_noisy": shadow_noisy}
+    needed = [name for name in given if name == "noisy" or shadows]
+    if all(value is None for value in given.values()):
+        return None
+    for name, value in given.items():
+        if (value is None) == (name in needed):
+            other = "noisy" if name == "shadow_noisy" else "shadow_noisy"
+            problem = "is given, and there are no shadows" if value is not None else "is missing"
+            raise DataError(f"{name} {problem}: give {other} and {name} for all networks, or none")
+    networks = []
+    for name in needed:
+        values = _real(as_tensor(given[name], name), name)
+        if kind == "margins" and values.ndim == 2 + (name == "shadow_noisy"):
+            values = values[..., None]
+        if name == "noisy":
+            values = values[None]
+        count = 1 if name == "noisy" else shadows
+        if (
+            values.ndim != 4
+            or values.shape[1] == 0
+            or ((len(values), *values.shape[2:]) != (count, *target.shape[1:]))
+        ):
+            expected = ", ".join(
+                map(str, ([count] if name != "noisy" else []) + ["D", *target.shape[1:]])
+            )
+            raise DataError(
+                f"{name} must be the answers to D noisy copies of each example, ({expected}): got "
+                f"shape {tuple(values.shape if name != 'noisy' else values.shape[1:])}"
+            )
+        networks.append(as_logits(values, kind, name))
+    if len(networks) > 1 and networks[0].shape[1] != networks[1].shape[1]:
+        raise DataError(
+            f"noisy holds {networks[0].shape[1]} copies of each example and shadow_noisy "
+            f"{networks[1].shape[1]}: give as many of all"
+        )
+    return torch.cat(networks)
+
+
+def _scale(noise_scale: float | None) -> float:
+    if noise_scale is None:
+        return NOISE_SCALE
+    if isinstance(noise_scale, bool) or not 0 < noise_scale < inf:
+        raise DataError(
+            f"noise_scale must be the standard deviation of the noise, above 0 (got {noise_scale})"
+        )
+    return float(noise_scale)
 
 
 def _examples(examples: Tensor, target: Tensor, kind: Kind) -> Tensor:

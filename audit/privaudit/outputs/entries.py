@@ -8,7 +8,7 @@ from typing import Any
 from privaudit.api.contract import RESERVED
 from privaudit.api.host import Plugins
 from privaudit.api.plugin import Attack
-from privaudit.errors import RecipeError
+from privaudit.errors import PluginError, RecipeError
 from privaudit.messages import plain, spell
 from privaudit.outputs.arrays import Answers
 from privaudit.recipe.build import Builder
@@ -51,10 +51,34 @@ def check_needs(entries: Sequence[tuple[str, Attack]], answers: Answers) -> None
     _refuse(mistakes)
 
 
+def possible(answers: Answers, plugins: Plugins) -> tuple[list[tuple[str, Attack]], list[str]]:
+    """All attacks that the arrays allow, with their labels, and what the others need."""
+    entries, left = [], []
+    for name in plugins.names("attack"):
+        try:
+            ((label, attack),) = attack_entries([name], plugins)
+        except (RecipeError, PluginError):
+            left.append(f"{name}: it is broken, or has options that must be set")
+            continue
+        lack = _lack(attack, answers)
+        if attack.queries > len(answers.logits):
+            lack = f"answers to {attack.queries} queries of each example"
+        if lack:
+            left.append(f"{name}: needs {lack.partition(':')[0]}")
+        else:
+            entries.append((label, attack))
+    if not entries:
+        raise RecipeError("none of the installed attacks can do with these arrays: " + left[0])
+    return entries, left
+
+
 def _lack(attack: Attack, answers: Answers) -> str:
     """What an attack needs and does not get; empty where it gets everything."""
-    if attack.noise:
-        return f"answers to noisy copies of the examples, which arrays do not hold: {_NEVER}"
+    if attack.noise and answers.noisy is None and not attack.noise_optional:
+        return (
+            "answers to noisy copies of the examples: give noisy (D, N, C), and of shadows "
+            "shadow_noisy (K, D, N, C)"
+        )
     if beyond := sorted(attack.signals - {"x"}):
         return f"{beyond[0]} of every network, which arrays do not hold: {_NEVER}"
     if "x" in attack.signals and answers.x.numel() == 0:

@@ -53,6 +53,29 @@ def read_npz(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[s
             raise _unlike(path, "is damaged, or no archive") from error
 
 
+def read_npy(path: Path) -> Array:
+    """The array of a .npy file.
+
+    Raises:
+        DataError: as for `read_npz`.
+    """
+    with opened(path) as file:
+        try:
+            if file.read(len(npy.MAGIC_PREFIX)) != npy.MAGIC_PREFIX:
+                raise _unlike(path, "is damaged, or no array")
+            needed = _claimed(path, "", file, os.fstat(file.fileno()).st_size)
+            check(path, 2 * needed, "to read and convert it")
+            file.seek(0)
+            array: Array = npy.read_array(file, allow_pickle=False)
+            return array
+        except PrivauditError as error:
+            raise DataError(plain(str(error))) from error
+        except OSError as error:
+            raise unreadable(path, error) from error
+        except Exception as error:  # NumPy raises whatever it stumbles over
+            raise _unlike(path, "is damaged, or no array") from error
+
+
 def _read(
     path: Path, file: BinaryIO, choose: Callable[[list[str]], Iterable[str]]
 ) -> dict[str, Array]:

@@ -17,8 +17,10 @@ from privaudit_plugins.attacks._pool import Measure, finite, needed, on_shadows,
 def target_features(signals: Signals) -> Tensor:
     """Features of the audited examples under the target, (n, 2C + 1) float64, in their order.
 
+    Without noisy answers there is no sensitivity, and there are 2C features.
+
     Raises:
-        PrivauditError: there are no noisy answers, or an answer is NaN or infinite.
+        PrivauditError: an answer is NaN or infinite.
     """
     return on_target(signals, _features(signals))
 
@@ -46,7 +48,9 @@ def _features(signals: Signals) -> Measure:
     def measure(outputs: Outputs, rows: Tensor, whose: str) -> Tensor:
         logits = outputs.logits[0, rows].double()
         own_class = (signals.y[rows, None] == torch.arange(logits.shape[-1])).double()
-        moved = first_order_sensitivity(outputs, rows)[:, None]
-        return finite(torch.cat([own_class, logits.softmax(-1), moved], dim=1), whose)
+        known = [own_class, logits.softmax(-1)]
+        if outputs.noisy is not None:
+            known.append(first_order_sensitivity(outputs, rows)[:, None])
+        return finite(torch.cat(known, dim=1), whose)
 
     return measure

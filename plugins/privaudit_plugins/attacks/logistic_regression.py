@@ -23,6 +23,7 @@ class LogisticRegression(privaudit.Attack):
         "`shadow_mlp`: it has nothing to choose and costs next to nothing.",
     )
     noise: ClassVar[int] = 5
+    noise_optional: ClassVar[bool] = True
     shadows: ClassVar[int] = 1
     name: Literal["logistic_regression"] = "logistic_regression"
     C: float = Field(

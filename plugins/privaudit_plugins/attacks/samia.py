@@ -27,6 +27,7 @@ class SAMIA(privaudit.Attack):
         "Yuan & Zhang 2022, Membership inference attacks and defenses in neural network pruning"
     )
     noise: ClassVar[int] = 10
+    noise_optional: ClassVar[bool] = True
     shadows: ClassVar[int] = 1
     name: Literal["samia"] = "samia"
     epochs: PositiveInt = Field(100, description="passes over the shadow examples")
@@ -60,6 +61,8 @@ class SAMIA(privaudit.Attack):
 def features(outputs: privaudit.Outputs, y: Tensor) -> Tensor:
     """Prediction, sensitivity E|p(x) − p(x + εu)|/ε of each class, and one-hot class.
 
+    Without noisy copies all sensitivities are 0.
+
     Args:
         outputs: of one model, without the M axis: logits (Q, n, C), noisy (D, n, C).
         y: (n,) int64 labels.
@@ -67,16 +70,12 @@ def features(outputs: privaudit.Outputs, y: Tensor) -> Tensor:
     Returns:
         (n, 3C) float64: C numbers of each kind, kind by kind.
     """
-    if outputs.noisy is None:
-        raise privaudit.PrivauditError(
-            "the answers to noisy copies of the examples are missing, and samia's features need "
-            "them: give `Outputs.noisy`"
-        )
     p = outputs.logits[0].double().softmax(-1)
-    moved = torch.zeros_like(p)
-    for noisy in outputs.noisy:  # draw by draw: float64 copies of all of them are gigabytes
-        moved += (p - noisy.double().softmax(-1)).abs()
-    sensitivity = moved / (len(outputs.noisy) * outputs.noise_scale)
+    sensitivity = torch.zeros_like(p)
+    if outputs.noisy is not None:
+        for noisy in outputs.noisy:  # draw by draw: float64 copies of all of them are gigabytes
+            sensitivity += (p - noisy.double().softmax(-1)).abs()
+        sensitivity /= len(outputs.noisy) * outputs.noise_scale
     own_class = (y[:, None] == torch.arange(p.shape[1])).double()
     return torch.cat([p, sensitivity, own_class], dim=1)
 

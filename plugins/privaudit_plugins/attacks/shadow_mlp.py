@@ -42,6 +42,7 @@ class ShadowMLP(privaudit.Attack):
         "`batch_size` are ours.",
     )
     noise: ClassVar[int] = 5
+    noise_optional: ClassVar[bool] = True
     shadows: ClassVar[int] = 1
     name: Literal["shadow_mlp"] = "shadow_mlp"
     hidden: tuple[Shape, ...] = Field(

@@ -21,6 +21,8 @@ class Attack(Plugin):
     Attributes:
         queries: how many augmented versions of each example are asked; 1 is the example itself.
         noise: how many noisy copies of each example are asked.
+        noise_optional: whether it scores without noisy copies, too, where somebody brings answers
+            that have none (`privaudit audit`); `Outputs.noisy` is then None. A run always asks.
         signals: what else is needed: "gradient_norm"; "x", the examples themselves; or
             "augmentation", data whose augmented queries differ from the example.
         answers: what it needs of an answer, so that no more is kept: "logits", or names of
@@ -35,6 +37,7 @@ class Attack(Plugin):
     kind: ClassVar[str] = "attack"
     queries: ClassVar[int] = 1
     noise: ClassVar[int] = 0
+    noise_optional: ClassVar[bool] = False
     signals: ClassVar[frozenset[str]] = frozenset()
     answers: ClassVar[tuple[str, ...]] = ("logits",)
     shadows: ClassVar[int] = 0
