@@ -295,7 +295,7 @@ def test_noisy_copies_are_used_where_they_are_and_missed_where_not() -> None:
     )
     assert told.read == ()
     scores = [found["logistic_regression"].scores for found in (without, told)]
-    assert not np.allclose(*scores)
+    assert not np.allclose(scores[0], scores[1])
     with pytest.raises(DataError, match="shadow_noisy is missing: give noisy and shadow_noisy"):
         audit_outputs(_Z, _LABELS, _MEMBERS, "loss", noisy=noisy, **arrays)
     with pytest.raises(DataError, match="noisy must be the answers to D noisy copies"):

@@ -87,10 +87,10 @@ def _part(path: Path, arrays: dict[str, Any], kind: str | None) -> Part:
             parts.append(_part(path, own, kind).flagged(_SIDES[prefix]))
         return joined(parts)
     said = []
-    for name, own in ALIASES.items():
-        if name in arrays:
-            arrays[own] = arrays.pop(name)
-            said.append(f"{name} are taken for {own}")
+    for alias, called in ALIASES.items():
+        if alias in arrays:
+            arrays[called] = arrays.pop(alias)
+            said.append(f"{alias} are taken for {called}")
     name = next(name for name in ANSWERS if name in arrays)
     arrays["logits"] = arrays.pop(name)
     if f"shadow_{name}" in arrays:
