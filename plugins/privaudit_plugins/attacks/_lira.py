@@ -47,7 +47,7 @@ class Shadows:
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
     """φ over the shadows of one side: count (T, 1, b); mean, squares (T, Q, b)."""
 
     count: Tensor
@@ -112,7 +112,7 @@ def likelihood_ratios(
         phi = target[..., block]
         fits = []
         for number, which in enumerate(shadows.sides(online)):
-            side = _describe(shadows, which, block)
+            side = describe(shadows, which, block)
             mean = side.mean if center == "mean" else _medians(shadows, which, block)
             variance = side.squares / side.count
             if shared is not None and not per_example:
@@ -145,7 +145,14 @@ def _wide(values: Tensor) -> Tensor:
     return values[:, None, None]
 
 
-def _describe(shadows: Shadows, which: Tensor, block: slice) -> _Side:
+def describe(shadows: Shadows, which: Tensor, block: slice) -> Side:
+    """Count, mean and squares around the mean of the shadows on one side of a block of examples.
+
+    Args:
+        shadows: all of them.
+        which: (K, n) bool, those of the side.
+        block: the examples.
+    """
     phi, which, kept = shadows.phi[..., block], which[:, block], shadows.kept.double()
     weight = which.double()
     first = weight.argmax(0).expand(1, phi.shape[1], -1)
@@ -154,7 +161,7 @@ def _describe(shadows: Shadows, which: Tensor, block: slice) -> _Side:
     count = (kept @ weight)[:, None]
     shift = (kept @ away.flatten(1)).view(-1, *away.shape[1:]) / count
     squares = (kept @ away.square_().flatten(1)).view(shift.shape) - count * shift**2
-    return _Side(count, origin + shift, squares.clamp_min(0))
+    return Side(count, origin + shift, squares.clamp_min(0))
 
 
 def _pool(shadows: Shadows, online: bool) -> _Pooled:
@@ -163,7 +170,7 @@ def _pool(shadows: Shadows, online: bool) -> _Pooled:
     squares, freedom = torch.zeros(2, len(sides), targets, dtype=torch.float64)
     weight, moved, around = torch.zeros(3, targets, dtype=torch.float64)
     for block in shadows.blocks():
-        described = [_describe(shadows, which, block) for which in sides]
+        described = [describe(shadows, which, block) for which in sides]
         for number, side in enumerate(described):
             squares[number] += side.squares.nansum((1, 2))
             freedom[number] += queries * (side.count - 1).clamp_min(0).sum((1, 2))

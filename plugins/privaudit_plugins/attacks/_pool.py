@@ -60,6 +60,25 @@ def odds_of(outputs: privaudit.Outputs, rows: Tensor, y: Tensor, whose: str) -> 
     return checked_odds(outputs.of("log_odds", rows, y)[0], whose)
 
 
+def odds_of_all(signals: privaudit.Signals, rows: Tensor) -> Tensor:
+    """The target's φ, then the shadows', of every query, (1 + K, Q, n) float64, all finite.
+
+    Args:
+        signals: of an attack.
+        rows: (n,) int64, the examples asked for.
+
+    Raises:
+        PrivauditError: a model's φ is NaN: it answers NaN or infinity.
+    """
+    target = signals.target.of("log_odds", rows, signals.y)
+    phi = torch.empty((1 + len(signals.shadow_role), *target.shape), dtype=target.dtype)
+    phi[0] = checked_odds(target, "the target")
+    for k in range(len(phi) - 1):  # one by one: all of them are never held twice
+        answers = signals.shadows[k].of("log_odds", rows, signals.y)
+        phi[1 + k] = checked_odds(answers, f"shadow {k}")
+    return finite_ends(phi)[0]
+
+
 def predictions_of(outputs: privaudit.Outputs, rows: Tensor, y: Tensor, whose: str) -> Tensor:
     """One model's likeliest classes (Q, n) int16.
 

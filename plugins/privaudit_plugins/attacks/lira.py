@@ -11,8 +11,7 @@ from torch import Tensor
 import privaudit
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
-from privaudit_plugins.attacks._phi import finite_ends
-from privaudit_plugins.attacks._pool import checked_odds
+from privaudit_plugins.attacks._pool import odds_of_all
 from privaudit_plugins.attacks._refusals import without_members, without_shadows
 from privaudit_plugins.attacks._rows import RowShadows, need_some, row_scores, row_shadows
 
@@ -82,7 +81,7 @@ class LikelihoodRatio(privaudit.Attack):
         needs_both = online and self.mode == "online"
         scorable = shadows.having(inside=least if needs_both else 0, outside=least)
         self._need(shadows, scorable, online, least)
-        phi = self._phi(signals, shadows.rows)
+        phi = odds_of_all(signals, shadows.rows)
 
         def attack(targets: Tensor, kept: Tensor) -> Tensor:
             return likelihood_ratios(
@@ -127,16 +126,6 @@ class LikelihoodRatio(privaudit.Attack):
         need_some(self.name, scorable, _lacks(least, online and self.mode == "online"))
         for side in ("inside", "outside") if online else ("outside",):
             need_some(self.name, shadows.having(**{side: _EACH}), _lacks(_EACH, side == "inside"))
-
-    def _phi(self, signals: privaudit.Signals, rows: Tensor) -> Tensor:
-        """(1 + K, Q, n): the target's φ, then the shadows', all finite."""
-        target = signals.target.of("log_odds", rows, signals.y)
-        phi = torch.empty((1 + len(signals.shadow_role), *target.shape), dtype=target.dtype)
-        phi[0] = checked_odds(target, "the target")
-        for k in range(len(phi) - 1):  # one by one: all of them are never held twice
-            answers = signals.shadows[k].of("log_odds", rows, signals.y)
-            phi[1 + k] = checked_odds(answers, f"shadow {k}")
-        return finite_ends(phi)[0]
 
 
 def _lacks(least: int, both: bool) -> str:
