@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from privaudit.experiment.running import run as run
     from privaudit.outputs import OutputAudit as OutputAudit
     from privaudit.outputs import audit_outputs as audit_outputs
+    from privaudit.outputs.estimators import audit_classifier as audit_classifier
+    from privaudit.outputs.estimators.scorer import make_privacy_scorer as make_privacy_scorer
     from privaudit.recipe import Recipe as Recipe
     from privaudit.recipe import SplitOptions as SplitOptions
     from privaudit.recipe import load_recipe as load_recipe
@@ -60,6 +62,8 @@ _HOME = {
     "api.hooks": ["hookimpl"],
     "api.host": ["load_plugins"],
     "outputs": ["OutputAudit", "audit_outputs"],
+    "outputs.estimators": ["audit_classifier"],
+    "outputs.estimators.scorer": ["make_privacy_scorer"],
     "api.plugin": [
         "Attack", "Dataset", "Defense", "Model", "Plugin", "Promise", "Sparsifier", "Step",
         "Weights", "overrides", "usual_delta",

@@ -54,5 +54,5 @@ NOT_PRINTED = {
 }
 """Blocks of text that no command above them prints: where they come from."""
 
-PACKAGES = {".frame()": "pandas"}
+PACKAGES = {".frame()": "pandas", "from xgboost": "xgboost", "from lightgbm": "lightgbm"}
 """What the Python of a page cannot do without a package that is no dependency of ours."""

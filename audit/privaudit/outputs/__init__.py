@@ -17,8 +17,9 @@ from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.needs import seen_by
 from privaudit.api.plugin import Attack
 from privaudit.doubts.attacks import attacks_doubts
-from privaudit.doubts.doubt import Doubt, lines
+from privaudit.doubts.doubt import Doubt, check_accepted, lines, still_open
 from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError, ShortageError
+from privaudit.gate import Verdict, judge, parse_gate
 from privaudit.keys import derive
 from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
@@ -68,6 +69,7 @@ class OutputAudits(dict[str, OutputAudit]):
         doubts: what speaks against taking these numbers for a verdict. A number that stands
             beside an open doubt must not be called safe.
         read: how what was given was understood, where that is not plain: one sentence each.
+        confidence: of every interval.
         left_out: of all attacks, if none were named, those that the arrays do not allow, and why.
     """
 
@@ -77,9 +79,25 @@ class OutputAudits(dict[str, OutputAudit]):
         doubts: Sequence[Doubt],
         read: Sequence[str] = (),
         left_out: Sequence[str] = (),
+        confidence: float = 0.95,
     ) -> None:
         super().__init__(audits)
         self.doubts, self.read, self.left_out = tuple(doubts), tuple(read), tuple(left_out)
+        self.confidence = confidence
+
+    def verdict(self, gate: str, accept_doubts: Sequence[str] = ()) -> Verdict:
+        """Whether a gate such as "auc<0.6" holds, by every attack: `passed`, `told`, `sentence()`.
+
+        Args:
+            gate: as `privaudit audit --gate` takes it.
+            accept_doubts: names of doubts that do not count.
+
+        Raises:
+            RecipeError: the gate, or the name of a doubt, is wrong.
+        """
+        opened = still_open(self.doubts, check_accepted(accept_doubts))
+        metrics = {label: audit.metrics for label, audit in self.items()}
+        return judge(parse_gate(gate), metrics, opened, self.confidence)
 
 
 def audit_outputs(
@@ -196,7 +214,7 @@ def audit_outputs(
         rows = [s for label, audit in audits.items() for s in row_sentences(label, audit.metrics)]
         for line in [*read, *rows, *lines(doubts)]:
             logger.warning("%s", line)
-    return OutputAudits(audits, doubts, read, left)
+    return OutputAudits(audits, doubts, read, left, confidence)
 
 
 def _without_noise(entries: Sequence[tuple[str, Attack]], answers: Answers) -> list[str]:

@@ -1,0 +1,60 @@
+"""Examples of any kind, row by row: arrays, tables of pandas, sparse matrices and lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit.errors import DataError
+
+
+def count(examples: Any, name: str) -> int:
+    """How many examples there are.
+
+    Raises:
+        DataError: nobody can tell.
+    """
+    shape = getattr(examples, "shape", None)
+    try:
+        return int(shape[0]) if shape else len(examples)
+    except (TypeError, IndexError) as error:
+        raise DataError(
+            f"{name} must hold one example a row, as an array, a table or a list does: got "
+            f"{type(examples).__name__}"
+        ) from error
+
+
+def taken(examples: Any, rows: NDArray[np.int64]) -> Any:
+    """Some rows, as the same kind of thing."""
+    if hasattr(examples, "iloc"):
+        return examples.iloc[rows]
+    if isinstance(examples, list | tuple):
+        return [examples[row] for row in rows]
+    return examples.tocsr()[rows] if hasattr(examples, "tocsr") else examples[rows]
+
+
+def together(parts: Sequence[Any]) -> Any:
+    """Examples one after another, as the same kind of thing.
+
+    Raises:
+        DataError: they are of different kinds or shapes.
+    """
+    first = parts[0]
+    try:
+        if hasattr(first, "iloc"):
+            import pandas
+
+            return pandas.concat(parts)
+        if hasattr(first, "tocsr"):
+            from scipy import sparse
+
+            return sparse.vstack([part.tocsr() for part in parts], format="csr")
+        if isinstance(first, list | tuple):
+            return [example for part in parts for example in part]
+        return np.concatenate([np.asarray(part) for part in parts])
+    except (AttributeError, TypeError, ValueError) as error:
+        kinds = " and ".join(dict.fromkeys(type(part).__name__ for part in parts))
+        raise DataError(f"the examples do not fit together: {kinds} ({error})") from error
