@@ -79,7 +79,7 @@ def _starts(data: Mapping[str, Any], folder: Path) -> list[str]:
     said = data.get("folders", ())
     said = [each for each in said if isinstance(each, str)] if isinstance(said, list) else []
     starts = [*(folder / each for each in said), folder, Path.cwd()]
-    return list(dict.fromkeys(str(start.absolute()) for start in starts))
+    return list(dict.fromkeys(str(start.resolve()) for start in starts))
 
 
 def _from_here(value: Any, places: Sequence[Place], path: Place = ()) -> Any:

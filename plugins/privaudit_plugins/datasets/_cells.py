@@ -62,7 +62,7 @@ class Cells:
     def remedy(self, cell: str) -> str:
         """What to do about a cell that is no number and should be one."""
         if self.decimal == "." and _DECIMAL_COMMA.fullmatch(cell):
-            return "; set decimal: ',' if its comma is that of a decimal"
+            return "; set decimal: ',' if its comma is that of a decimal, else take it out"
         if re.search(r"[;|\t]", cell):
             return "; set separator if cells are not separated by commas"
         return ""

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from privaudit import DataError
 from privaudit_plugins.datasets._tables import natural_order, numbers_of, spelt
+
+ClassName = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""A recipe may call classes by numbers."""
 
 _FEW = 20  # so many classes may be of any kind
 _MANY = 50  # whole numbers from so many classes on should be codes, which lie close together
@@ -101,15 +106,15 @@ def _check_kind(path: Path, labels: Sequence[str], counts: Counter[str]) -> None
     if values is not None and not all(value.is_integer() for value in values):
         raise DataError(
             f"{begin} ({shown}, …), which are numbers to predict (regression) and not classes: "
-            f"name another label_column, cut them into classes, {_LIST}"
+            f"take other labels (label_column), cut these into classes, {_LIST}"
         )
     if several * 2 > len(labels):
         raise DataError(
             f"{begin} ({shown}, …): they tell rows apart, as an identifier or a number to predict "
-            f"does, and are not classes: name another label_column, {_LIST}"
+            f"does, and are not classes: take other labels (label_column), {_LIST}"
         )
     if values is not None and several > _MANY and max(values) - min(values) > _SPREAD * several:
         raise DataError(
             f"{begin}, from {min(values):g} to {max(values):g}, which are numbers to predict "
-            f"(regression) and not classes: name another label_column, {_LIST}"
+            f"(regression) and not classes: take other labels (label_column), {_LIST}"
         )

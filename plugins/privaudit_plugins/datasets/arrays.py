@@ -14,7 +14,7 @@ import privaudit
 from privaudit import DataError
 from privaudit.readers.examples import read_examples
 from privaudit.readers.npz import Array
-from privaudit_plugins.datasets._classes import classes_of
+from privaudit_plugins.datasets._classes import ClassName, classes_of
 from privaudit_plugins.datasets._images import channel_statistics
 from privaudit_plugins.datasets._labelled import existing_file, features_of
 from privaudit_plugins.datasets._tables import mean_and_std
@@ -46,7 +46,7 @@ class Arrays(privaudit.Dataset):
         "labels, data and target, x_train and y_train (with x_val, x_test and theirs), or "
         "train_images and train_labels"
     )
-    classes: tuple[str, ...] = Field(
+    classes: tuple[ClassName, ...] = Field(
         (),
         description="names of the classes in order, some of which may have no rows; every label "
         "there is, in natural order, if not given",

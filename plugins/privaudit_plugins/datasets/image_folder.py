@@ -13,7 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 import privaudit
 from privaudit_plugins.datasets._cache import cached
-from privaudit_plugins.datasets._classes import check_names
+from privaudit_plugins.datasets._classes import ClassName, check_names
 from privaudit_plugins.datasets._images import (
     ImageFile,
     channel_statistics,
@@ -44,7 +44,7 @@ class ImageFolder(privaudit.Dataset):
         description="folder of CLASS/IMAGE files; where it holds train/, val/ and test/ with such "
         "files, they are merged"
     )
-    classes: tuple[str, ...] = Field(
+    classes: tuple[ClassName, ...] = Field(
         (),
         description="names of the classes in order, some of which may have no images; every "
         "folder, in natural order, if not given",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import privaudit
 from privaudit.readers.examples import read_examples
-from privaudit_plugins.datasets._classes import classes_of
+from privaudit_plugins.datasets._classes import ClassName, classes_of
 from privaudit_plugins.datasets._csv import Reading, Rows, read_table
 from privaudit_plugins.datasets._labelled import existing, existing_file, features_of
 from privaudit_plugins.datasets._layouts import LAYOUTS, LayoutName, is_named, layout_files
@@ -73,7 +73,7 @@ class Table(privaudit.Dataset):
         "rows, or take them for a value: the column's mean, and a column that says where it was "
         "missing, or a category ?; if not given, refuse, but ? and the like are categories",
     )
-    classes: tuple[str, ...] = Field(
+    classes: tuple[ClassName, ...] = Field(
         (),
         description="names of the classes in order, some of which may have no rows; every label "
         "there is, in natural order, if not given",
