@@ -77,7 +77,8 @@ def names_columns(
     texts = [n for n, cell in enumerate(head.cells) if not (numbers[n] or cells.is_missing(cell))]
     over_numbers = any(below[n] and all(map(cells.is_number, below[n])) for n in texts)
     again = any(head.cells[n] in below[n] for n in texts)
-    if any(numbers) and again and not over_numbers:
+    unlike_names = any(numbers) or any(map(cells.is_missing, head.cells[1:]))
+    if unlike_names and again and not over_numbers:
         return False  # it is like the rows below: its texts come again, its numbers over numbers
     if texts and not again and not any(numbers):
         return True
