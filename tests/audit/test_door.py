@@ -19,7 +19,7 @@ from privaudit.errors import DataError, PluginError, RecipeError
 from privaudit.networks.bounded import within_memory
 from privaudit.readers.budget import limited_to
 from privaudit.readers.door import content, exists, kind, located, opened
-from privaudit.readers.examples import read_examples
+from privaudit.readers.npz import read_examples
 from privaudit.recipe import load_recipe
 
 RECIPE = "name: x\ndataset: digits\nmodel: {name: mlp, hidden: [4]}\nattacks: [loss]\n"

@@ -79,7 +79,7 @@ def test_a_run_without_names_is_read_as_before(result: RunResult, tmp_path: Path
     assert without == [row | {"where": ""} for row in with_names]
     out = io.StringIO()
     print_explanation(explain([old]), Console(file=out, width=80))
-    assert "where" not in out.getvalue()
+    assert "example  class" in out.getvalue()
 
 
 def test_damaged_names_are_a_line(tmp_path: Path) -> None:
@@ -108,13 +108,13 @@ def test_names_that_would_break_a_line_are_spelled_out() -> None:
 
 @pytest.mark.parametrize("kind", ["mislabelled", "blank"])
 def test_a_canary_is_not_the_example_in_whose_place_it_is(kind: str) -> None:
-    options = SplitOptions.model_validate({"canaries": {"count": 2, "kind": kind}})
-    names = inserted(named(), options).names
+    options = SplitOptions.model_validate({"canaries": {"count": 10, "kind": kind}})
+    names = inserted(named(30), options).names
     assert names is not None
-    rows = canary_rows(options, 6).tolist()
+    rows = canary_rows(options, 30).tolist()
     for row, name in enumerate(names):
         assert name == (f"canary in the place of f{row}" if row in rows else f"f{row}")
-    assert inserted(examples(), options).names is None
+    assert inserted(examples(30), options).names is None
 
 
 def test_those_of_a_target_stay_with_their_examples() -> None:

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from privaudit.errors import DataError
 from privaudit.readers import npz
-from privaudit.readers.examples import read_examples
-from privaudit.readers.npz import read_npz
+from privaudit.readers.npz import read_examples, read_npz
 
 
 class Trap:

@@ -273,7 +273,7 @@ def test_names_go_with_the_images_that_a_limit_leaves(folder: Path) -> None:
 
 def test_a_class_may_be_empty_where_all_are_listed(folder: Path) -> None:
     (folder / "bird").mkdir()
-    with pytest.raises(DataError, match="bird: a class folder without images: .*`classes`"):
+    with pytest.raises(DataError, match=r"bird: a class folder without images: .*`classes`"):
         load(folder)
     examples = load(folder, classes=["dog", "bird", "cat", "fish"])
     assert examples.classes == ("dog", "bird", "cat", "fish")

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import DataError
+from privaudit.readers.archive import Array, read_npz, unlike
 from privaudit.readers.budget import check
-from privaudit.readers.npz import Array, read_npz, unlike
 
 _NUMBERS = "biuf"  # NumPy's kinds: bool, int, unsigned int, float
 _TEXT = "U"
@@ -38,7 +38,7 @@ _PAIRS: tuple[tuple[Pair, ...], ...] = (
 """Names of examples and labels; the first pair of a row must be there, the others may."""
 
 
-def read_examples(path: Path) -> tuple[Array, list[str], tuple[str, ...]]:
+def named_examples(path: Path) -> tuple[Array, list[str], tuple[str, ...]]:
     """The examples x (N, ...) of an archive, their N labels y as text, and their N names.
 
     They may have other usual names, stand in parts for training and testing, and have one-hot

@@ -21,7 +21,7 @@ _COUNTED = 20  # a column that counts so many rows at least is no feature
 def filled(columns: Columns, numbers: Floats) -> tuple[Floats, Floats]:
     """Numbers without NaN, and a column of 0 and 1 for each that had any: where it was."""
     missing = np.isnan(numbers)
-    places = np.flatnonzero(missing.any(axis=0))
+    places = np.flatnonzero(missing.any(axis=0)).tolist()
     for place in places:
         known = numbers[~missing[:, place], place].astype(np.float64)
         if not len(known):
@@ -52,7 +52,7 @@ def warn_of_counts(columns: Columns, numbers: Floats) -> None:
     """Say which column counts the rows: a network may learn them by it."""
     if len(numbers) < _COUNTED:
         return
-    counted = np.flatnonzero((np.diff(numbers[:_COUNTED], axis=0) == 1).all(axis=0))
+    counted = np.flatnonzero((np.diff(numbers[:_COUNTED], axis=0) == 1).all(axis=0)).tolist()
     names = [columns.names[columns.numeric[n]] for n in counted
              if (np.diff(numbers[:, n]) == 1).all()]  # fmt: skip
     if names:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 import privaudit
 from privaudit import DataError
-from privaudit.readers.examples import read_examples
-from privaudit.readers.npz import Array
+from privaudit.readers.npz import Array, named_examples
 from privaudit_plugins.datasets._classes import ClassName, classes_of
 from privaudit_plugins.datasets._images import channel_statistics
 from privaudit_plugins.datasets._labelled import existing_file, features_of
@@ -71,7 +70,7 @@ class Arrays(privaudit.Dataset):
             DataError: the file is missing or cannot be used; the message names file and row.
         """
         path = existing_file(self.path)
-        raw, labels, names = read_examples(path)
+        raw, labels, names = named_examples(path)
         y, classes = classes_of(path, labels, self.classes)
         holds = _taken_for(raw) if self.holds == "auto" else self.holds
         if holds == "tokens":

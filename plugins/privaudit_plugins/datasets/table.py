@@ -12,7 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from torch import Tensor
 
 import privaudit
-from privaudit.readers.examples import read_examples
+from privaudit.readers.npz import named_examples
 from privaudit_plugins.datasets._classes import ClassName, classes_of
 from privaudit_plugins.datasets._csv import Reading, Rows, read_table
 from privaudit_plugins.datasets._labelled import existing, existing_file, features_of
@@ -106,7 +106,7 @@ class Table(privaudit.Dataset):
         path = existing(self.path) if self.layout else existing_file(self.path)
         if path.suffix.lower() == ".npz":
             self._refuse_options_of_text(path)
-            raw, labels, names = read_examples(path)
+            raw, labels, names = named_examples(path)
             x, mean, std = features_of(raw, self.standardize)
         else:
             sources = layout_files(path, self.layout) if self.layout else [Source(path)]
