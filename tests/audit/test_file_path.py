@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -213,6 +215,12 @@ def test_home_absolute_paths_and_names_that_no_file_may_have(
         assert expanded(path) == tmp_path / "p.csv"
     with pytest.raises(DataError, match="name holds a character that no name may"):
         Table(path=FilePath("a\0b", [tmp_path])).load(tmp_path)
+
+
+def test_a_path_goes_whole_to_other_processes() -> None:
+    path = FilePath("a.csv", ["/one", "/two"])
+    for copied in (pickle.loads(pickle.dumps(path)), deepcopy(path)):
+        assert (copied, copied.folders) == (path, path.folders)
 
 
 @pytest.mark.parametrize("value", [3, None, ["a"], {"a": 1}])

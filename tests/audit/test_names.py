@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from privaudit import DataError, Examples, RunResult, SplitOptions, StoreError, load_recipe, run
 from privaudit.api.watch import copied_examples
+from privaudit.experiment.audited_rows import _names
 from privaudit.experiment.canaries import canary_rows, inserted
 from privaudit.experiment.identity import examples_digest
 from privaudit.experiment.target import joined
@@ -129,6 +132,14 @@ def test_those_of_a_target_stay_with_their_examples() -> None:
     without = joined({"members": examples(4), "non_members": others}, pool).examples.names
     assert without is not None
     assert sum(name == "" for name in without) == 4
+
+
+def test_a_run_keeps_them_by_the_numbers_of_its_examples() -> None:
+    order = torch.tensor([2, 0, 1])  # the row at place 0 is example number 2
+    context: Any = SimpleNamespace(examples=named(3), numbers=lambda rows: order[rows])
+    assert bytes(_names(context)["names"]).decode() == "f1\nf2\nf0"
+    context.examples = examples(3, ("", "", ""))
+    assert _names(context) == {}
 
 
 def test_a_run_that_is_loaded_knows_them(result: RunResult) -> None:

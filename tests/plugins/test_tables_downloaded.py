@@ -191,6 +191,7 @@ def test_no_row_is_lost_and_no_name_is_a_row(
         ("p,x", lambda n: f"{'pe'[n % 2]},{'xyz'[n % 3]}"),  # texts alone, which come again
         ("1.5,bad,0", lambda n: f"{n},{n % 7},{n % 2}"),  # a text where there are numbers below
         ("0,1,2", lambda n: f"{n},{n % 7},{n % 2}"),  # how pandas names columns without names
+        ("first,a", lambda n: f"{['second', 'first'][n % 2]},{'ab'[n % 2]}"),  # `last` is no name
         ("7,u1", lambda n: f"{n},v{n}"),  # a text that never comes again
     ],
 )
@@ -199,6 +200,19 @@ def test_where_the_first_line_may_be_a_row_the_recipe_has_to_say(
 ) -> None:
     path = file(tmp_path, "x.csv", f"{head}\n{rows(row)}")
     refused(":1: .*set header: true if .*, or false if", path, label_column="last")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [(",", "comma"), (";", "semicolon"), ("\t", "tab"), (" ", "blanks")]
+)
+def test_a_separator_may_be_called_by_itself(tmp_path: Path, text: str, name: str) -> None:
+    path = file(tmp_path, "x.csv", text.join("ab") + text + "label\n" + f"1{text}2{text}x\n" * 2)
+    table = Table.model_validate({"path": path, "separator": text, "classes": ["x", "y"]})
+    assert table.separator == name
+    assert table.load(tmp_path).x.tolist() == [[1, 2]] * 2
+    for wrong in ("commma", 3, ["comma"], {}):
+        with pytest.raises(ValueError, match="separator"):
+            Table.model_validate({"path": path, "separator": wrong})
 
 
 def test_decimal_commas_truth_and_other_encodings_are_read_where_they_are_said(

@@ -59,7 +59,7 @@ def names_columns(
     head, rows = first[0], [record.cells for record in first[1:]]
     if said is not None:
         return said
-    if isinstance(label_column, str) and label_column in head.cells:
+    if isinstance(label_column, str) and label_column in head.cells and label_column not in ENDS:
         return True
     numbers = [cells.is_number(cell) for cell in head.cells]
     where = f"{head.path}:{head.line}: "

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor
 
 import privaudit
@@ -18,11 +24,18 @@ from privaudit_plugins.datasets._csv import Reading, Rows, read_table
 from privaudit_plugins.datasets._labelled import existing, existing_file, features_of
 from privaudit_plugins.datasets._layouts import LAYOUTS, LayoutName, is_named, layout_files
 from privaudit_plugins.datasets._tables import mean_and_std
-from privaudit_plugins.datasets._text import Source
+from privaudit_plugins.datasets._text import BLANKS, SEPARATORS, Source
 
 _OF_LAYOUTS = ("label_column", "categorical", "header", "separator", "decimal", "encoding")
 _OF_TEXT = (*_OF_LAYOUTS, "drop", "missing")
 _LATER = ("header", "separator", "decimal", "encoding", "missing", "drop", "classes", "layout")
+
+_NAMES = {text: name for name, text in SEPARATORS.items()} | {" ": BLANKS}
+
+
+def _called(separator: object) -> object:
+    """What a separator is called, where a recipe shows it instead."""
+    return _NAMES.get(separator, separator) if isinstance(separator, str) else separator
 
 
 class Table(privaudit.Dataset):
@@ -60,9 +73,10 @@ class Table(privaudit.Dataset):
         description="whether the first line names the columns; told by the first hundred lines if "
         "not given, and refused where they leave it open",
     )
-    separator: Literal["comma", "semicolon", "tab", "pipe", "blanks"] | None = Field(
-        None, description="what stands between cells; told by the first lines if not given"
-    )
+    separator: Annotated[
+        Literal["comma", "semicolon", "tab", "pipe", "blanks"] | None,
+        BeforeValidator(_called),
+    ] = Field(None, description="what stands between cells; told by the first lines if not given")
     decimal: Literal[".", ","] = Field(".", description="what stands in numbers")
     encoding: Literal["utf-8", "latin-1", "utf-16"] = Field(
         "utf-8", description="of a text file; latin-1 is that of Windows, too"
