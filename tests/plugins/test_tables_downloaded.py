@@ -314,9 +314,9 @@ def test_a_column_that_counts_the_rows_is_named(
 )
 def test_what_only_looks_like_classes_is_refused(labels: list[str], message: str) -> None:
     with pytest.raises(DataError, match=f"^people: .*{message}"):
-        classes_of(Path("people"), labels)
+        classes_of(Path("people"), labels, labels)
     if len(set(labels)) > 1:
-        assert classes_of(Path("people"), labels, list(dict.fromkeys(labels)))[0].max() > 0
+        assert classes_of(Path("people"), labels, labels, list(dict.fromkeys(labels)))[0].max() > 0
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_what_only_looks_like_classes_is_refused(labels: list[str], message: str
     ],
 )
 def test_classes_are_not_mistaken_for_something_else(labels: list[str]) -> None:
-    y, classes = classes_of(Path("people"), labels)
+    y, classes = classes_of(Path("people"), labels, labels)
     assert [classes[number] for number in y.tolist()] == labels
     assert len(classes) == len(set(labels))
 
@@ -344,7 +344,7 @@ def test_classes_may_be_listed_some_of_them_without_rows(tmp_path: Path) -> None
     examples = load(path, classes=[0, 1, 2, 3])
     assert examples.classes == ("0", "1", "2", "3")
     assert examples.y.tolist() == [2, 0, 2]
-    with pytest.raises(DataError, match=r"row 0 \(from 0\) has the label '2', which is none of"):
+    with pytest.raises(DataError, match=r"x\.csv, line 2 has the label '2', which is none of"):
         load(path, classes=["0", "1"])
     for classes, message in ((["0", "2", "0"], "names '0' twice"), (["0"], "one class")):
         with pytest.raises(DataError, match=message):

@@ -25,13 +25,14 @@ _LIST = "or list the classes in `classes` if they are"
 
 
 def classes_of(
-    path: Path, labels: Sequence[str], classes: Sequence[str] = ()
+    path: Path, labels: Sequence[str], names: Sequence[str], classes: Sequence[str] = ()
 ) -> tuple[Tensor, tuple[str, ...]]:
     """The labels as (N,) int64, and the names of the 2 or more classes.
 
     Args:
         path: the file, for messages.
         labels: N texts; numbers of equal value are one class, however they are written.
+        names: of the N rows, for messages.
         classes: their names in order, some of which may have no rows; if not given, those that
             there are, in natural order.
 
@@ -45,7 +46,7 @@ def classes_of(
         wanted = spelt(classes)
         if numbers_of(labels) is None or numbers_of(classes) is None:
             texts, wanted, counts = list(labels), list(classes), Counter(labels)
-        _check_listed(path, texts, wanted)
+        _check_listed(path, texts, names, wanted)
         order = {name: number for number, name in enumerate(wanted)}
         return torch.tensor([order[text] for text in texts]), tuple(wanted)
     if len(counts) == 1:
@@ -57,18 +58,20 @@ def classes_of(
     return torch.tensor([index[text] for text in texts]), tuple(names)
 
 
-def _check_listed(path: Path, labels: Sequence[str], classes: Sequence[str]) -> None:
+def _check_listed(
+    path: Path, labels: Sequence[str], names: Sequence[str], classes: Sequence[str]
+) -> None:
     known = set(classes)
     if len(known) < len(classes):
         twice = next(name for name, count in Counter(classes).items() if count > 1)
         raise DataError(f"{path}: classes names {twice!r} twice")
     if len(classes) < 2:
         raise DataError(f"{path}: classes names one class: an audit needs at least 2")
-    for row, label in enumerate(labels):
+    for name, label in zip(names, labels, strict=True):
         if label not in known:
             raise DataError(
-                f"{path}: row {row} (from 0) has the label {label!r}, which is none of `classes`: "
-                "add it there, or drop the row"
+                f"{path}: {name} has the label {label!r}, which is none of `classes`: add it "
+                "there, or drop the row"
             )
 
 

@@ -71,7 +71,7 @@ class Arrays(privaudit.Dataset):
         """
         path = existing_file(self.path)
         raw, labels, names = named_examples(path)
-        y, classes = classes_of(path, labels, self.classes)
+        y, classes = classes_of(path, labels, names, self.classes)
         holds = _taken_for(raw) if self.holds == "auto" else self.holds
         if holds == "tokens":
             x, mean, std = _tokens(path, raw), torch.tensor(0.0), torch.tensor(1.0)

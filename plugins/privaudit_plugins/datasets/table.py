@@ -127,7 +127,7 @@ class Table(privaudit.Dataset):
             rows = self._rows(path, sources)
             labels, names = rows.labels, rows.places
             x, mean, std = self._columns(rows)
-        y, classes = classes_of(path, labels, self.classes)
+        y, classes = classes_of(path, labels, names, self.classes)
         return privaudit.Examples(x=x, y=y, classes=classes, mean=mean, std=std, names=names)
 
     def _rows(self, path: Path, sources: list[Source]) -> Rows:
