@@ -210,7 +210,8 @@ def test_a_separator_may_be_called_by_itself(tmp_path: Path, text: str, name: st
     table = Table.model_validate({"path": path, "separator": text, "classes": ["x", "y"]})
     assert table.separator == name
     assert table.load(tmp_path).x.tolist() == [[1, 2]] * 2
-    for wrong in ("commma", 3, ["comma"], {}):
+    mistakes: list[object] = ["commma", 3, ["comma"], {}]
+    for wrong in mistakes:
         with pytest.raises(ValueError, match="separator"):
             Table.model_validate({"path": path, "separator": wrong})
 
