@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from privaudit.outputs import audit_outputs as audit_outputs
     from privaudit.outputs.estimators import audit_classifier as audit_classifier
     from privaudit.outputs.estimators.scorer import make_privacy_scorer as make_privacy_scorer
+    from privaudit.readers.file_path import FilePath as FilePath
     from privaudit.recipe import Recipe as Recipe
     from privaudit.recipe import SplitOptions as SplitOptions
     from privaudit.recipe import load_recipe as load_recipe
@@ -68,6 +69,7 @@ _HOME = {
         "Attack", "Dataset", "Defense", "Model", "Plugin", "Promise", "Sparsifier", "Step",
         "Weights", "overrides", "usual_delta",
     ],
+    "readers.file_path": ["FilePath"],
     "recipe": ["Recipe", "SplitOptions", "load_recipe"],
     "store.result": ["RunResult", "load_run"],
     "experiment.running": ["run"],

@@ -42,6 +42,9 @@ class Examples:
             scalar 1.
         augmentation: what training may do to images (N, channels, height, width); None where it
             makes no sense.
+        names: N names by which people find the examples again, such as `train/cat/7.png` or
+            `adult.data, line 7`; None where there are none. No network and no attack sees them,
+            and they are no part of what makes two datasets the same.
     """
 
     x: Tensor
@@ -50,8 +53,14 @@ class Examples:
     mean: Tensor
     std: Tensor
     augmentation: Augmentation | None = None
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.names is not None and len(self.names) != len(self.x):
+            raise DataError(
+                f"a dataset's names must be as many as its examples: got {len(self.names)} names "
+                f"of {len(self.x)} examples"
+            )
         if self.y.dtype != torch.int64 or self.y.ndim != 1 or len(self.x) != len(self.y):
             raise DataError(
                 f"a dataset needs one int64 label for each of its {len(self.x)} examples, "
@@ -110,7 +119,8 @@ class Examples:
 
     def take(self, rows: Tensor) -> Examples:
         """The examples of the given rows, (n,) int64, in that order."""
-        return replace(self, x=self.x[rows], y=self.y[rows])
+        names = self.names and tuple(self.names[row] for row in rows.tolist())
+        return replace(self, x=self.x[rows], y=self.y[rows], names=names)
 
 
 class Role(IntEnum):

@@ -143,14 +143,14 @@ def changed(x: Array, row: int, value: float) -> Array:
 @pytest.mark.parametrize(
     ("arrays", "options", "message"),
     [
-        ({"features": F, "labels": Y}, {}, "there is no array 'x'; it holds features, labels: sav"),
+        ({"a": F, "b": Y}, {}, "there is no array 'x'; it holds a, b: save"),
         ({"x": F}, {}, "there is no array 'y'; it holds x: save"),
         ({"x": F[:, 0], "y": Y}, {}, r"x must be numbers of shape .* got float32 of shape \(6,\)"),
         ({"x": F.astype("U"), "y": Y}, {}, "x must be numbers of shape .* got <U"),
         ({"x": F.astype(object), "y": Y}, {}, "holds Python objects: make it with np.savez"),
         ({"x": F, "y": Y.astype(object)}, {}, "holds Python objects: make it with np.savez"),
-        ({"x": F, "y": Y[:4]}, {}, r"y must hold one number .* 6 rows of x, got int64 .* \(4,\)$"),
-        ({"x": F, "y": np.eye(2)[Y]}, {}, r"y must hold one .* \(6, 2\); of one-hot labels save y"),
+        ({"x": F, "y": Y[:4]}, {}, r"y must hold one number .* 6 rows of x, .* int64 .* \(4,\)$"),
+        ({"x": F, "y": 1 - np.eye(3)[Y]}, {}, r"y must hold one .* one-hot .* of shape \(6, 3\)"),
         ({"x": F[:0], "y": Y[:0]}, {}, "x and y have no rows"),
         ({"x": F, "y": Y * 0}, {}, "every label is '0': an audit needs at least 2 classes"),
         ({"x": changed(F, 4, np.nan), "y": Y}, {}, r"row 4 \(from 0\) holds NaN or infinity"),
@@ -200,5 +200,46 @@ def test_other_arrays_of_the_file_are_left_unread(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"{tmp_path}/none.npz: no such file; `path` is relative"):
+    with pytest.raises(DataError, match=f"{tmp_path}/none.npz: no such file; check the path"):
         load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [("X", "y"), ("features", "labels"), ("data", "target"), ("train_images", "train_labels")],
+)
+def test_examples_and_labels_may_have_other_usual_names(
+    tmp_path: Path, pair: tuple[str, str]
+) -> None:
+    examples = load(save(tmp_path, **{pair[0]: F, pair[1]: Y}))
+    assert examples.x.tolist() == load(save(tmp_path, x=F, y=Y)).x.tolist()
+    assert examples.names == tuple(f"people.npz, row {row}" for row in range(6))
+
+
+def test_labels_may_be_one_hot_or_a_column(tmp_path: Path) -> None:
+    wanted = load(save(tmp_path, x=F, y=Y)).y.tolist()
+    for labels in (np.eye(2)[Y], np.eye(2, dtype=bool)[Y], Y[:, None]):
+        assert load(save(tmp_path, features=F, labels=labels)).y.tolist() == wanted
+
+
+def test_parts_for_training_and_testing_are_joined_in_order(tmp_path: Path) -> None:
+    path = save(tmp_path, x_train=F[:2], y_train=Y[:2], x_test=F[2:], y_test=Y[2:])
+    examples = load(path)
+    assert examples.x.tolist() == F.tolist()
+    assert examples.names is not None
+    assert examples.names[1:3] == ("people.npz, row 1 of x_train", "people.npz, row 0 of x_test")
+    for arrays, message in (
+        ({"x_test": F}, "holds 'x_test' but no 'y_test'"),
+        ({"y_test": Y}, "holds 'y_test' but no 'x_test'"),
+        ({"x_test": F[:, :2], "y_test": Y}, "x_train holds .* and x_test .*: they must be alike"),
+        ({"x_test": F > 0, "y_test": Y}, "x_train holds .* and x_test .*: they must be alike"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load(save(tmp_path, x_train=F, y_train=Y, **arrays))
+
+
+def test_numbers_to_predict_are_no_classes(tmp_path: Path) -> None:
+    y = np.linspace(0, 1, 60)
+    with pytest.raises(DataError, match="regression"):
+        load(save(tmp_path, x=np.ones((60, 2)), y=y))
+    assert len(load(save(tmp_path, x=F, y=Y), classes=["0", "1", "2"]).classes) == 3

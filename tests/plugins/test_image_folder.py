@@ -240,3 +240,58 @@ def test_real_photographs_are_read(tmp_path: Path) -> None:
     assert examples.classes == tuple(sorted(counts))
     assert ((examples.mean > 60) & (examples.mean < 200)).all()
     assert ((examples.std > 30) & (examples.std < 100)).all()
+
+
+def test_train_val_and_test_are_merged_and_what_systems_leave_behind_is_not(folder: Path) -> None:
+    for number, part in enumerate(("train", "val", "test")):
+        for label in ("cat", "dog"):
+            save(folder.parent / "parts" / part / label / "1.png", (number, 0, 0))
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._1.png"):
+        (folder.parent / "parts" / "val" / "cat" / name).write_bytes(b"no image")
+    for name in ("__MACOSX", "@eaDir", ".ipynb_checkpoints"):
+        (folder.parent / "parts" / name).mkdir()
+        (folder.parent / "parts" / "train" / "cat" / name).mkdir()
+    examples = load(folder.parent / "parts")
+    assert examples.names == (
+        "test/cat/1.png", "test/dog/1.png", "train/cat/1.png", "train/dog/1.png",
+        "val/cat/1.png", "val/dog/1.png",
+    )  # fmt: skip
+    assert examples.x[:, 0, 0, 0].tolist() == [2, 2, 0, 0, 1, 1]
+    (folder.parent / "parts" / "val" / "cat" / "notes.db").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"notes\.db: not an image"):
+        load(folder.parent / "parts")
+
+
+def test_names_go_with_the_images_that_a_limit_leaves(folder: Path) -> None:
+    assert load(folder).names == ("cat/a.bmp", "cat/b.png", "cat/c.gif", "dog/d.png", "dog/e.ppm")
+    few = load(folder, limit=2)
+    assert few.names is not None
+    assert [name[:3] for name in few.names] == ["cat", "dog"]
+    whole = dict(zip(load(folder).names or (), load(folder).x, strict=True))
+    assert all(torch.equal(whole[n], x) for n, x in zip(few.names, few.x, strict=True))
+
+
+def test_a_class_may_be_empty_where_all_are_listed(folder: Path) -> None:
+    (folder / "bird").mkdir()
+    with pytest.raises(DataError, match=r"bird: a class folder without images: .*`classes`"):
+        load(folder)
+    examples = load(folder, classes=["dog", "bird", "cat", "fish"])
+    assert examples.classes == ("dog", "bird", "cat", "fish")
+    assert examples.y.tolist() == [2, 2, 2, 0, 0]
+    for classes, message in (
+        (["dog", "cat"], "holds the folder 'bird', which is none of `classes`"),
+        (["dog", "cat", "bird", "cat"], "none of them twice"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load(folder, classes=classes)
+
+
+def test_one_class_spelled_in_two_ways_is_refused(folder: Path) -> None:
+    save(folder / "Cat" / "z.png")
+    with pytest.raises(DataError, match="the classes 'Cat' and 'cat' look like one"):
+        load(folder)
+
+
+def test_without_classes_it_is_written_as_before(folder: Path) -> None:
+    written = ImageFolder.model_validate({"path": folder}).model_dump(mode="json")
+    assert "classes" not in written

@@ -125,10 +125,11 @@ def test_byte_order_mark_blank_lines_and_line_endings_do_no_harm(tmp_path: Path)
         ("a,label\n1,x\n2,x\n", ": every label is 'x': .*2 classes"),
         ("a,lable\n1,x\n", ": label_column names 'label', .* did you mean 'lable'?"),
         ("a,b\n1,x\n", ": label_column names 'label', which is not a column; its columns are a, b"),
-        ("1,2,3\n4,5,6\n", ":1: numbers only: the first line must name the columns"),
-        (",a,label\n0,1,x\n", r":1: column 0 \(from 0\) has no name"),
+        ("1,2,3\n4,5,6\n", ": its first line names no columns, so label_column cannot be 'label'"),
+        (",a,label\n0,1,x\n0,1,y\n", r": column 0 \(from 0\) has no name"),
+        ("a,,label\n0,1,x\n", r":1: column 1 \(from 0\) has no name"),
         ("a,a,label\n0,1,x\n", ":1: two columns are named 'a'"),
-        ("a;label\n1;x\n", ":1: one column only, 'a;label': .*separated by a comma"),
+        ("label\nx\n", ":1: one column only, 'label': .*separated by a comma"),
         ('a,label\n1,"x\n2,y\n', ":2: not comma-separated text"),
     ],
 )
@@ -142,7 +143,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: st
 def test_a_row_with_a_line_break_does_not_shift_the_count(tmp_path: Path) -> None:
     for text, line in (('1,"x\ny"\n?,z\n', 4), ('1,x\n?,"y\nz"\n', 3)):
         path = table(tmp_path, "a,label\n" + text)
-        with pytest.raises(DataError, match=f":{line}: column 'a' is not a number"):
+        with pytest.raises(DataError, match=rf":{line}: column 'a' is '\?': fill it or drop"):
             load(path)
 
 
@@ -241,7 +242,7 @@ Y = np.array([0, 1, 0])
         ({"x": X.astype(str), "y": Y}, r"x must be numbers of shape \(N, D\).* got <U32"),
         ({"x": X.astype(complex), "y": Y}, r"x must be numbers of shape \(N, D\).* got complex128"),
         ({"x": X, "y": Y[:2]}, "y must hold one number or text for each of the 3 rows"),
-        ({"x": X, "y": np.eye(3)[Y]}, r"y must hold one .* \(3, 3\); of one-hot .*y\.argmax\(1\)"),
+        ({"x": X, "y": np.eye(3)[Y] / 2}, r"y must hold one .* one-hot .* \(3, 3\)"),
         ({"x": X, "y": Y.astype(object)}, "holds Python objects: make it with np.savez"),
         ({"x": X[:0], "y": Y[:0]}, "x and y have no rows"),
         ({"x": X * [[1], [1], [np.nan]], "y": Y}, r"row 2 \(from 0\) holds NaN"),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from privaudit.messages import plain
 from privaudit.values import Examples, Outputs, Signals
 
 MOST_COPIED = 2**28  # bytes of signals that each attack gets a copy of
@@ -78,7 +79,8 @@ def differing(ours: Mapping[str, Tensor], lent: Mapping[str, Tensor]) -> str:
 def copied_examples(examples: Examples) -> Examples:
     """Examples that nobody else holds."""
     tensors = {n: getattr(examples, n).detach().clone() for n in ("x", "y", "mean", "std")}
-    return replace(examples, **tensors)
+    names = examples.names and tuple(plain(str(name)) for name in examples.names)
+    return replace(examples, **tensors, names=names)
 
 
 def copied(value: Values) -> Values:

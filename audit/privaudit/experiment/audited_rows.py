@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.experiment.context import RunContext
+from privaudit.store.scores import packed_names
 from privaudit.values import Role, Split
 
 
@@ -27,4 +29,13 @@ def audited_examples(context: RunContext) -> dict[str, NDArray[Any]]:
             arrays[f"example_{seed}_{target}"] = context.numbers(rows).numpy()
             arrays[f"member_{seed}_{target}"] = (split.role[target][rows] == Role.MEMBER).numpy()
             arrays[f"label_{seed}_{target}"] = context.examples.y[rows].numpy()
-    return arrays
+    return arrays | _names(context)
+
+
+def _names(context: RunContext) -> dict[str, NDArray[Any]]:
+    """The names of all examples in the order of their numbers; nothing where there are none."""
+    names = context.examples.names
+    if not names or not any(names):
+        return {}
+    numbers = context.numbers(torch.arange(len(names)))
+    return {"names": packed_names([names[row] for row in numbers.argsort().tolist()])}

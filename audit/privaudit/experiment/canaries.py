@@ -59,7 +59,7 @@ def inserted(examples: Examples, options: SplitOptions) -> Examples:
     x, y = examples.x, examples.y.clone()
     if options.canaries.kind == "mislabelled":
         y[rows] = (y[rows] + torch.randint(1, classes, (len(rows),), generator=generator)) % classes
-        return replace(examples, y=y)
+        return replace(examples, y=y, names=_names(examples, rows))
     if examples.tokens:
         raise DataError(
             "split.canaries: tokens cannot be blank, as each is a word: use kind mislabelled"
@@ -72,7 +72,17 @@ def inserted(examples: Examples, options: SplitOptions) -> Examples:
     x = x.clone()
     x[rows] = torch.where(lit, bright, dark)
     y[rows] = torch.randint(classes, (len(rows),), generator=generator)
-    return replace(examples, x=x, y=y)
+    return replace(examples, x=x, y=y, names=_names(examples, rows))
+
+
+def _names(examples: Examples, rows: Tensor) -> tuple[str, ...] | None:
+    """The names of examples, where those that became canaries say so."""
+    if examples.names is None:
+        return None
+    names = list(examples.names)
+    for row in rows.tolist():
+        names[row] = f"canary in the place of {names[row]}"
+    return tuple(names)
 
 
 def with_canaries(split: Split, options: SplitOptions, rows: Tensor, seed: int) -> Split:

@@ -21,6 +21,7 @@ from privaudit.errors import DataError
 from privaudit.networks.bounded import within_memory
 from privaudit.readers.budget import check
 from privaudit.readers.door import exists, expanded, opened
+from privaudit.readers.file_path import sought
 from privaudit.readers.tensors import Unreadable, read_tensors
 from privaudit.recipe.target import EXPORTED, WEIGHTS
 
@@ -115,9 +116,7 @@ def existing(path: str) -> Path:
     """
     file = expanded(path)
     if not exists(file):
-        raise DataError(
-            f"target.checkpoint: {path}: no such file; the path is relative to the current folder"
-        )
+        raise DataError(f"target.checkpoint: {path}: no such file; {sought(path)}")
     return file
 
 

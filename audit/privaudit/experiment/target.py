@@ -79,7 +79,13 @@ def joined(parts: Mapping[str, Examples], pool: Examples) -> Candidates:
     candidates = [*parts.values()]
     x, y = torch.cat([part.x for part in candidates]), torch.cat([part.y for part in candidates])
     order = content_order(x, y)
-    every = replace(pool, x=torch.cat([x[order], pool.x]), y=torch.cat([y[order], pool.y]))
+    names = [name for part in candidates for name in part.names or [""] * len(part)]
+    every = replace(
+        pool,
+        x=torch.cat([x[order], pool.x]),
+        y=torch.cat([y[order], pool.y]),
+        names=(*(names[row] for row in order.tolist()), *(pool.names or [""] * len(pool))),
+    )
     order = torch.cat([order, torch.arange(len(x), len(every))])
     members, non_members = map(len, candidates)
     return Candidates(every, members, non_members, order)

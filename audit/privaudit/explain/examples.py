@@ -30,6 +30,7 @@ class ExampleExposure:
         mistaken: in how many of those it was called a member all the same: an example that looks
             like a member whether it is one or not is not exposed.
         above: mean share of the non-members that it scored above, while it was a member.
+        where: the file it is, or the file and line it stands in; empty if its dataset says nothing.
     """
 
     example: int
@@ -40,6 +41,7 @@ class ExampleExposure:
     non_member: int
     mistaken: int
     above: float
+    where: str = ""
 
 
 def exposed_examples(level: LevelScores, most: int = 10) -> list[ExampleExposure]:
@@ -82,6 +84,7 @@ def exposed_examples(level: LevelScores, most: int = 10) -> list[ExampleExposure
             int(non_member[row]),
             int(mistaken[row]),
             float(above[row] / was[row]),
+            level.names[row] if row < len(level.names) else "",
         )
         for row in order
     ]

@@ -48,6 +48,7 @@ class LevelScores:
         attack: label of the attack.
         classes: names of the C classes.
         audits: one for each seed and target.
+        names: of the examples, by their rows; empty where their dataset gives none.
     """
 
     subject: str
@@ -55,6 +56,7 @@ class LevelScores:
     attack: str
     classes: tuple[str, ...]
     audits: tuple[Audited, ...]
+    names: tuple[str, ...] = ()
 
 
 def strongest_level(result: RunResult, attack: str) -> tuple[str, str]:
@@ -90,13 +92,14 @@ def level_scores(
     if "classes" not in arrays.names:
         return
     classes = tuple(str(name) for name in arrays.read("classes"))
+    names = arrays.example_names()
     for (subject, level), level_numbers in numbers.items():
         audits = []
         for number in level_numbers:
             audit = result.audits[number]
             network = first[subject, level, audit.seed, audit.target]
             audits.append(_audited(arrays, audit, number, network, len(classes)))
-        yield LevelScores(subject, level, attack, classes, tuple(audits))
+        yield LevelScores(subject, level, attack, classes, tuple(audits), names)
 
 
 def _audited(

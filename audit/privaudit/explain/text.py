@@ -190,8 +190,10 @@ def _classes(exposure: Exposure, style: Style) -> list[Column]:
 
 def _examples(exposure: Exposure, style: Style) -> list[Column]:
     rows = exposure.examples
+    named = [Column("name", "", ("where",), [style.escape(row.where) for row in rows])]
     return [
         Column("name", "", ("example",), [str(row.example) for row in rows]),
+        *(named if any(row.where for row in rows) else ()),
         Column("name", "", ("class",), [style.escape(row.name) for row in rows]),
         Column("network", "", ("found",), [f"{row.found} of {row.member}" for row in rows]),
         Column(

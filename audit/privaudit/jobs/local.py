@@ -220,7 +220,8 @@ class SharedExamples:
     @lru_cache(maxsize=1)  # noqa: B019 - a few folders, for as long as the process lives
     def load(self) -> Examples:
         """The examples, mapped into memory where they need not be changed; read once."""
-        return Examples(**self.tensors.load(), classes=self.classes, augmentation=self.augmentation)
+        tensors: dict[str, Any] = dict(self.tensors.load())
+        return Examples(**tensors, classes=self.classes, augmentation=self.augmentation)
 
 
 class _Sender(logging.Handler):

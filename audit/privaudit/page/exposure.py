@@ -95,7 +95,7 @@ def _classes(caption: str, rows: Sequence[ClassExposure]) -> Table:
 
 def _example(row: ExampleExposure) -> tuple[str, ...]:
     return (
-        str(row.example),
+        str(row.example) + (f" ({name(row.where)})" if row.where else ""),
         name(row.name),
         f"{row.found} of {row.member}",
         f"{row.mistaken} of {row.non_member}",

@@ -17,6 +17,7 @@ from typing import BinaryIO, Literal
 
 from privaudit.errors import DataError, PrivauditError
 from privaudit.messages import plain as plain
+from privaudit.readers.file_path import FilePath
 from privaudit.readers.regular import regular
 
 Kind = Literal["file", "folder", "other", "nothing"]
@@ -55,11 +56,13 @@ def exists(path: str | Path, refusal: Refusal = DataError) -> bool:
 def expanded(path: str | Path, refusal: Refusal = DataError) -> Path:
     """A path with the home that a `~` at its beginning stands for.
 
+    A recipe's `FilePath` leads into the first of its folders in which there is something.
+
     Raises:
         PrivauditError: no such home is known; from `refusal`.
     """
     try:
-        return Path(path).expanduser()
+        return (path.found if isinstance(path, FilePath) else Path(path)).expanduser()
     except RuntimeError as error:
         raise refusal(plain(f"{path}: cannot be read: {error}")) from error
 

@@ -6,7 +6,7 @@ carry no trace of a union. What fails is replaced by a stand-in, so that the res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from privaudit.api.boundary import guest
 from privaudit.api.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.messages import Place, show, spell, unknown
+from privaudit.readers.file_path import FOLDERS
 from privaudit.recipe.checks import PAIRS, cross_check
 from privaudit.recipe.messages import Mistake, mistakes_of, parts_of
 from privaudit.recipe.model import Entry, Recipe, combined
@@ -44,13 +45,20 @@ BELIEFS: dict[str, tuple[type[Plugin], str]] = {
 _SECTIONS = ("split", "training")
 
 
-def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mistake]]:
+def build(
+    data: Mapping[str, Any], plugins: Plugins, folders: Sequence[str] = ()
+) -> tuple[Recipe, list[Mistake]]:
     """Validate what a recipe says.
+
+    Args:
+        data: what it says.
+        plugins: what is installed.
+        folders: absolute, that relative paths among the options may start from.
 
     Returns:
         The recipe, of use only where nothing is wrong with it, and every mistake.
     """
-    builder = Builder(plugins, _base_training(data))
+    builder = Builder(plugins, _base_training(data), folders)
     values = {**DEFAULTS, **data}
     for key, kind in SINGLE.items():
         values[key] = builder.required(kind, values, key)
@@ -62,7 +70,7 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
     mistakes = builder.mistakes
     wrong: set[Place] = set()
     try:
-        recipe = Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values, context=builder.context)
     except ValidationError as error:
         model_mistakes = mistakes_of(error, Recipe, values, ())
         mistakes += model_mistakes
@@ -115,8 +123,9 @@ def _base_training(data: Mapping[str, Any]) -> Training:
 class Builder:
     """Makes plugins out of what the recipe says, and keeps every mistake."""
 
-    def __init__(self, plugins: Plugins, training: Training) -> None:
+    def __init__(self, plugins: Plugins, training: Training, folders: Sequence[str] = ()) -> None:
         self.plugins = plugins
+        self.context = {FOLDERS: tuple(folders)}
         self.training = training
         self.mistakes: list[Mistake] = []
 
@@ -201,7 +210,7 @@ class Builder:
             return self._wrong(kind, where, self._not_installed(kind, name))
         options = self.nested(chosen, options, path)
         with guest(chosen, "validation of its options"):
-            result = _validated(chosen, options)
+            result = _validated(chosen, options, self.context)
         if isinstance(result, ValidationError):
             self.mistakes += mistakes_of(result, chosen, options, path, beside)
             return _stand_in(kind, path)
@@ -241,10 +250,12 @@ class Builder:
         return _stand_in(kind, path)
 
 
-def _validated(chosen: type[P], options: Mapping[str, Any]) -> P | ValidationError:
+def _validated(
+    chosen: type[P], options: Mapping[str, Any], context: Mapping[str, Any]
+) -> P | ValidationError:
     """The plugin, or why its options are refused; validators of its own may raise anything."""
     try:
-        return chosen.model_validate(options)
+        return chosen.model_validate(options, context=dict(context))
     except ValidationError as error:
         return error
 

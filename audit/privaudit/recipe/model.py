@@ -215,7 +215,14 @@ class Recipe(BaseModel):
 
     plugins: tuple[str, ...] = Field(
         (),
-        description="Python files of plugins without packaging, relative to the recipe's own file",
+        description="Python files of plugins without packaging, relative to the recipe's own file, "
+        "else to the current folder",
+    )
+    folders: tuple[str, ...] = Field(
+        (),
+        exclude=True,  # where files lie makes no other experiment
+        description="where relative paths start first, before the recipe's own folder and the "
+        "current one; the recipe that a run keeps says so, that it may be run from anywhere",
     )
 
     @model_serializer(mode="wrap")
@@ -253,7 +260,8 @@ class Recipe(BaseModel):
 
     def to_yaml(self) -> str:
         """The recipe with every option written out; loads back to an equal recipe."""
-        return dump(self.model_dump(mode="json", serialize_as_any=True))
+        data = self.model_dump(mode="json", serialize_as_any=True)
+        return dump(data | ({"folders": list(self.folders)} if self.folders else {}))
 
     def digest(self) -> str:
         """A hash (64 hex digits) of everything but what changes speed, not results."""

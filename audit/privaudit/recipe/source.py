@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from privaudit.errors import PluginError, RecipeError
 from privaudit.messages import Place, plain, show, spell, unknown
-from privaudit.readers.door import content, exists, kind, located
+from privaudit.readers.door import content, exists, expanded, kind, located
+from privaudit.readers.file_path import FilePath, paths_in
 from privaudit.readers.shipped import shipped_recipes
 from privaudit.recipe import overrides as changes
 from privaudit.recipe.build import build
@@ -51,18 +52,45 @@ def load_recipe(
         label, document, folder = "recipe", Document(_copied(source)), Path.cwd()
     else:
         path = find_recipe(source)
-        label, document, folder = str(path), _read(path), path.parent
+        label, document, folder = str(path), _read(path), _folder(path)
     if plugins is None:
         from privaudit.api.host import load_plugins
 
         plugins = load_plugins()
     places, problems = changes.apply(document.value, overrides)
-    plugins, unusable = _with_files(document.value, folder, places, files, plugins)
-    recipe, mistakes = build(document.value, plugins)
+    starts = _starts(document.value, folder)
+    plugins, unusable = _with_files(document.value, starts, places, files, plugins)
+    document.value = _from_here(document.value, places)
+    recipe, mistakes = build(document.value, plugins, starts)
     mistakes += document.mistakes + unusable
     if mistakes or problems:
         raise RecipeError(*_lines(label, document, mistakes, places), *map(plain, problems))
-    return recipe
+    folders = {path.folder for path in paths_in(recipe)}
+    return recipe.model_copy(update={"folders": tuple(f for f in starts if f in folders)})
+
+
+def _folder(path: Path) -> Path:
+    """The folder that a recipe's paths start from; a shipped one is its package's, with no data."""
+    return Path.cwd() if path in shipped_recipes().values() else path.parent
+
+
+def _starts(data: Mapping[str, Any], folder: Path) -> list[str]:
+    """Where a recipe's relative paths may start, absolutely, the likeliest first."""
+    said = data.get("folders", ())
+    said = [each for each in said if isinstance(each, str)] if isinstance(said, list) else []
+    starts = [*(folder / each for each in said), folder, Path.cwd()]
+    return list(dict.fromkeys(str(start.resolve()) for start in starts))
+
+
+def _from_here(value: Any, places: Sequence[Place], path: Place = ()) -> Any:
+    """What a recipe says, where texts that `--set` has set start from the current folder."""
+    if isinstance(value, str) and any(path[: len(place)] == place for place in places):
+        return FilePath(value, [Path.cwd()])
+    if isinstance(value, dict):
+        return {key: _from_here(item, places, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_from_here(item, places, (*path, i)) for i, item in enumerate(value)]
+    return value
 
 
 def find_recipe(source: str | Path) -> Path:
@@ -88,7 +116,7 @@ def find_recipe(source: str | Path) -> Path:
 
 def _with_files(
     data: dict[str, Any],
-    folder: Path,
+    starts: Sequence[str],
     places: Sequence[Place],
     files: Sequence[str | Path],
     plugins: Plugins,
@@ -97,9 +125,9 @@ def _with_files(
 
     Args:
         data: what the recipe says; changed, so that it can be run again from anywhere.
-        folder: of the recipe, from which its files are named.
+        starts: folders, from which its files are named.
         places: what `--set` has set, from the current folder.
-        files: more of them, named from the current folder.
+        files: more of them, named from the current folder, or else from those of the recipe.
         plugins: what is installed.
     """
     paths, mistakes = data.get("plugins", []), []
@@ -109,13 +137,15 @@ def _with_files(
         if isinstance(path, str):
             is_set = ("plugins",) in places or ("plugins", index) in places
             try:
-                paths[index] = str(located(path, PluginError, Path.cwd() if is_set else folder))
+                named = FilePath(path, [Path.cwd()] if is_set else starts)
+                paths[index] = str(located(named, PluginError))
                 plugins = plugins.with_files([paths[index]])
             except PluginError as error:
                 mistakes.append(Mistake(("plugins", index), str(error)))
     for path in files:
-        plugins = plugins.with_files([path])
-        absolute = str(located(path, PluginError))
+        named = FilePath(path, [Path.cwd(), *starts])
+        plugins = plugins.with_files([expanded(named, PluginError) if named.folder else path])
+        absolute = str(located(named, PluginError))
         if absolute not in paths:
             data["plugins"] = paths = [*paths, absolute]
     return plugins, mistakes

@@ -13,11 +13,13 @@ from pydantic import (
     FiniteFloat,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
+    WrapValidator,
     model_serializer,
 )
 
 from privaudit.api.plugin import Dataset
 from privaudit.messages import show
+from privaudit.readers.file_path import with_folders
 
 WEIGHTS = ".safetensors"
 SCRIPTED = (".pt", ".ts", ".torchscript")
@@ -66,11 +68,11 @@ class TargetOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    checkpoint: Annotated[str, AfterValidator(_readable)] = Field(
-        description="the file, relative to the current folder: .safetensors with all weights and "
-        "buffers of `model`; or a program, which you must trust, though nothing in it is "
-        "unpickled: .pt2 (torch.export), or .pt, .ts, .torchscript (TorchScript), saved after "
-        ".eval(), without a final softmax, for batches of any size"
+    checkpoint: Annotated[str, AfterValidator(_readable), WrapValidator(with_folders)] = Field(
+        description="the file, relative to the recipe's folder, else to the current one: "
+        ".safetensors with all weights and buffers of `model`; or a program, which you must trust, "
+        "though nothing in it is unpickled: .pt2 (torch.export), or .pt, .ts, .torchscript "
+        "(TorchScript), saved after .eval(), without a final softmax, for batches of any size"
     )
     members: SerializeAsAny[Dataset] = Field(description="examples it was trained on")
     non_members: SerializeAsAny[Dataset] = Field(

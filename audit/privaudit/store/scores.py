@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,11 +86,17 @@ def epochs_kept(history: NDArray[np.float64], number: int) -> dict[str, NDArray[
     return {f"{n}_{number}": v.astype(np.float32) for n, v in named if not np.isnan(v).all()}
 
 
+def packed_names(names: Sequence[str]) -> NDArray[np.uint8]:
+    """Names without line breaks as one array: UTF-8, one name a line."""
+    return np.frombuffer("\n".join(names).encode(errors="replace"), np.uint8)
+
+
 class RunArrays:
     """The arrays of a run by name.
 
     `example_SEED_TARGET`, `member_SEED_TARGET` and `label_SEED_TARGET` say which examples a network
-    is audited on, whether it was trained on them, and their labels; `classes` names the classes.
+    is audited on, whether it was trained on them, and their labels; `classes` names the classes,
+    and `names` the examples, by their numbers, where their dataset does.
     `score_NUMBER` and `decision_NUMBER` are what the audit of that number in result.json makes of
     them, in their order: NaN where the attack leaves an example out; a verdict only where it gives
     one. `confidence_NUMBER` and `sensitivity_NUMBER`, with the first audit of each network, are the
@@ -125,6 +132,19 @@ class RunArrays:
     def find(self, name: str, rows: int) -> NDArray[np.float64] | None:
         """An array that may be missing."""
         return self.read(name, rows).astype(np.float64) if name in self.names else None
+
+    def example_names(self) -> tuple[str, ...]:
+        """The names of the examples by their numbers; none where they are not kept.
+
+        Raises:
+            StoreError: they are damaged.
+        """
+        if "names" not in self.names:
+            return ()
+        try:
+            return tuple(self.read("names").astype(np.uint8).tobytes().decode().split("\n"))
+        except ValueError as error:
+            raise self.damaged("names is no text") from error
 
     def read(self, name: str, rows: int | None = None) -> NDArray[Any]:
         """An array (n,), of as many rows as given.

@@ -129,7 +129,9 @@ class DeviceDataset:
     def on(self, x: Tensor) -> DeviceDataset:
         """The same for other examples (n, ...) in the dataset's units; their labels are unknown."""
         y = torch.zeros(len(x), dtype=torch.int64)
-        return DeviceDataset(replace(self.examples, x=x, y=y), self.y.device, self.dtype)
+        return DeviceDataset(
+            replace(self.examples, x=x, y=y, names=None), self.y.device, self.dtype
+        )
 
     def augmented(self, rows: Tensor, key: Tensor) -> Tensor:
         """Normalised examples (K, B, ...), flipped and cropped.

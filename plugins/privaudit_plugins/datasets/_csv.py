@@ -1,229 +1,176 @@
-"""Comma-separated files, plain or compressed, read with every mistake named by its line."""
+"""Tables of text as columns of numbers, with every mistake named by its line."""
 
 from __future__ import annotations
 
-import csv
-import io
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from privaudit import DataError
 from privaudit.readers.budget import allowed, check
-from privaudit.readers.compressed import decompressed
 from privaudit.readers.door import plain
-from privaudit_plugins.datasets._tables import natural_order
+from privaudit_plugins.datasets._cells import Cells, Missing
+from privaudit_plugins.datasets._encode import check_index, filled, one_hot, warn_of_counts
+from privaudit_plugins.datasets._header import Columns, columns_of, names_columns
+from privaudit_plugins.datasets._row import Floats, numbers_in, without_value
+from privaudit_plugins.datasets._text import ROW, Record, Source, peeked, records
 
-_LONGEST_LINE = 1 << 26  # characters; more than a million columns take
-_FEW = 1000  # names among which the nearest is looked for
-_ROW, _CELL = 250, 80  # bytes that a row takes by itself, and each of its cells of text
+_log = logging.getLogger(__name__)
+
+_CELL = 80  # bytes that a cell of text takes
+_SAMPLE = 100  # rows that tell whether the first one names the columns
+_UNKNOWN = "?"  # the value of a categorical cell that says nothing
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Which column of a file is what.
+class Reading:
+    """How a table is read; see the options of the dataset `table`.
 
     Attributes:
-        path: the file, for messages.
-        header: the column names.
-        label: index of the label.
-        numeric: indices of the numeric columns.
-        categorical: indices of the columns to encode one-hot.
+        names: of the columns, where the file has none and a layout knows them.
+        label_end: what is cut off from the end of labels.
+        some: whether `categorical` names columns that only some versions of the file have.
     """
 
-    path: Path
-    header: Sequence[str]
-    label: int
-    numeric: Sequence[int]
-    categorical: Sequence[int]
-
-    def mistake(self, line: int, column: int, message: str) -> DataError:
-        """An error that names file, line and column."""
-        return DataError(f"{self.path}:{line}: column {self.header[column]!r} {message}")
-
-
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The line on which each record starts, from 1, and its cells; blank lines are left out."""
-    line = 0
-    try:
-        with decompressed(path, _ROW) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-            reader = csv.reader(_lines(path, text), strict=True)
-            for cells in reader:
-                if cells:
-                    yield line + 1, cells
-                line = reader.line_num
-    except csv.Error as error:
-        raise DataError(f"{path}:{line + 1}: not comma-separated text ({error})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text after line {line}: save it as CSV in UTF-8"
-        ) from error
+    label_column: str | int = "label"
+    categorical: tuple[str | int, ...] = ()
+    drop: tuple[str | int, ...] = ()
+    header: bool | None = None
+    separator: str | None = None
+    decimal: str = "."
+    encoding: str = "utf-8"
+    missing: Missing | None = None
+    names: tuple[str, ...] = ()
+    label_end: str = ""
+    some: bool = False
 
 
-def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
-    """The lines of a file, as long as they may be."""
-    number = 0
-    while line := text.readline(_LONGEST_LINE):
-        number += 1
-        if len(line) == _LONGEST_LINE:
-            raise DataError(
-                f"{path}:{number}: is longer than {_LONGEST_LINE:,} characters: no line of a table"
-            )
-        yield line
+@dataclass(frozen=True)
+class Rows:
+    """A table that was read.
+
+    Attributes:
+        numbers: (N, A) the numeric columns.
+        encoded: (N, B) columns of 0 and 1: whether a number was missing, and the categories.
+        labels: the N labels.
+        places: N times "FILE, line LINE".
+    """
+
+    numbers: Floats
+    encoded: Floats
+    labels: list[str]
+    places: tuple[str, ...]
 
 
-def _find(path: Path, header: Sequence[str], column: str | int, option: str) -> int:
-    if isinstance(column, int):
-        if not -len(header) <= column < len(header):
-            raise DataError(
-                f"{path}: {option} {column} is out of range: there are {len(header)} columns, "
-                f"counted from 0"
-            )
-        return column % len(header)
-    if column in header:
-        return header.index(column)
-    near = get_close_matches(column, header[:_FEW], n=1)
-    shown = ", ".join(header[:6]) + (", …" if len(header) > 6 else "")
-    hint = f"did you mean {near[0]!r}?" if near else f"its columns are {shown}"
-    raise DataError(f"{path}: {option} names {column!r}, which is not a column; {hint}")
+@dataclass
+class _Read:
+    """The rows that are read so far; `numbers` hold NaN where nothing is known."""
+
+    numbers: list[Floats] = field(default_factory=list)
+    texts: list[list[str]] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    index: list[str] = field(default_factory=list)
+    dropped: int = 0
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _layout(
-    path: Path, line: int, cells: list[str], label_column: str | int, categorical: Sequence[str]
-) -> Layout:
-    header = [cell.strip() for cell in cells]
-    seen: set[str] = set()
-    if all(_is_number(cell) for cell in header):
-        raise DataError(f"{path}:{line}: numbers only: the first line must name the columns")
-    for index, name in enumerate(header):
-        if not name:
-            raise DataError(f"{path}:{line}: column {index} (from 0) has no name: name or drop it")
-        if name in seen:
-            raise DataError(f"{path}:{line}: two columns are named {name!r}")
-        seen.add(name)
-    if len(header) == 1:
-        raise DataError(
-            f"{path}:{line}: one column only, {header[0][:60]!r}: a table needs a label and a "
-            "feature, separated by a comma"
-        )
-    label = _find(path, header, label_column, "label_column")
-    encoded = [_find(path, header, name, "categorical") for name in categorical]
-    if label in encoded:
-        raise DataError(f"{path}: categorical names {header[label]!r}, which is the label column")
-    text = {label, *encoded}
-    numeric = [index for index in range(len(header)) if index not in text]
-    return Layout(path, header, label, numeric, sorted(set(encoded)))
-
-
-def _numbers(layout: Layout, line: int, cells: Sequence[str]) -> NDArray[np.float32]:
-    try:
-        row = np.array([float(cells[index]) for index in layout.numeric])
-    except ValueError:
-        for index in layout.numeric:
-            if not cells[index].strip():
-                raise layout.mistake(line, index, "is empty: fill it or drop the row") from None
-            if not _is_number(cells[index]):
-                advice = f"is not a number: {cells[index][:40]!r}; list the column in `categorical`"
-                raise layout.mistake(line, index, advice) from None
-        raise
-    with np.errstate(over="ignore"):
-        narrow = row.astype(np.float32)
-    if not np.isfinite(narrow).all():
-        index = layout.numeric[int(np.isfinite(narrow).argmin())]
-        advice = f"is {cells[index].strip()}, which no network can take: fill it or drop the row"
-        raise layout.mistake(line, index, advice)
-    return narrow
-
-
-def _texts(layout: Layout, line: int, cells: Sequence[str]) -> list[str]:
-    """The label, then the categorical cells."""
-    texts = [cells[index].strip() for index in (layout.label, *layout.categorical)]
-    for index, text in zip((layout.label, *layout.categorical), texts, strict=True):
-        if text.lower() in ("", "nan"):
-            state = "NaN" if text else "empty"
-            raise layout.mistake(line, index, f"is {state}: fill it or drop the row")
-    return texts
-
-
-def _one_hot(layout: Layout, column: int, texts: Sequence[str]) -> NDArray[np.float32]:
-    values = natural_order(set(texts))
-    name = layout.header[column]
-    check(
-        layout.path,
-        2 * 4 * len(values) * len(texts),  # the columns, and a copy beside the others
-        f"to encode the {len(values):,} values of column {name!r} one-hot in {len(texts):,} rows",
-    )
-    index = {value: number for number, value in enumerate(values)}
-    encoded = np.zeros((len(texts), len(values)), np.float32)
-    encoded[np.arange(len(texts)), [index[text] for text in texts]] = 1
-    return encoded
-
-
-def read_csv(
-    path: Path, label_column: str | int, categorical: Sequence[str]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
-    """The numeric columns (N, A), the categorical ones encoded (N, B), and the N labels.
-
-    Args:
-        path: comma-separated UTF-8 text whose first line names the columns; .gz, .xz and .bz2
-            are decompressed.
-        label_column: name or index (from 0; -1 is the last) of the label.
-        categorical: names of the columns to encode one-hot, values in natural order.
+def read_table(sources: Sequence[Source], how: Reading) -> Rows:
+    """The rows of one or more files of the same columns.
 
     Raises:
         DataError: with file and line.
     """
+    path = sources[0].rows
     try:
-        return _read(path, label_column, categorical)
+        return _read(path, sources, how)
     except DataError as error:
         raise DataError(plain(str(error))) from error
     except MemoryError as error:
         raise DataError(plain(f"{path}: does not fit into memory")) from error
 
 
-def _read(
-    path: Path, label_column: str | int, categorical: Sequence[str]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
-    records = _records(path)
-    line, cells = next(records, (0, []))
-    if not cells:
-        raise DataError(f"{path}: the file is empty: its first line must name the columns")
-    layout = _layout(path, line, cells, label_column, categorical)
-    rows: list[NDArray[np.float32]] = []
-    texts: list[list[str]] = []
-    size = _ROW + 8 * len(layout.numeric) + _CELL * (1 + len(layout.categorical))
+def _read(path: Path, sources: Sequence[Source], how: Reading) -> Rows:
+    cells = Cells(how.decimal, how.missing)
+    columns, rows, sample = _opened(path, sources, how, cells)
+    read = _Read()
+    size = ROW + 8 * len(columns.numeric) + _CELL * (2 + len(columns.categorical))
     most = allowed() // size
-    for line, cells in records:
-        if len(cells) != len(layout.header):
+    for record in rows:
+        if len(record.cells) != len(columns.names):
             raise DataError(
-                f"{path}:{line}: {len(cells)} cells, but the first line names "
-                f"{len(layout.header)} columns"
+                f"{record.path}:{record.line}: {len(record.cells)} cells, but the first line "
+                f"{'names' if how.header is not False else 'has'} {len(columns.names)} columns"
             )
-        if len(rows) == most:
-            check(path, size * (most + 1), f"what it holds up to line {line:,}")
-        rows.append(_numbers(layout, line, cells))
-        texts.append(_texts(layout, line, cells))
-    if not rows:
-        raise DataError(f"{path}: column names, but no rows")
-    labels, *columns = ([row[index] for row in texts] for index in range(len(texts[0])))
-    numbers = np.stack(rows)
-    encoded = np.hstack(
-        [
-            np.empty((len(rows), 0), np.float32),
-            *(_one_hot(layout, c, t) for c, t in zip(layout.categorical, columns, strict=True)),
-        ]
-    )
-    return numbers, encoded, labels
+        if len(read.numbers) == most:
+            check(path, size * (most + 1), f"what it holds up to line {record.line:,}")
+        _add(read, record, columns, cells, how, sample)
+    if not read.numbers:
+        emptied = f", as each of its {read.dropped:,} rows lacks a value" if read.dropped else ""
+        raise DataError(f"{path}: column names, but no rows{emptied}")
+    if read.dropped:
+        _log.warning(
+            "%s: %d of %d rows lack a value and are left out (missing: drop)",
+            path, read.dropped, read.dropped + len(read.numbers),
+        )  # fmt: skip
+    check_index(columns, read.index)
+    numbers, unknown = filled(columns, np.stack(read.numbers))
+    warn_of_counts(columns, numbers)
+    labels, *texts = map(list, zip(*read.texts, strict=True))
+    blocks = [unknown]
+    blocks += [one_hot(columns, c, t) for c, t in zip(columns.categorical, texts, strict=True)]
+    return Rows(numbers, np.hstack(blocks), labels, tuple(read.places))
+
+
+def _opened(
+    path: Path, sources: Sequence[Source], how: Reading, cells: Cells
+) -> tuple[Columns, Iterator[Record], list[Record]]:
+    """The columns, all rows below their names, and the first of them."""
+    first, rows = peeked(records(sources[0], how.separator, how.encoding), _SAMPLE)
+    if not first:
+        raise DataError(f"{path}: the file is empty: it should hold rows, or names and rows")
+    named = names_columns(first, cells, how.label_column, how.header)
+    head = first[0]
+    if how.names and len(how.names) != len(head.cells):
+        raise DataError(
+            f"{head.path}:{head.line}: {len(head.cells)} cells, but its layout has "
+            f"{len(how.names)} columns: leave `layout` out if it is another file"
+        )
+    head = Record(head.path, head.line, list(how.names or head.cells))
+    texts = [c for c in how.categorical if not how.some or c in head.cells]
+    columns = columns_of(head, named or bool(how.names), how.label_column, texts, how.drop)
+    more = (records(source, how.separator, how.encoding) for source in sources[1:])
+    files = [rows, *more]
+    if named:
+        for file in files:
+            next(file, None)
+    return columns, chain.from_iterable(files), first[named:]
+
+
+def _add(
+    read: _Read,
+    record: Record,
+    columns: Columns,
+    cells: Cells,
+    how: Reading,
+    sample: Sequence[Record],
+) -> None:
+    numbers = numbers_in(record, columns, cells, sample)
+    texts = [record.cells[column] for column in (columns.label, *columns.categorical)]
+    texts[0] = texts[0].removesuffix(how.label_end)
+    missing = [cells.is_missing(text, text=True) for text in texts]
+    if cells.missing == "drop" and (any(missing) or np.isnan(numbers).any()):
+        read.dropped += 1
+        return
+    for column, nothing in zip((columns.label, *columns.categorical), missing, strict=True):
+        if nothing and (cells.missing != "value" or column == columns.label):
+            raise columns.mistake(
+                record, column, without_value(record.cells[column], cells.missing)
+            )
+    read.numbers.append(numbers)
+    read.texts.append([_UNKNOWN if m else text for text, m in zip(texts, missing, strict=True)])
+    read.places.append(f"{record.path.name}, line {record.line}")
+    if columns.index is not None:
+        read.index.append(record.cells[columns.index])

@@ -21,7 +21,12 @@ from privaudit import DataError
 from privaudit.readers.budget import check
 from privaudit.readers.door import kind, opened, plain, unreadable
 
-_PARTS = {"train", "test"}
+_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+_LEFT_BEHIND = {
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin",
+}  # fmt: skip
+"""What systems leave in folders of pictures, by name; what begins with a dot is left out, too."""
+
 _CHUNK = 256  # files a thread decodes at a time
 _COPIES = 12  # bytes a pixel while an image is decoded, converted and turned
 _ORIENTATION = 0x0112  # EXIF's tag
@@ -62,7 +67,11 @@ class ImageFile:
 
 def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:  # pathlib takes five times as long for 60,000 files
-        return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+        return sorted((entry for entry in entries if _is_meant(entry.name)), key=lambda e: e.name)
+
+
+def _is_meant(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _LEFT_BEHIND
 
 
 def _class_folders(folder: Path) -> dict[str, os.DirEntry[str]]:
@@ -83,37 +92,62 @@ def _images(place: str, class_folder: os.DirEntry[str]) -> Iterator[ImageFile]:
         if entry.is_dir():
             raise DataError(
                 f"{entry.path} is a folder within a class: put images straight into CLASS folders, "
-                "which may stand in train/ and test/ only"
+                "which may stand in train/, val/ and test/ only"
             )
         about = entry.stat()
         state = (about.st_size, about.st_mtime_ns)
         yield ImageFile(entry.path, class_folder.name, f"{place}/{entry.name}", state)
 
 
-def list_images(folder: Path) -> list[ImageFile]:
-    """The images of a folder, of CLASS/IMAGE files or of train/ and test/ with such files.
+def list_images(folder: Path, classes: Sequence[str] = ()) -> list[ImageFile]:
+    """The images of a folder, of CLASS/IMAGE files or of train/, val/ and test/ with such files.
 
     They are sorted by path, so that their order does not depend on the file system.
-    Hidden files are left out, and so are files that stand beside the class folders.
+    Hidden files are left out, and so are those that systems leave behind (Thumbs.db, desktop.ini
+    and their like), and files that stand beside the class folders.
+
+    Args:
+        folder: that holds them.
+        classes: names of all classes, of which some may have no images; if not given, each folder
+            is one, and has some.
 
     Raises:
-        DataError: the folder is missing, has no or one class, or a class has no images.
+        DataError: the folder has no or one class, a class has no images, or a folder is none of
+            `classes`.
     """
     if kind(folder) != "folder":
-        raise DataError(f"{folder}: no such folder; it should hold CLASS/IMAGE files")
+        raise DataError(f"{folder}: is no folder; it should hold CLASS/IMAGE files")
     try:
         folders = _class_folders(folder)
         by_place = {place: list(_images(place, entry)) for place, entry in folders.items()}
     except OSError as error:
         raise unreadable(error.filename, error) from error
     names = sorted({entry.name for entry in folders.values()})
-    if len(names) < 2:
+    if classes:
+        _check_listed(folder, names, classes)
+    elif len(names) < 2:
         found = f"one class folder only, {names[0]!r}" if names else "no class folders"
         raise DataError(f"{folder} holds {found}: it needs at least 2, each with its images")
     for place, images in by_place.items():
-        if not images:
-            raise DataError(f"{folder / place}: a class folder without images: fill or remove it")
+        if not images and not classes:
+            raise DataError(
+                f"{folder / place}: a class folder without images: fill or remove it, or list all "
+                "classes in `classes`"
+            )
+    if not any(by_place.values()):
+        raise DataError(f"{folder}: its class folders hold no images")
     return sorted(chain.from_iterable(by_place.values()), key=attrgetter("place"))
+
+
+def _check_listed(folder: Path, names: Sequence[str], classes: Sequence[str]) -> None:
+    if len(set(classes)) < max(2, len(classes)):
+        raise DataError(f"{folder}: `classes` needs 2 names at least, and none of them twice")
+    for name in names:
+        if name not in classes:
+            raise DataError(
+                f"{folder}: holds the folder {name!r}, which is none of `classes`: add it there, "
+                "or take it away"
+            )
 
 
 def _pixels(path: Path, size: int | None) -> NDArray[np.uint8]:

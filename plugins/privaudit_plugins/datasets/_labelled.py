@@ -1,8 +1,7 @@
-"""What the datasets that are one file share: the file, its classes, and features of any shape."""
+"""What the datasets that are one file share: the file, and features of any shape."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +9,34 @@ import torch
 from torch import Tensor
 
 from privaudit import DataError
-from privaudit.readers.door import exists, expanded
+from privaudit.readers.door import expanded, kind
+from privaudit.readers.file_path import sought
 from privaudit.readers.npz import Array
-from privaudit_plugins.datasets._tables import encode_labels, mean_and_std
+from privaudit_plugins.datasets._tables import mean_and_std
 
 
-def existing_file(path: Path) -> Path:
+def existing_file(path: str | Path) -> Path:
     """The absolute path of a file that is there.
 
     Raises:
         DataError: it is not, or nobody may see whether it is.
     """
-    absolute = expanded(path).absolute()
-    if not exists(absolute):
-        raise DataError(f"{absolute}: no such file; `path` is relative to the current folder")
+    absolute = existing(path)
+    if kind(absolute) == "folder":
+        raise DataError(f"{absolute}: is a folder, and `path` should name a file")
     return absolute
 
 
-def classes_of(path: Path, labels: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
-    """The labels as (N,) int64, and the names of the 2 or more classes in natural order.
+def existing(path: str | Path, what: str = "file") -> Path:
+    """The absolute path of a file or a folder that is there.
 
     Raises:
-        DataError: there is one class only.
+        DataError: it is not, or nobody may see whether it is.
     """
-    y, classes = encode_labels(labels)
-    if len(classes) == 1:
-        raise DataError(f"{path}: every label is {classes[0]!r}: an audit needs at least 2 classes")
-    return y, classes
+    absolute = expanded(path).absolute()
+    if kind(absolute) == "nothing":
+        raise DataError(f"{absolute}: no such {what}; {sought(path)}")
+    return absolute
 
 
 def features_of(x: Array, standardize: bool) -> tuple[Tensor, Tensor, Tensor]:

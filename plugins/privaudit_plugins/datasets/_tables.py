@@ -1,4 +1,4 @@
-"""What the tables share: classes from labels, and standardisation."""
+"""What the tables share: the order of names, and standardisation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def _numbers(texts: Sequence[str]) -> list[float] | None:
+def numbers_of(texts: Sequence[str]) -> list[float] | None:
+    """The numbers that all texts are; None where one is none."""
     try:
         values = [float(text) for text in texts]
     except ValueError:
@@ -26,26 +27,22 @@ def natural_order(names: Iterable[str]) -> list[str]:
     (['1', '9', '10'], ['10', '9', 'b'])
     """
     texts = sorted(names)
-    values = _numbers(texts)
+    values = numbers_of(texts)
     if values is None:
         return texts
     return [text for _, text in sorted(zip(values, texts, strict=True))]
 
 
-def encode_labels(labels: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
-    """The labels as (N,) int64, and the class names in natural order.
+def spelt(labels: Sequence[str]) -> list[str]:
+    """Labels, numbers of equal value spelled alike if all are numbers.
 
-    Numbers of equal value are one class, however they are written.
-
-    >>> encode_labels(["10", "9.0", "9"])
-    (tensor([1, 0, 0]), ('9', '10'))
+    >>> spelt(["10", "9.0", "9"]), spelt(["9.0", "b"])
+    (['10', '9', '9'], ['9.0', 'b'])
     """
-    values = _numbers(labels)
-    if values is not None:
-        labels = [str(int(value)) if value.is_integer() else repr(value) for value in values]
-    classes = natural_order(set(labels))
-    index = {name: number for number, name in enumerate(classes)}
-    return torch.tensor([index[label] for label in labels]), tuple(classes)
+    values = numbers_of(labels)
+    if values is None:
+        return list(labels)
+    return [str(int(value)) if value.is_integer() else repr(value) for value in values]
 
 
 def mean_and_std(x: NDArray[np.float32]) -> tuple[Tensor, Tensor]:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 import privaudit
 from privaudit import DataError
-from privaudit.readers.npz import Array, read_examples
+from privaudit.readers.npz import Array, named_examples
+from privaudit_plugins.datasets._classes import ClassName, classes_of
 from privaudit_plugins.datasets._images import channel_statistics
-from privaudit_plugins.datasets._labelled import classes_of, existing_file, features_of
+from privaudit_plugins.datasets._labelled import existing_file, features_of
 from privaudit_plugins.datasets._tables import mean_and_std
 
 _CHANNELS = (1, 3, 4)  # grey, colours, colours with transparency
 
 
 class Arrays(privaudit.Dataset):
-    """Examples of any shape, from an .npz file with x (N, ...) and y (N).
+    """Examples of any shape, from an .npz file with x (N, ...) and y (N), or other usual names.
+
+    Labels may be one-hot.
 
     What x holds decides how it is normalised. With `holds: auto` it is taken for
 
@@ -37,13 +40,28 @@ class Arrays(privaudit.Dataset):
     """
 
     name: Literal["arrays"] = "arrays"
-    path: Path = Field(description=".npz with x (N, ...), numbers, and y (N), numbers or text")
+    path: privaudit.FilePath = Field(
+        description=".npz with x (N, ...), numbers, and y (N), numbers or text; or features and "
+        "labels, data and target, x_train and y_train (with x_val, x_test and theirs), or "
+        "train_images and train_labels"
+    )
+    classes: tuple[ClassName, ...] = Field(
+        (),
+        description="names of the classes in order, some of which may have no rows; every label "
+        "there is, in natural order, if not given",
+    )
     holds: Literal["auto", "features", "images", "tokens"] = Field(
         "auto", description="what x holds; auto goes by its shape and type"
     )
     standardize: bool = Field(
         True, description="give each feature, or channel, mean 0 and deviation 1 over all rows"
     )
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not said is not written, as before it could be said."""
+        data: dict[str, Any] = dump(self)
+        return {key: value for key, value in data.items() if key != "classes" or value}
 
     def load(self, root: Path) -> privaudit.Examples:
         """Features (N, ..., D), images (N, channels, height, width) or tokens (N, ...).
@@ -52,8 +70,8 @@ class Arrays(privaudit.Dataset):
             DataError: the file is missing or cannot be used; the message names file and row.
         """
         path = existing_file(self.path)
-        raw, labels = read_examples(path)
-        y, classes = classes_of(path, labels)
+        raw, labels, names = named_examples(path)
+        y, classes = classes_of(path, labels, names, self.classes)
         holds = _taken_for(raw) if self.holds == "auto" else self.holds
         if holds == "tokens":
             x, mean, std = _tokens(path, raw), torch.tensor(0.0), torch.tensor(1.0)
@@ -61,7 +79,7 @@ class Arrays(privaudit.Dataset):
             x, mean, std = _images(path, raw, self.standardize)
         else:
             x, mean, std = features_of(raw, self.standardize)
-        return privaudit.Examples(x=x, y=y, classes=classes, mean=mean, std=std)
+        return privaudit.Examples(x=x, y=y, classes=classes, mean=mean, std=std, names=names)
 
 
 def _taken_for(x: Array) -> Literal["features", "images", "tokens"]:

@@ -6,20 +6,21 @@ import logging
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 import privaudit
-from privaudit.readers.door import expanded
 from privaudit_plugins.datasets._cache import cached
+from privaudit_plugins.datasets._classes import ClassName, check_names
 from privaudit_plugins.datasets._images import (
     ImageFile,
     channel_statistics,
     decode_images,
     list_images,
 )
+from privaudit_plugins.datasets._labelled import existing
 from privaudit_plugins.datasets._tables import natural_order
 
 _log = logging.getLogger(__name__)
@@ -39,9 +40,14 @@ class ImageFolder(privaudit.Dataset):
     """
 
     name: Literal["image_folder"] = "image_folder"
-    path: Path = Field(
-        description="folder of CLASS/IMAGE files; where it holds train/ and test/ with such files, "
-        "they are merged"
+    path: privaudit.FilePath = Field(
+        description="folder of CLASS/IMAGE files; where it holds train/, val/ and test/ with such "
+        "files, they are merged"
+    )
+    classes: tuple[ClassName, ...] = Field(
+        (),
+        description="names of the classes in order, some of which may have no images; every "
+        "folder, in natural order, if not given",
     )
     size: int | None = Field(
         None, ge=1, description="scale and centre-crop to a square of so many pixels"
@@ -58,9 +64,11 @@ class ImageFolder(privaudit.Dataset):
         Raises:
             DataError: the folder or an image cannot be used.
         """
-        folder = expanded(self.path).absolute()
-        files = list_images(folder)
-        classes = natural_order({file.label for file in files})
+        folder = existing(self.path, "folder")
+        files = list_images(folder, self.classes)
+        classes = list(self.classes) or natural_order({file.label for file in files})
+        if not self.classes:
+            check_names(folder, classes)
         files = self._chosen(files, classes)
 
         def decode() -> torch.Tensor:
@@ -79,7 +87,14 @@ class ImageFolder(privaudit.Dataset):
             mean=mean,
             std=std,
             augmentation=privaudit.Augmentation(self.flip, self.crop),
+            names=tuple(file.place for file in files),
         )
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not said is not written, as before it could be said."""
+        data: dict[str, Any] = dump(self)
+        return {key: value for key, value in data.items() if key != "classes" or value}
 
     def _chosen(self, files: list[ImageFile], classes: list[str]) -> list[ImageFile]:
         """At most `limit` files: of each class equally many, evenly spaced in its sorted list."""

@@ -13,7 +13,7 @@ from privaudit.errors import DataError
 from privaudit.messages import plain, unknown
 from privaudit.outputs.files.part import Part, joined
 from privaudit.outputs.kinds import Kind
-from privaudit.readers.npz import read_npy, read_npz
+from privaudit.readers.archive import read_npy, read_npz
 
 ANSWERS = get_args(Kind)
 """Names of the target's answers, each of which says what they are; the shadows' with `shadow_`."""
