@@ -61,7 +61,7 @@ class Verdict:
         >>> judge(gate, {"loss": {"auc": {"value": 0.5, "low": 0.4, "high": 0.7}}}).sentence()
         'gate auc<0.6: BROKEN, upper confidence limit 0.7 (loss)'
         """
-        opening = f"gate {self.gate.text}: {_word(self.passed, self.caveat)}"
+        opening = f"gate {self.gate.text}: {self._word}"
         return f"{opening}{' ' if self._doubted else ', '}{self.because()}"
 
     def because(self) -> str:
@@ -86,6 +86,13 @@ class Verdict:
             f"by the open doubt{plural} {names}, though the {limit} {attacks} would "
             f"keep it: clear {them} up, or accept {them} by {acceptance(self.doubts)}"
         )
+
+    @property
+    def _word(self) -> str:
+        """What only disproves has never shown that a gate is kept."""
+        if not self.passed:
+            return "BROKEN"
+        return "not disproved" if self.gate.judged.caveat else "passed"
 
     @property
     def _doubted(self) -> bool:
@@ -167,10 +174,3 @@ def _worst(gate: Gate, limits: Mapping[str, Reached]) -> str:
         return -limit if gate.side == "lower" else limit
 
     return max(limits, key=against)
-
-
-def _word(passed: bool, caveat: str) -> str:
-    """How a verdict opens: what only disproves has never shown that a gate is kept."""
-    if not passed:
-        return "BROKEN"
-    return "not disproved" if caveat else "passed"

@@ -75,6 +75,8 @@ def build(data: Mapping[str, Any], plugins: Plugins) -> tuple[Recipe, list[Mista
     places = {spell(path) for path in wrong}
     if any(m.path[0] in ("sparsifiers", "defenses") for m in mistakes):
         places.add(PAIRS)
+    if any(m.path[0] == "attacks" for m in mistakes):
+        places.add("attacks")
     mistakes += cross_check(recipe, places)
     return recipe, list(dict.fromkeys(mistakes))
 
