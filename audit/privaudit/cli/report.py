@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from privaudit.cli.options import AcceptedDoubts, Gates, RunFolders
+from privaudit.cli.options import AcceptedDoubts, Gates, Junit, RunFolders, Sarif
 from privaudit.statistics import table
 
 if TYPE_CHECKING:
     from privaudit.explain import Explanation
-    from privaudit.report.gates import GateFinding
     from privaudit.store.result import RunResult
 
-_Text = Literal["table", "markdown", "csv", "json", "latex"]
 _Format = Annotated[
     Literal["table", "markdown", "csv", "json", "latex", "html"],
     typer.Option(
@@ -115,13 +113,17 @@ def report(
     explain: _Explain = False,
     gate: Gates = None,
     accept_doubt: AcceptedDoubts = None,
+    junit: Junit = None,
+    sarif: Sarif = None,
     output: _Output = None,
     records: _Records = False,
 ) -> None:
     """Compare finished runs in one table, or on one page."""
-    from privaudit.cli.gated import GateOptions, exit_if_broken, gate_lines
+    from privaudit.cli.gated import GateOptions, exit_if_broken, gate_lines, sources_of
     from privaudit.cli.loaded import loaded
-    from privaudit.report import compare
+    from privaudit.report import compare, render
+    from privaudit.report.gating.asked import accepted_doubts, asked
+    from privaudit.report.inputs import run_files
 
     wanted = {
         "--attack": attack,
@@ -134,10 +136,17 @@ def report(
         "--records": records,
     }
     _check(format, [option for option, value in wanted.items() if value], output)
-    gates = GateOptions.parsed(gate, accept_doubt)
+    gates = GateOptions.parsed(gate, accept_doubt, junit, sarif)
     results, unreadable = loaded(runs)
+    gates.check_asked(
+        [one.gate for one in asked(gates.gates, results)], ", or gates in the recipe of a run"
+    )
+    gates.begin([path for run in results for path in run_files(run)], output=output)
     rows = compare(results, baseline)
     findings = gates.judged(results)
+    accepted = accepted_doubts(results, gates.accepted)
+    gates.write(findings, sources_of(results), accepted)
+    lines = gate_lines(findings, accepted)
     if format == "html":
         from privaudit.page import page
 
@@ -160,9 +169,15 @@ def report(
             from privaudit.explain import explain as explained
 
             explanation = explained(results, baseline, everywhere=format == "json", rows=rows)
-        _tell(results, format, chosen, explanation, findings, output)
+        if format == "table":
+            _table(results, chosen, explanation, lines, output)
+        else:
+            record = None if explanation is None else asdict(explanation)
+            text = render(results, format=format, explanation=record, gates=findings,
+                          accepted=accepted, **chosen)  # fmt: skip
+            _deliver(text, output)
     if format != "table" or output is not None:
-        for line in gate_lines(findings):  # for people, where stdout is for a program
+        for line in lines:  # for people, where stdout is for a program
             typer.echo(line, err=True)
     exit_if_broken(findings)
     raise typer.Exit(int(unreadable))
@@ -200,35 +215,16 @@ _ONLY: Mapping[str, Sequence[str]] = {
 """Options that some formats alone know, and these formats."""
 
 
-def _tell(
-    results: list[RunResult],
-    format: _Text,
-    chosen: dict[str, Any],
-    explanation: Explanation | None,
-    gates: Sequence[GateFinding],
-    output: Path | None,
-) -> None:
-    if format == "table":
-        _table(results, chosen, explanation, gates, output)
-        return
-    from privaudit.report import render
-
-    record = None if explanation is None else asdict(explanation)
-    text = render(results, format=format, explanation=record, gates=gates, **chosen)
-    _deliver(text, output)
-
-
 def _table(
     results: list[RunResult],
     chosen: dict[str, Any],
     explanation: Explanation | None,
-    gates: Sequence[GateFinding],
+    gates: Sequence[str],
     output: Path | None,
 ) -> None:
     """Print the table, or write into a file what would be printed."""
     from rich.console import Console
 
-    from privaudit.cli.gated import gate_lines
     from privaudit.report import print_table
 
     console = Console()
@@ -243,7 +239,7 @@ def _table(
         print_explanation(explanation, console)
     if gates:
         console.print()
-    for line in gate_lines(gates):
+    for line in gates:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if output is not None:
         _deliver(text.getvalue(), output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -18,8 +19,11 @@ from pydantic import (
 )
 
 from privaudit.doubts.doubt import DOUBTS, known
+from privaudit.errors import RecipeError
 from privaudit.gate.limit import Gate, read_gate
 from privaudit.messages import plain, show, spell
+from privaudit.readers.door import content
+from privaudit.recipe.document import MAX_BYTES, UnreadableError, parse
 from privaudit.recipe.fields import Label
 from privaudit.recipe.messages import mistakes_of
 
@@ -108,3 +112,15 @@ def stored_gates(recipe: Mapping[str, Any]) -> tuple[tuple[Gate, ...], tuple[str
         first = mistakes_of(error, _Stored, raw, ())[0]
         raise ValueError(plain(f"{spell(first.path)}: {first.message}")) from error
     return tuple(rule.limit for rule in stored.gates), stored.accept_doubts
+
+
+def lines_of_gates(path: Path) -> dict[Gate, int]:
+    """On which line of a recipe's file each gate stands; none where that cannot be told."""
+    try:
+        document = parse(content(path, MAX_BYTES, RecipeError, "recipe").decode("utf-8-sig"))
+        rules = document.value["gates"]
+        limits = [GateOptions.model_validate(_rule(rule)).limit for rule in rules]
+    except (RecipeError, UnreadableError, ValueError, KeyError, TypeError):
+        return {}
+    lines = {gate: document.line(("gates", index)) for index, gate in enumerate(limits)}
+    return {gate: line for gate, line in lines.items() if line is not None}

@@ -46,11 +46,14 @@ class GateRow:
     why: str
     reached: float | None = None
 
-    def name(self, several: bool) -> str:
-        """What it is about, with its run where there are several."""
+    def where(self, several: bool) -> str:
+        """The row that it is about, with its run where there are several."""
         row = f"{self.subject} / {self.level}" if self.level else self.subject
-        row = f"{self.run}: {row}" if several else row
-        return f"{self.attack} on {row}" if self.attack else row
+        return f"{self.run}: {row}" if several else row
+
+    def name(self, several: bool) -> str:
+        """The row, and the attack on it."""
+        return f"{self.attack} on {self.where(several)}" if self.attack else self.where(several)
 
 
 @dataclass(frozen=True)
