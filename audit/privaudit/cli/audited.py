@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,14 +13,17 @@ from rich.console import Console
 from privaudit.doubts.attacks import ONE_VERDICT_SAYS, mute, one_verdict
 from privaudit.doubts.doubt import Doubt
 from privaudit.errors import RecipeError
-from privaudit.gate import Verdict
+from privaudit.gate import Gate, Verdict, judge
 from privaudit.messages import plain, unknown
 from privaudit.recipe.overrides import apply
 from privaudit.report.columns import ASCII, MUTE, TERMINAL, Column, Style, absent, headed
+from privaudit.report.gates import GateFinding, GateRow
+from privaudit.report.inputs import file_record
 from privaudit.report.table import table_lines
 from privaudit.statistics import table
 from privaudit.statistics.metric import Metric
 from privaudit.statistics.scored import row_sentences
+from privaudit.version import __version__
 
 Metrics = Mapping[str, Mapping[str, Any]]
 
@@ -47,10 +51,33 @@ def chosen(names: str, changes: Sequence[str]) -> list[str | dict[str, Any]]:
     return list(data["attacks"])
 
 
+@dataclass(frozen=True)
+class Made:
+    """What an audit was made from, and by what.
+
+    Attributes:
+        files: those that were read; names, sizes and SHA-256 of them stand in the JSON.
+        attacks: every option of each attack, by its label.
+        kind: what the arrays hold.
+        seed: of the attacks' own randomness.
+        confidence: of every interval.
+        delta: of the bounds on epsilon; None: one over ten times the members.
+        coins: whether a fair coin of its own decided on each row's membership.
+    """
+
+    files: Sequence[Path]
+    attacks: Mapping[str, Mapping[str, Any]]
+    kind: str
+    seed: int
+    confidence: float
+    delta: float | None
+    coins: bool
+
+
 def as_json(
     metrics: Metrics,
     verdicts: Sequence[Verdict],
-    confidence: float,
+    made: Made,
     doubts: Sequence[Doubt],
     accepted: Sequence[str],
 ) -> str:
@@ -59,14 +86,18 @@ def as_json(
     Args:
         metrics: by the attack's label.
         verdicts: of the gates.
-        confidence: of every interval.
+        made: from what, and how.
         doubts: about this audit, accepted or not.
         accepted: names of doubts that the user accepts, seen or not.
+
+    Raises:
+        DataError: a file cannot be read any more.
     """
     gates = [
         {
             "gate": verdict.gate.text,
             "passed": verdict.passed,
+            "told": verdict.told,
             "caveat": verdict.caveat,
             "attacks": verdict.attacks,
             "reached": verdict.reached,
@@ -79,18 +110,53 @@ def as_json(
     ]
     record = {
         "format": 1,
-        "confidence": confidence,
+        "privaudit": __version__,
+        "files": [file_record(path) for path in made.files],
+        "kind": made.kind,
+        "options": made.attacks,
+        "seed": made.seed,
+        "confidence": made.confidence,
+        "delta": made.delta,
+        "coins": made.coins,
         "attacks": metrics,
         "doubts": [{**asdict(doubt), "accepted": doubt.name in accepted} for doubt in doubts],
         "accepted_doubts": accepted,
         "gates": gates,
     }
-    return json.dumps(record, indent=1, allow_nan=False)
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
-def print_table(metrics: Metrics, confidence: float) -> None:
-    """One row for each attack, every number with its interval, at the terminal's width."""
-    console = Console()
+def findings_of(
+    gates: Sequence[Gate],
+    metrics: Metrics,
+    opened: Sequence[Doubt],
+    confidence: float,
+    name: str,
+) -> list[GateFinding]:
+    """The gates held against each attack by itself, for files that have a place for each.
+
+    Args:
+        gates: the limits.
+        metrics: by the attack's label.
+        opened: doubts that nobody has accepted.
+        confidence: of the metrics' intervals.
+        name: of what was audited.
+    """
+    findings = []
+    for gate in gates:
+        verdicts = [(label, judge(gate, {label: metrics[label]}, opened, confidence))
+                    for label in metrics]  # fmt: skip
+        rows = [
+            GateRow(name, name, "", label, verdict.told, verdict.because(), verdict.reached)
+            for label, verdict in verdicts
+        ]
+        findings.append(GateFinding(gate, tuple(rows)))
+    return findings
+
+
+def print_table(metrics: Metrics, confidence: float, console: Console | None = None) -> None:
+    """One row for each attack, every number with its interval, at the console's width."""
+    console = console or Console()
     style = TERMINAL if console.encoding.startswith("utf") else ASCII
     for line in table_lines(
         _columns(metrics, style), _legend(metrics, confidence, style), style, console.width

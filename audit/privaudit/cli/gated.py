@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import typer
 from privaudit.cli.options import GATE_BROKEN
 
 if TYPE_CHECKING:
+    from privaudit.cli.loaded import LeftOut
     from privaudit.gate import Gate
     from privaudit.report.gates import GateFinding
     from privaudit.report.gating.asked import Accepted
@@ -75,6 +76,20 @@ class GateOptions:
         if asked and not gates:
             raise RecipeError(f"{' and '.join(asked)} tell of gates: give --gate{more}")
 
+    def check_of_one_network(self) -> None:
+        """Refuse gates on a mean, where there is one network.
+
+        Raises:
+            RecipeError: there is such a gate.
+        """
+        from privaudit.errors import RecipeError
+
+        for gate in self.gates:
+            if gate.mean:
+                raise RecipeError(
+                    f"--gate {gate.text}: outputs are of one network: leave out mean()"
+                )
+
     def begin(self, inputs: Iterable[Path], **others: Path | None) -> None:
         """Make sure that files can be written, and that none of an earlier audit stays.
 
@@ -97,11 +112,23 @@ class GateOptions:
         for path in filter(None, self.files.values()):
             remove(path)
 
-    def judged(self, results: Sequence[RunResult]) -> list[GateFinding]:
-        """What holding the gates, and those of their recipes, against finished runs comes to."""
-        from privaudit.report.gates import judge_runs
+    def judged(
+        self, results: Sequence[RunResult], left_out: Sequence[LeftOut] = ()
+    ) -> list[GateFinding]:
+        """What holding the gates, and those of their recipes, against finished runs comes to.
 
-        return judge_runs(self.gates, results, self.accepted)
+        Of a run that was asked for and could not be read nothing can be told.
+        """
+        from privaudit.report.gates import GateRow, judge_runs
+
+        rows = tuple(
+            GateRow(str(one.path), "every network", "", "", "cannot be told", one.problem)
+            for one in left_out
+        )
+        return [
+            replace(finding, rows=finding.rows + rows, several=finding.several or bool(rows))
+            for finding in judge_runs(self.gates, results, self.accepted)
+        ]
 
     def write(
         self,
@@ -149,7 +176,7 @@ def gate_lines(findings: Sequence[GateFinding], accepted: Sequence[Accepted] = (
     """For people: a line for each gate and each reason, and for each doubt that was accepted."""
     from privaudit.report.escape import plain
 
-    told = [f"doubt {one.doubt.name} of {one.run} accepted by {one.source}" for one in accepted]
+    told = [f"doubt {one.doubt.name} of {one.run}: accepted ({one.source})" for one in accepted]
     lines = list(dict.fromkeys(told)) if findings else []
     lines += [line for finding in findings for line in finding.sentences()]
     return [plain(line) for line in lines]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +14,8 @@ from privaudit.cli.options import AcceptedDoubts, Gates, Junit, RunFolders, Sari
 from privaudit.statistics import table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from privaudit.explain import Explanation
     from privaudit.store.result import RunResult
 
@@ -120,7 +122,8 @@ def report(
 ) -> None:
     """Compare finished runs in one table, or on one page."""
     from privaudit.cli.gated import GateOptions, exit_if_broken, gate_lines, sources_of
-    from privaudit.cli.loaded import loaded
+    from privaudit.cli.loaded import exit_code, loaded
+    from privaudit.cli.targets import deliver, printed
     from privaudit.report import compare, render
     from privaudit.report.gating.asked import accepted_doubts, asked
     from privaudit.report.inputs import run_files
@@ -137,13 +140,13 @@ def report(
     }
     _check(format, [option for option, value in wanted.items() if value], output)
     gates = GateOptions.parsed(gate, accept_doubt, junit, sarif)
-    results, unreadable = loaded(runs)
+    results, left_out = loaded(runs)
     gates.check_asked(
         [one.gate for one in asked(gates.gates, results)], ", or gates in the recipe of a run"
     )
     gates.begin([path for run in results for path in run_files(run)], output=output)
     rows = compare(results, baseline)
-    findings = gates.judged(results)
+    findings = gates.judged(results, left_out)
     accepted = accepted_doubts(results, gates.accepted)
     gates.write(findings, sources_of(results), accepted)
     lines = gate_lines(findings, accepted)
@@ -152,7 +155,7 @@ def report(
 
         text = page(results, baseline=baseline, sort=sort, records=records, rows=rows,
                     gates=findings)  # fmt: skip
-        _deliver(text, output)
+        deliver(text, output, "report")
     else:
         chosen: dict[str, Any] = {
             "baseline": baseline,
@@ -170,17 +173,17 @@ def report(
 
             explanation = explained(results, baseline, everywhere=format == "json", rows=rows)
         if format == "table":
-            _table(results, chosen, explanation, lines, output)
+            printed(partial(_show, results, chosen, explanation, lines), output, "report")
         else:
             record = None if explanation is None else asdict(explanation)
             text = render(results, format=format, explanation=record, gates=findings,
                           accepted=accepted, **chosen)  # fmt: skip
-            _deliver(text, output)
+            deliver(text, output, "report")
     if format != "table" or output is not None:
         for line in lines:  # for people, where stdout is for a program
             typer.echo(line, err=True)
     exit_if_broken(findings)
-    raise typer.Exit(int(unreadable))
+    raise typer.Exit(exit_code(left_out))
 
 
 def _check(format: str, asked: Sequence[str], output: Path | None) -> None:
@@ -215,22 +218,16 @@ _ONLY: Mapping[str, Sequence[str]] = {
 """Options that some formats alone know, and these formats."""
 
 
-def _table(
+def _show(
     results: list[RunResult],
     chosen: dict[str, Any],
     explanation: Explanation | None,
     gates: Sequence[str],
-    output: Path | None,
+    console: Console,
 ) -> None:
-    """Print the table, or write into a file what would be printed."""
-    from rich.console import Console
-
+    """Print the table, what explains it, and the gates."""
     from privaudit.report import print_table
 
-    console = Console()
-    text = io.StringIO()
-    if output is not None:  # as wide as the terminal, but without its colours
-        console = Console(file=text, width=console.width, color_system=None)
     print_table(results, console, **chosen)
     if explanation:
         from privaudit.explain.text import print_explanation
@@ -241,22 +238,3 @@ def _table(
         console.print()
     for line in gates:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    if output is not None:
-        _deliver(text.getvalue(), output)
-
-
-def _deliver(text: str, output: Path | None) -> None:
-    """Print a report, or write it whole or not at all.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    data = text.encode()  # UTF-8, whatever the terminal speaks
-    if output is None:
-        typer.echo(data, nl=False)
-        return
-    from privaudit.messages import plain
-    from privaudit.store.files import write_whole
-
-    write_whole(output, data)
-    typer.echo(plain(f"report in {output}"), err=True)

@@ -98,7 +98,8 @@ def run(
 
     def work(stop: Stop) -> Sequence[Failure]:
         question = loaded(recipe, changes or (), plugin or (), processes)
-        gates.check_asked([*gates.gates, *question.gates], ", or gates in the recipe")
+        all_gates = [*gates.gates, *(rule.limit for rule in question.gates)]
+        gates.check_asked(all_gates, ", or gates in the recipe")
         if dry_run:
             _print_plan(question, errors, device, cache)
             return ()

@@ -1,12 +1,19 @@
-"""Files that a command is to write: whether it can, before any work is done."""
+"""What a command puts out: on stdout or into a file, and whether it can, before any work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import io
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
 
 from privaudit.errors import RecipeError, StoreError
 from privaudit.messages import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def check_targets(targets: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
@@ -36,3 +43,46 @@ def check_targets(targets: Mapping[str, Path | None], inputs: Iterable[Path] = (
             what = "a folder" if there == "folder" else "no regular file"
             raise StoreError(plain(f"{option} {path}: is {what}: name a file"))
         check_writable(path)
+
+
+def deliver(text: str, output: Path | None, what: str) -> None:
+    """Print a text, or write it whole or not at all.
+
+    Args:
+        text: in UTF-8 whatever the terminal speaks.
+        output: the file; None prints.
+        what: it is, for the line on stderr that says where it lies.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    data = text.encode()
+    if output is None:
+        typer.echo(data, nl=False)
+        return
+    from privaudit.store.files import write_whole
+
+    write_whole(output, data)
+    typer.echo(plain(f"{what} in {output}"), err=True)
+
+
+def printed(show: Callable[[Console], None], output: Path | None, what: str) -> None:
+    """Print something, or write into a file what would be printed, without its colours.
+
+    Args:
+        show: prints it.
+        output: as `deliver` takes it, and so is `what`.
+        what: see above.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    from rich.console import Console
+
+    console = Console()
+    if output is None:
+        show(console)
+        return
+    text = io.StringIO()
+    show(Console(file=text, width=console.width, color_system=None))
+    deliver(text.getvalue(), output, what)

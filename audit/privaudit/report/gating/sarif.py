@@ -85,14 +85,15 @@ def as_sarif(
 
 
 def _parts(finding: GateFinding, sources: Mapping[str, Source]) -> list[tuple[GateFinding, Source]]:
-    """What was found in each run."""
+    """What was found in each run; what could not be read has no file of its own."""
+    first = next(iter(sources.values()))
     if not finding.rows:
-        return [(finding, source) for source in list(sources.values())[:1]]
+        return [(finding, first)]
     runs = dict.fromkeys(row.run for row in finding.rows)
     return [
         (
             replace(finding, rows=tuple(row for row in finding.rows if row.run == run)),
-            sources[run],
+            sources.get(run, first),
         )
         for run in runs
     ]
