@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from privaudit.doubts.attacks import ONE_VERDICT_SAYS, mute, one_verdict
-from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.doubt import Doubt, in_doubt
 from privaudit.errors import RecipeError
 from privaudit.gate import Gate, Verdict, judge
 from privaudit.messages import plain, unknown
@@ -142,16 +142,27 @@ def findings_of(
         confidence: of the metrics' intervals.
         name: of what was audited.
     """
-    findings = []
-    for gate in gates:
-        verdicts = [(label, judge(gate, {label: metrics[label]}, opened, confidence))
-                    for label in metrics]  # fmt: skip
-        rows = [
-            GateRow(name, name, "", label, verdict.told, verdict.because(), verdict.reached)
-            for label, verdict in verdicts
-        ]
-        findings.append(GateFinding(gate, tuple(rows)))
-    return findings
+    return [
+        GateFinding(
+            gate, tuple(_row(gate, label, metrics, opened, confidence, name) for label in metrics)
+        )
+        for gate in gates
+    ]
+
+
+def _row(
+    gate: Gate,
+    label: str,
+    metrics: Metrics,
+    opened: Sequence[Doubt],
+    confidence: float,
+    name: str,
+) -> GateRow:
+    verdict = judge(gate, {label: metrics[label]}, opened, confidence)
+    why = verdict.because().replace(f" ({label})", "", 1)
+    if verdict.told == "cannot be told" and verdict.reached is not None:
+        why = f"the audit is {in_doubt(verdict.doubts)}"
+    return GateRow(name, name, "", label, verdict.told, why, verdict.reached)
 
 
 def print_table(metrics: Metrics, confidence: float, console: Console | None = None) -> None:

@@ -15,6 +15,9 @@ from privaudit.messages import plain
 if TYPE_CHECKING:
     from rich.console import Console
 
+_SYSTEM = (("/", "dev"), ("/", "proc"), ("/", "sys"))
+"""Where what looks like a file is a door to something else, and must not be replaced by one."""
+
 
 def check_targets(targets: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
     """Refuse files that cannot be written, that are one and the same, or that are read.
@@ -39,6 +42,8 @@ def check_targets(targets: Mapping[str, Path | None], inputs: Iterable[Path] = (
             raise RecipeError(plain(f"{option} {path}: is {taken[place]}, too: name another file"))
         taken[place] = f"the file of {option}"
         there = kind(path, StoreError)
+        if path.absolute().parts[:2] in _SYSTEM:  # /dev/stdout may lead to a regular file
+            there = "other"
         if there in ("folder", "other"):
             what = "a folder" if there == "folder" else "no regular file"
             raise StoreError(plain(f"{option} {path}: is {what}: name a file"))
