@@ -49,10 +49,29 @@ def judge_mean(gate: Gate, attacked: Attacked, doubts: Sequence[Doubt]) -> Verdi
     if audits is None:
         return _untold(gate, "the run has not kept which examples its networks share: run its "
                        "recipe again", doubts)  # fmt: skip
-    if gate.judged.reversed is not None:
-        audits = [_folded(audit) for audit in audits]
-    mean = mean_of_audits(audits, shared=attacked.evidence.shared)
+    mean = mean_of_row(gate, audits, shared=attacked.evidence.shared)
     return judge(gate, {f"mean of {count} networks": _record(gate, mean)}, doubts)
+
+
+def mean_of_row(gate: Gate, audits: Sequence[Audit], *, shared: bool = False) -> Estimate:
+    """The mean that a gate judges, with its interval.
+
+    Args:
+        gate: on a mean.
+        audits: of the networks, two or more.
+        shared: as `mean_of_audits` takes it.
+    """
+    if gate.judged.reversed is None:
+        return mean_of_audits(audits, shared=shared)
+    # A network below guessing leaks in the other direction, or is there by chance: what it shares
+    # with others has the other sign in one case and not in the other, and the wider interval holds.
+    means = [
+        mean_of_audits([_folded(audit, sign) for audit in audits], shared=shared)
+        for sign in (1, -1)
+    ]
+    return Estimate(
+        means[0].value, min(mean.low for mean in means), max(mean.high for mean in means)
+    )
 
 
 def _owner(gate: Gate) -> Metric:
@@ -61,8 +80,13 @@ def _owner(gate: Gate) -> Metric:
     return next(metric for metric in table.METRICS if metric.path == path)
 
 
-def _folded(audit: Audit) -> Audit:
-    """The audit of the attack in the direction in which it tells more."""
+def _folded(audit: Audit, sign: int) -> Audit:
+    """The audit of the attack in the direction in which it tells more.
+
+    Args:
+        audit: of a metric that is one half where the attacker guesses.
+        sign: of its examples' influence where that is the other direction.
+    """
     value, low, high = (
         audit.estimate.value - _GUESSING,
         audit.estimate.low - _GUESSING,
@@ -71,7 +95,7 @@ def _folded(audit: Audit) -> Audit:
     if value >= 0:
         return audit
     estimate = Estimate(_GUESSING - value, _GUESSING - high, _GUESSING - low)
-    influence = None if audit.influence is None else -audit.influence
+    influence = None if audit.influence is None else sign * audit.influence
     return replace(audit, estimate=estimate, influence=influence)
 
 
