@@ -30,6 +30,7 @@ COUNTED: Mapping[str, str] = {
     "channels": "which filters go, and what goes with them",
     "experiment": "who trains on what, which shadows an attacker has, what is measured",
     "recipe.model": "which subjects there are, and how their options combine",
+    "recipe.fields": "which seeds a number stands for, and how many shadows",
     "recipe.knowledge": "what the attacker knows",
     "api.kinds": "what a plugin does that does not say otherwise",
     "api.calls": "what is made of that which hooks return",

@@ -20,6 +20,7 @@ from privaudit.api.split_options import CanaryOptions
 from privaudit.doubts.doubt import DOUBTS
 from privaudit.recipe import Recipe, SplitOptions, load_recipe
 from privaudit.recipe.build import BESIDE
+from privaudit.recipe.gates import GateOptions
 from privaudit.recipe.target import MeanStd, TargetAccuracy, TargetOptions
 from privaudit.statistics.table import METRICS
 from privaudit.training import Training
@@ -228,6 +229,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "target": TargetOptions,
     "target.normalise": MeanStd,
     "target.accuracy": TargetAccuracy,
+    "gates": GateOptions,
 }
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from privaudit.cli import complete
-from privaudit.cli.options import GATE_BROKEN, AcceptedDoubts, Gates, PluginFiles
+from privaudit.cli.options import GATE_BROKEN, AcceptedDoubts, Gates, Junit, PluginFiles, Sarif
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from privaudit.doubts.doubt import Doubt
+    from privaudit.gate import Verdict
+    from privaudit.outputs import OutputAudits
 
 _Files = Annotated[
     list[Path] | None,
@@ -89,6 +98,12 @@ _Format = Annotated[
     Literal["table", "json"],
     typer.Option("--format", help="What to print; JSON holds shares from 0 to 1."),
 ]
+_Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write into this file instead of printing.", show_default=False
+    ),
+]
 _Confidence = Annotated[
     float, typer.Option(help="Of every interval, two-sided, and of bounds on epsilon, one-sided.")
 ]
@@ -120,6 +135,9 @@ def audit(
     gate: Gates = None,
     accept_doubt: AcceptedDoubts = None,
     format: _Format = "table",
+    output: _Output = None,
+    junit: Junit = None,
+    sarif: Sarif = None,
     confidence: _Confidence = 0.95,
     seed: _Seed = 0,
     delta: _Delta = None,
@@ -127,16 +145,25 @@ def audit(
 ) -> None:
     """Attack a network by the outputs you already have, and gate a release on the result."""
     from privaudit.api.host import load_plugins
-    from privaudit.cli.audited import as_json, chosen, print_table
-    from privaudit.doubts.doubt import check_accepted, lines, still_open
-    from privaudit.gate import judge, parse_gate
+    from privaudit.cli.audited import Made, as_json, chosen, findings_of
+    from privaudit.cli.gated import GateOptions
+    from privaudit.cli.targets import deliver, printed
+    from privaudit.doubts.doubt import still_open
+    from privaudit.gate import judge
     from privaudit.outputs import audit_outputs
+    from privaudit.outputs.entries import attack_entries
     from privaudit.outputs.files import parse_columns, read_files
     from privaudit.report.escape import plain
+    from privaudit.report.gating.asked import Accepted
+    from privaudit.report.gating.sarif import Source
 
-    gates = [parse_gate(text) for text in gate or ()]
-    accepted = check_accepted(accept_doubt or ())
+    gates = GateOptions.parsed(gate, accept_doubt, junit, sarif)
+    gates.check_of_one_network()
+    gates.check_asked(gates.gates, "")
     entries = chosen(attacks, changes or ())
+    given = [*(outputs or ()), *(members or ()), *(non_members or ()), *(population or ())]
+    files = [*given, *(plugin or ())]
+    gates.begin(files, output=output)
     arrays, read = read_files(
         outputs or (),
         members=members or (),
@@ -157,21 +184,60 @@ def audit(
         quiet=True,
     )
     metrics = {label: result.metrics for label, result in results.items()}
-    opened = still_open(results.doubts, accepted)
-    verdicts = [judge(requirement, metrics, opened, confidence) for requirement in gates]
-    if format == "json":
-        typer.echo(as_json(metrics, verdicts, confidence, results.doubts, accepted))
-    else:
-        print_table(metrics, confidence)
-    # For people on stderr, where stdout is for a program.
-    for line in [*read, *results.read]:
-        typer.echo(plain(line), err=format == "json")
-    if results.left_out:
-        typer.echo(plain("not tried: " + "; ".join(results.left_out)), err=format == "json")
+    opened = still_open(results.doubts, gates.accepted)
     settled = [doubt for doubt in results.doubts if doubt not in opened]
-    for line in [*lines(opened), *(f"{line} [accepted]" for line in lines(settled))]:
-        typer.echo(line, err=format == "json")
-    for verdict in verdicts:
-        typer.echo(plain(verdict.sentence()), err=format == "json")
+    verdicts = [judge(requirement, metrics, opened, confidence) for requirement in gates.gates]
+    read += results.read
+    notes = [*map(plain, read), *_left_out(results), *_notes(opened, settled, verdicts)]
+    name = plain(", ".join(path.name for path in given))
+    gates.write(
+        findings_of(gates.gates, metrics, opened, confidence, name),
+        {name: Source(given[0])},
+        [Accepted(name, doubt, "--accept-doubt") for doubt in settled],
+    )
+    if format == "json":
+        options = {
+            label: attack.model_dump(mode="json", serialize_as_any=True)
+            for label, attack in attack_entries(
+                list(results) if entries is None else entries, plugins
+            )
+        }
+        made = Made(
+            files, options, arrays["kind"], seed, confidence, delta, coins, read, results.left_out
+        )
+        deliver(as_json(metrics, verdicts, made, results.doubts, gates.accepted), output, "audit")
+    else:
+        printed(partial(_show, metrics, confidence, notes), output, "audit")
+    if format == "json" or output is not None:
+        for line in notes:  # for people, where stdout is for a program
+            typer.echo(line, err=True)
     if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(GATE_BROKEN)
+
+
+def _show(
+    metrics: Mapping[str, Mapping[str, Any]], confidence: float, notes: list[str], console: Console
+) -> None:
+    from privaudit.cli.audited import print_table
+
+    print_table(metrics, confidence, console)
+    for line in notes:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _left_out(results: OutputAudits) -> list[str]:
+    """For people: which attacks the outputs do not allow, where none were named."""
+    from privaudit.report.escape import plain
+
+    return [plain("not tried: " + "; ".join(results.left_out))] if results.left_out else []
+
+
+def _notes(
+    opened: Sequence[Doubt], settled: Sequence[Doubt], verdicts: Sequence[Verdict]
+) -> list[str]:
+    """For people: the doubts, those that are accepted with that word, and the gates."""
+    from privaudit.doubts.doubt import lines
+    from privaudit.report.escape import plain
+
+    told = [*lines(opened), *(f"{line} [accepted]" for line in lines(settled))]
+    return [*told, *(plain(verdict.sentence()) for verdict in verdicts)]

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from privaudit.doubts.attacks import ONE_VERDICT_SAYS, mute, one_verdict
-from privaudit.doubts.doubt import Doubt
+from privaudit.doubts.doubt import Doubt, in_doubt
 from privaudit.errors import RecipeError
-from privaudit.gate import Verdict
+from privaudit.gate import Gate, Verdict, judge
 from privaudit.messages import plain, unknown
 from privaudit.recipe.overrides import apply
 from privaudit.report.columns import ASCII, MUTE, TERMINAL, Column, Style, absent, headed
+from privaudit.report.gates import GateFinding, GateRow
+from privaudit.report.inputs import file_record
 from privaudit.report.table import table_lines
 from privaudit.statistics import table
 from privaudit.statistics.metric import Metric
 from privaudit.statistics.scored import row_sentences
+from privaudit.version import __version__
 
 Metrics = Mapping[str, Mapping[str, Any]]
 
@@ -51,10 +55,37 @@ def chosen(names: str | None, changes: Sequence[str]) -> list[str | dict[str, An
     return list(data["attacks"])
 
 
+@dataclass(frozen=True)
+class Made:
+    """What an audit was made from, and by what.
+
+    Attributes:
+        files: those that were read; names, sizes and SHA-256 of them stand in the JSON.
+        attacks: every option of each attack, by its label.
+        kind: what the arrays hold.
+        seed: of the attacks' own randomness.
+        confidence: of every interval.
+        delta: of the bounds on epsilon; None: one over ten times the members.
+        coins: whether a fair coin of its own decided on each row's membership.
+        read: how the files were understood.
+        left_out: attacks that they do not allow, where none were named.
+    """
+
+    files: Sequence[Path]
+    attacks: Mapping[str, Mapping[str, Any]]
+    kind: str
+    seed: int
+    confidence: float
+    delta: float | None
+    coins: bool
+    read: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+
+
 def as_json(
     metrics: Metrics,
     verdicts: Sequence[Verdict],
-    confidence: float,
+    made: Made,
     doubts: Sequence[Doubt],
     accepted: Sequence[str],
 ) -> str:
@@ -63,14 +94,18 @@ def as_json(
     Args:
         metrics: by the attack's label.
         verdicts: of the gates.
-        confidence: of every interval.
+        made: from what, and how.
         doubts: about this audit, accepted or not.
         accepted: names of doubts that the user accepts, seen or not.
+
+    Raises:
+        DataError: a file cannot be read any more.
     """
     gates = [
         {
             "gate": verdict.gate.text,
             "passed": verdict.passed,
+            "told": verdict.told,
             "caveat": verdict.caveat,
             "attacks": verdict.attacks,
             "reached": verdict.reached,
@@ -83,18 +118,66 @@ def as_json(
     ]
     record = {
         "format": 1,
-        "confidence": confidence,
+        "privaudit": __version__,
+        "files": [file_record(path) for path in made.files],
+        "read": list(made.read),
+        "kind": made.kind,
+        "left_out": list(made.left_out),
+        "options": made.attacks,
+        "seed": made.seed,
+        "confidence": made.confidence,
+        "delta": made.delta,
+        "coins": made.coins,
         "attacks": metrics,
         "doubts": [{**asdict(doubt), "accepted": doubt.name in accepted} for doubt in doubts],
         "accepted_doubts": accepted,
         "gates": gates,
     }
-    return json.dumps(record, indent=1, allow_nan=False)
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
-def print_table(metrics: Metrics, confidence: float) -> None:
-    """One row for each attack, every number with its interval, at the terminal's width."""
-    console = Console()
+def findings_of(
+    gates: Sequence[Gate],
+    metrics: Metrics,
+    opened: Sequence[Doubt],
+    confidence: float,
+    name: str,
+) -> list[GateFinding]:
+    """The gates held against each attack by itself, for files that have a place for each.
+
+    Args:
+        gates: the limits.
+        metrics: by the attack's label.
+        opened: doubts that nobody has accepted.
+        confidence: of the metrics' intervals.
+        name: of what was audited.
+    """
+    return [
+        GateFinding(
+            gate, tuple(_row(gate, label, metrics, opened, confidence, name) for label in metrics)
+        )
+        for gate in gates
+    ]
+
+
+def _row(
+    gate: Gate,
+    label: str,
+    metrics: Metrics,
+    opened: Sequence[Doubt],
+    confidence: float,
+    name: str,
+) -> GateRow:
+    verdict = judge(gate, {label: metrics[label]}, opened, confidence)
+    why = verdict.because().replace(f" ({label})", "", 1)
+    if verdict.told == "cannot be told" and verdict.reached is not None:
+        why = f"the audit is {in_doubt(verdict.doubts)}"
+    return GateRow(name, name, "", label, verdict.told, why, verdict.reached)
+
+
+def print_table(metrics: Metrics, confidence: float, console: Console | None = None) -> None:
+    """One row for each attack, every number with its interval, at the console's width."""
+    console = console or Console()
     style = TERMINAL if console.encoding.startswith("utf") else ASCII
     for line in table_lines(
         _columns(metrics, style), _legend(metrics, confidence, style), style, console.width

@@ -67,7 +67,27 @@ Gates = Annotated[
         f"{', '.join(_below)}; or {', '.join(f'{name}>NUMBER' for name in _above)}, by its lower "
         f"limit; or {', '.join(_bounds)}, by the lower bound that is proved, which may disprove "
         "but never assures; and unless no doubt is open. Of a run every network is judged by "
-        "itself. Repeatable.",
+        "itself, or their mean by mean(METRIC)<NUMBER. Repeatable.",
+        show_default=False,
+    ),
+]
+
+Junit = Annotated[
+    Path | None,
+    typer.Option(
+        "--junit",
+        metavar="FILE",
+        help="Write the gates as JUnit XML, too, for the tests of a pipeline.",
+        show_default=False,
+    ),
+]
+
+Sarif = Annotated[
+    Path | None,
+    typer.Option(
+        "--sarif",
+        metavar="FILE",
+        help="Write the gates that are not kept as SARIF 2.1.0, too, for code scanning.",
         show_default=False,
     ),
 ]

@@ -63,7 +63,7 @@ def plot(
     output: _Output = None,
 ) -> None:
     """Draw what finished runs found."""
-    from privaudit.cli.loaded import loaded
+    from privaudit.cli.loaded import exit_code, loaded
     from privaudit.errors import RecipeError
     from privaudit.figures.kinds import figure
     from privaudit.messages import plain
@@ -76,7 +76,7 @@ def plot(
             f"--output {plain(str(output))} must end in one of {', '.join(formats)}, which is what "
             "the figure is written as"
         )
-    results, unreadable = loaded(runs)
+    results, left_out = loaded(runs)
     figures = figure(results, kind, attack=attack, level=level, metric=metric)
     first = Path(f"{_safe(results[0].name)}-{kind}.svg") if output is None else output
     paths = _numbered(first, len(figures))
@@ -85,7 +85,7 @@ def plot(
         typer.echo(plain(f"{path}: {drawn.title}"))
         for note in drawn.notes:
             typer.echo(plain(f"  {note}"))
-    raise typer.Exit(int(unreadable))
+    raise typer.Exit(exit_code(left_out))
 
 
 def _formats() -> Mapping[str, Callable[[Figure], bytes]]:

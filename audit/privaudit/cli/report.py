@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from privaudit.cli.options import AcceptedDoubts, Gates, RunFolders
+from privaudit.cli.options import AcceptedDoubts, Gates, Junit, RunFolders, Sarif
 from privaudit.statistics import table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from privaudit.explain import Explanation
-    from privaudit.report.gates import GateFinding
     from privaudit.store.result import RunResult
 
-_Text = Literal["table", "markdown", "csv", "json", "latex"]
 _Format = Annotated[
     Literal["table", "markdown", "csv", "json", "latex", "html"],
     typer.Option(
@@ -115,13 +115,18 @@ def report(
     explain: _Explain = False,
     gate: Gates = None,
     accept_doubt: AcceptedDoubts = None,
+    junit: Junit = None,
+    sarif: Sarif = None,
     output: _Output = None,
     records: _Records = False,
 ) -> None:
     """Compare finished runs in one table, or on one page."""
-    from privaudit.cli.gated import GateOptions, exit_if_broken, gate_lines
-    from privaudit.cli.loaded import loaded
-    from privaudit.report import compare
+    from privaudit.cli.gated import GateOptions, exit_if_broken, gate_lines, sources_of
+    from privaudit.cli.loaded import exit_code, loaded
+    from privaudit.cli.targets import deliver, printed
+    from privaudit.report import compare, render
+    from privaudit.report.gating.asked import accepted_doubts, asked
+    from privaudit.report.inputs import run_files
 
     wanted = {
         "--attack": attack,
@@ -134,16 +139,23 @@ def report(
         "--records": records,
     }
     _check(format, [option for option, value in wanted.items() if value], output)
-    gates = GateOptions.parsed(gate, accept_doubt)
-    results, unreadable = loaded(runs)
+    gates = GateOptions.parsed(gate, accept_doubt, junit, sarif)
+    results, left_out = loaded(runs)
+    gates.check_asked(
+        [one.gate for one in asked(gates.gates, results)], ", or gates in the recipe of a run"
+    )
+    gates.begin([path for run in results for path in run_files(run)], output=output)
     rows = compare(results, baseline)
-    findings = gates.judged(results)
+    findings = gates.judged(results, left_out)
+    accepted = accepted_doubts(results, gates.accepted)
+    gates.write(findings, sources_of(results), accepted)
+    lines = gate_lines(findings, accepted)
     if format == "html":
         from privaudit.page import page
 
         text = page(results, baseline=baseline, sort=sort, records=records, rows=rows,
                     gates=findings)  # fmt: skip
-        _deliver(text, output)
+        deliver(text, output, "report")
     else:
         chosen: dict[str, Any] = {
             "baseline": baseline,
@@ -160,12 +172,18 @@ def report(
             from privaudit.explain import explain as explained
 
             explanation = explained(results, baseline, everywhere=format == "json", rows=rows)
-        _tell(results, format, chosen, explanation, findings, output)
+        if format == "table":
+            printed(partial(_show, results, chosen, explanation, lines), output, "report")
+        else:
+            record = None if explanation is None else asdict(explanation)
+            text = render(results, format=format, explanation=record, gates=findings,
+                          accepted=accepted, **chosen)  # fmt: skip
+            deliver(text, output, "report")
     if format != "table" or output is not None:
-        for line in gate_lines(findings):  # for people, where stdout is for a program
+        for line in lines:  # for people, where stdout is for a program
             typer.echo(line, err=True)
     exit_if_broken(findings)
-    raise typer.Exit(int(unreadable))
+    raise typer.Exit(exit_code(left_out))
 
 
 def _check(format: str, asked: Sequence[str], output: Path | None) -> None:
@@ -200,41 +218,16 @@ _ONLY: Mapping[str, Sequence[str]] = {
 """Options that some formats alone know, and these formats."""
 
 
-def _tell(
-    results: list[RunResult],
-    format: _Text,
-    chosen: dict[str, Any],
-    explanation: Explanation | None,
-    gates: Sequence[GateFinding],
-    output: Path | None,
-) -> None:
-    if format == "table":
-        _table(results, chosen, explanation, gates, output)
-        return
-    from privaudit.report import render
-
-    record = None if explanation is None else asdict(explanation)
-    text = render(results, format=format, explanation=record, gates=gates, **chosen)
-    _deliver(text, output)
-
-
-def _table(
+def _show(
     results: list[RunResult],
     chosen: dict[str, Any],
     explanation: Explanation | None,
-    gates: Sequence[GateFinding],
-    output: Path | None,
+    gates: Sequence[str],
+    console: Console,
 ) -> None:
-    """Print the table, or write into a file what would be printed."""
-    from rich.console import Console
-
-    from privaudit.cli.gated import gate_lines
+    """Print the table, what explains it, and the gates."""
     from privaudit.report import print_table
 
-    console = Console()
-    text = io.StringIO()
-    if output is not None:  # as wide as the terminal, but without its colours
-        console = Console(file=text, width=console.width, color_system=None)
     print_table(results, console, **chosen)
     if explanation:
         from privaudit.explain.text import print_explanation
@@ -243,24 +236,5 @@ def _table(
         print_explanation(explanation, console)
     if gates:
         console.print()
-    for line in gate_lines(gates):
+    for line in gates:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    if output is not None:
-        _deliver(text.getvalue(), output)
-
-
-def _deliver(text: str, output: Path | None) -> None:
-    """Print a report, or write it whole or not at all.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    data = text.encode()  # UTF-8, whatever the terminal speaks
-    if output is None:
-        typer.echo(data, nl=False)
-        return
-    from privaudit.messages import plain
-    from privaudit.store.files import write_whole
-
-    write_whole(output, data)
-    typer.echo(plain(f"report in {output}"), err=True)

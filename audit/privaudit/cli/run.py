@@ -15,15 +15,18 @@ from privaudit.cli.options import (
     CacheFolder,
     Device,
     Gates,
+    Junit,
     PluginFiles,
     Processes,
     RecipeName,
+    Sarif,
 )
 from privaudit.cli.work import loaded, performed, until_stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from privaudit.cli.gated import GateOptions
     from privaudit.cli.signals import Stop
     from privaudit.recipe import Recipe
     from privaudit.report.gates import GateFinding
@@ -72,6 +75,8 @@ def run(
     memory: _Memory = None,
     gate: Gates = None,
     accept_doubt: AcceptedDoubts = None,
+    junit: Junit = None,
+    sarif: Sarif = None,
     dry_run: _Plan = False,
     quiet: _Quiet = False,
     verbose: _Verbose = False,
@@ -79,10 +84,10 @@ def run(
     """Train, make sparse, attack, and compare; what was done before is not done again."""
     from rich.console import Console
 
-    from privaudit.cli.gated import GateOptions, exit_if_broken, gate_lines
+    from privaudit.cli.gated import GateOptions, exit_if_broken
     from privaudit.errors import RecipeError
 
-    gates = GateOptions.parsed(gate, accept_doubt)
+    gates = GateOptions.parsed(gate, accept_doubt, junit, sarif)
     findings: list[GateFinding] = []
     if quiet and verbose:
         raise RecipeError("--quiet leaves out what --verbose shows: give one of them")
@@ -93,9 +98,15 @@ def run(
 
     def work(stop: Stop) -> Sequence[Failure]:
         question = loaded(recipe, changes or (), plugin or (), processes)
+        all_gates = [*gates.gates, *(rule.limit for rule in question.gates)]
+        gates.check_asked(all_gates, ", or gates in the recipe")
         if dry_run:
             _print_plan(question, errors, device, cache)
             return ()
+        from privaudit.recipe import find_recipe
+
+        file = find_recipe(recipe)
+        gates.begin([file])
         result = performed(
             question,
             stop,
@@ -108,13 +119,25 @@ def run(
             quiet=quiet,
         )
         _print_result(result, errors, quiet)
-        findings.extend(gates.judged([result]))
-        for line in ["", *gate_lines(findings)] if findings else ():
-            typer.echo(line)
+        findings.extend(_judged(gates, result, file))
         return result.failures
 
     until_stopped(context, errors, work)
     exit_if_broken(findings)
+
+
+def _judged(gates: GateOptions, result: RunResult, file: Path) -> list[GateFinding]:
+    """What holding gates against the run comes to, printed and written."""
+    from privaudit.cli.gated import gate_lines, recipe_source
+    from privaudit.report.gating.asked import accepted_doubts
+    from privaudit.report.names import run_names
+
+    findings = gates.judged([result])
+    accepted = accepted_doubts([result], gates.accepted)
+    for line in ["", *gate_lines(findings, accepted)] if findings else ():
+        typer.echo(line)
+    gates.write(findings, {run_names([result])[0]: recipe_source(file)}, accepted)
+    return findings
 
 
 def _print_result(result: RunResult, errors: Console, quiet: bool) -> None:

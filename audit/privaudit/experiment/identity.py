@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from privaudit.experiment.checkpoint import fingerprint
 from privaudit.experiment.environment import identities_of, used_plugins
 from privaudit.messages import plain
 from privaudit.recipe import Recipe
-from privaudit.recipe.model import without_speed_options
+from privaudit.recipe.document import dump
+from privaudit.recipe.model import GATES, without_speed_options
 from privaudit.store.manifest import NAME, DamagedRunError, Manifest, read_manifest
 from privaudit.store.models import set_file_aside
 from privaudit.store.record import RESULT, read_record
+from privaudit.store.restated import restate
 from privaudit.store.result import RunResult, load_run
 from privaudit.values import Examples
 from privaudit.version import __version__
@@ -183,6 +185,25 @@ def finished(
         )
         return result
     return None if _changed_data(folder, recipe, data, manifest) else result
+
+
+def with_gates(done: RunResult, recipe: Recipe) -> RunResult:
+    """A finished run with the gates of its recipe as that is now, which its folder keeps.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    now = asked(recipe)
+    if all(done.recipe.get(key, []) == now.get(key, []) for key in GATES):
+        return done
+    kept = {key: value for key, value in done.recipe.items() if key not in GATES}
+    changed = kept | {key: now[key] for key in GATES if key in now}
+    if done.folder is None or not os.access(done.folder, os.W_OK):
+        logger.warning(
+            "%s cannot be written, and keeps the gates of its earlier recipe", done.folder
+        )
+        return replace(done, recipe=changed)
+    return restate(done, changed, dump(changed))
 
 
 def _changed_data(folder: Path, recipe: Recipe, data: Data, manifest: Manifest) -> bool:

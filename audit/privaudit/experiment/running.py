@@ -94,7 +94,7 @@ def run(
             with limited_to(memory):
                 data = identity.load_data(recipe, cache_folder(cache) / "data")
             if done := identity.finished(folder, recipe, data, made_by):
-                return done
+                return identity.with_gates(done, recipe)
         with _workers(device, processes, plugins) as workers:
             context = run_context(
                 recipe,

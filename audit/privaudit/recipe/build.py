@@ -83,6 +83,8 @@ def build(
     places = {spell(path) for path in wrong}
     if any(m.path[0] in ("sparsifiers", "defenses") for m in mistakes):
         places.add(PAIRS)
+    if any(m.path[0] == "attacks" for m in mistakes):
+        places.add("attacks")
     mistakes += cross_check(recipe, places)
     return recipe, list(dict.fromkeys(mistakes))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from privaudit.api.calls import refused_by_attack, refused_by_defense
-from privaudit.messages import Place
+from privaudit.messages import Place, unknown
 from privaudit.recipe.messages import Mistake
 from privaudit.recipe.model import Recipe
 
@@ -22,7 +22,7 @@ def cross_check(recipe: Recipe, wrong: set[str]) -> list[Mistake]:
     return [
         mistake
         for needs, check in _CHECKS
-        if needs not in wrong and needs.partition(".")[0] not in wrong
+        if not any(need in wrong or need.partition(".")[0] in wrong for need in needs.split())
         for mistake in check(recipe)
     ]
 
@@ -157,6 +157,35 @@ def _milestones(recipe: Recipe) -> Iterator[Mistake]:
             yield Mistake((*path, "milestones"), message)
 
 
+def _gated_subjects(recipe: Recipe) -> Iterator[Mistake]:
+    subjects = [subject.label for subject in recipe.subjects()]
+    for index, rule in enumerate(recipe.gates):
+        for number, name in enumerate(rule.subjects):
+            levels = (name.startswith(f"{subject}/") for subject in subjects)
+            if name not in subjects and not any(levels):
+                path = ("gates", index, "subjects", number)
+                yield Mistake(path, unknown("subject", name, subjects))
+
+
+def _gated_attacks(recipe: Recipe) -> Iterator[Mistake]:
+    attacks = [entry.title for entry in recipe.attacks]
+    for index, rule in enumerate(recipe.gates):
+        for number, name in enumerate(rule.attacks):
+            if name not in attacks:
+                path = ("gates", index, "attacks", number)
+                yield Mistake(path, unknown("attack", name, attacks))
+
+
+def _gated_means(recipe: Recipe) -> Iterator[Mistake]:
+    for index, rule in enumerate(recipe.gates):
+        if rule.limit.mean and len(recipe.seeds) == 1 and recipe.split.targets == 1:
+            message = (
+                f"{rule.gate!r} is about the mean of several networks, and of each subject there "
+                "is one: leave out mean(), give more seeds, or set split.targets to all"
+            )
+            yield Mistake(("gates", index), message)
+
+
 _CHECKS: list[tuple[str, Callable[[Recipe], Iterator[Mistake]]]] = [
     ("split.protocol", _sizes),
     ("shadows", _pairs),
@@ -168,4 +197,7 @@ _CHECKS: list[tuple[str, Callable[[Recipe], Iterator[Mistake]]]] = [
     (PAIRS, _subjects),
     ("training.milestones", _milestones),
     ("target", _target),
+    (PAIRS, _gated_subjects),
+    ("attacks", _gated_attacks),
+    ("seeds split.targets", _gated_means),
 ]

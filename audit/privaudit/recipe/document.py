@@ -15,6 +15,7 @@ import yaml
 from privaudit.messages import Place
 from privaudit.recipe.messages import Mistake
 
+MAX_BYTES = 1 << 20  # of a recipe's file
 MAX_VALUES = 100_000  # far above any recipe, far below what a bomb of aliases unfolds to
 MAX_DEPTH = 50
 _TAG = "tag:yaml.org,2002:"

@@ -144,8 +144,8 @@ def _requirement(detail: ErrorDetails) -> str:
 
 def _fields(model: type[BaseModel], path: Place) -> Iterator[str]:
     """The options of a class, or of the class that its field at `path` holds."""
-    for part in path:
-        field = model.model_fields.get(str(part))
+    for part in (part for part in path if isinstance(part, str)):
+        field = model.model_fields.get(part)
         inner = [] if field is None else [t for t in parts_of(field.annotation) if _is_model(t)]
         if not inner:
             return

@@ -7,96 +7,32 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
-    WithJsonSchema,
     model_serializer,
 )
 
 from privaudit.api.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.api.split_options import SplitOptions
-from privaudit.messages import show
 from privaudit.recipe.document import dump
+from privaudit.recipe.fields import FolderName, Label, Seeds, ShadowCount
+from privaudit.recipe.gates import AcceptedDoubt, GateRule
 from privaudit.recipe.target import TargetOptions
 from privaudit.training import SPEED, Training
 
 P = TypeVar("P", bound=Plugin)
 
-MAX_SEEDS = 1000
+GATES = ("gates", "accept_doubts")
+"""Keys that judge what a run has found."""
 
-
-def _folder_name(text: str) -> str:
-    safe = text.isascii() and text.replace("-", "").replace("_", "").replace(".", "").isalnum()
-    if safe and text[0].isalnum() and len(text) <= 100:
-        return text
-    raise ValueError(
-        "must be fit for a folder's name: at most 100 letters, digits, '.', '_' and '-', "
-        f"a letter or digit first (got {show(text)})"
-    )
-
-
-def _label(text: str) -> str:
-    if text.isprintable() and text.strip() and len(text) <= 80:
-        return text
-    raise ValueError(f"must be 1 to 80 printable characters (got {show(text)})")
-
-
-def _seeds(value: object) -> object:
-    if isinstance(value, list | tuple):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS:
-        return tuple(range(value))
-    raise ValueError(f"must be a list of seeds, or how many: 1 to {MAX_SEEDS} (got {show(value)})")
-
-
-def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    found: set[int] = set()
-    for seed in seeds:
-        if seed in found:
-            raise ValueError(f"must be different from each other (got {seed} more than once)")
-        found.add(seed)
-    return seeds
-
-
-class _ShadowOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    count: int = Field(strict=True, ge=0)
-
-
-def _shadows(value: object) -> object:
-    return _ShadowOptions.model_validate(value).count if isinstance(value, Mapping) else value
-
-
-_COUNT = {"type": "integer", "minimum": 0}
-_SEEDS_SCHEMA = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
-        {"type": "array", "items": _COUNT, "minItems": 1, "uniqueItems": True},
-    ]
-}
-_SHADOWS_SCHEMA = {
-    "anyOf": [
-        _COUNT,
-        {
-            "type": "object",
-            "properties": {"count": _COUNT},
-            "required": ["count"],
-            "additionalProperties": False,
-        },
-    ]
-}
-
-Label = Annotated[str, AfterValidator(_label)]
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+_BESIDE = ("plugins", *GATES)
+"""Keys that change no number: what a recipe is does not depend on them."""
 
 
 class Entry(BaseModel, Generic[P]):
@@ -169,24 +105,16 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, AfterValidator(_folder_name)] = Field(
+    name: FolderName = Field(
         description="names the run's folder: at most 100 letters, digits, '.', '_' and '-', a "
         "letter or digit first"
     )
-    seeds: Annotated[
-        tuple[Seed, ...],
-        Field(min_length=1),
-        AfterValidator(_distinct),
-        BeforeValidator(_seeds),
-        WithJsonSchema(_SEEDS_SCHEMA),
-    ] = Field((0,), description="a list, or how many: 3 is [0, 1, 2]")
+    seeds: Seeds = Field((0,), description="a list, or how many: 3 is [0, 1, 2]")
     dataset: SerializeAsAny[Dataset] = Field(description="the examples")
     split: SplitOptions = Field(SplitOptions(), description="who is in whose training data")
     model: SerializeAsAny[Model] = Field(description="the network")
     training: Training = Field(Training(), description="how every network is trained")
-    shadows: Annotated[
-        int, Field(strict=True, ge=0), BeforeValidator(_shadows), WithJsonSchema(_SHADOWS_SCHEMA)
-    ] = Field(1, description="how many shadow networks the attacker trains")
+    shadows: ShadowCount = Field(1, description="how many shadow networks the attacker trains")
     sparsifiers: tuple[Entry[Sparsifier], ...] = Field(
         min_length=1, description="what makes the network sparse"
     )
@@ -224,14 +152,20 @@ class Recipe(BaseModel):
         description="where relative paths start first, before the recipe's own folder and the "
         "current one; the recipe that a run keeps says so, that it may be run from anywhere",
     )
+    gates: tuple[GateRule, ...] = Field(
+        (),
+        description="limits that its audits must keep, or privaudit run and report exit with 3; "
+        "a limit alone is about everything",
+    )
+    accept_doubts: tuple[AcceptedDoubt, ...] = Field(
+        (), description="doubts despite which its gates may be kept"
+    )
 
     @model_serializer(mode="wrap")
-    def _without_plugins(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Where there are none, a recipe is written as it was before there could be any."""
+    def _without_later_keys(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where they say nothing, a recipe is written as it was before there were such keys."""
         data: dict[str, Any] = dump(self)
-        if not self.plugins:
-            data.pop("plugins", None)
-        return data
+        return {key: data[key] for key in data if key not in _BESIDE or data[key]}
 
     def subjects(self) -> tuple[Subject, ...]:
         """Every sparsifier with every defense, defenses varying fastest.
@@ -272,11 +206,10 @@ class Recipe(BaseModel):
 def without_speed_options(dumped: Mapping[str, Any]) -> dict[str, Any]:
     """A dumped recipe without what changes speed or lies elsewhere, not results.
 
-    These are `stack` and `compile`, and where the files of `plugins` lie: what they hold is kept
-    beside the recipe, as the source of every plugin is.
+    These are `stack` and `compile`; where the files of `plugins` lie, as what they hold is kept
+    beside the recipe, with the source of every plugin; and the gates, which judge what was found.
     """
-    data = deepcopy(dict(dumped))
-    data.pop("plugins", None)
+    data = {key: deepcopy(value) for key, value in dumped.items() if key not in _BESIDE}
     for holder in (data, *data.get("sparsifiers", ()), *data.get("defenses", ())):
         for key in SPEED:
             holder.get("training", {}).pop(key, None)

@@ -15,14 +15,13 @@ from privaudit.readers.file_path import FilePath, paths_in
 from privaudit.readers.shipped import shipped_recipes
 from privaudit.recipe import overrides as changes
 from privaudit.recipe.build import build
-from privaudit.recipe.document import Document, UnreadableError, parse
+from privaudit.recipe.document import MAX_BYTES, Document, UnreadableError, parse
 from privaudit.recipe.messages import Mistake
 from privaudit.recipe.model import Recipe
 
 if TYPE_CHECKING:
     from privaudit.api.host import Plugins
 
-MAX_BYTES = 1 << 20
 MAX_MISTAKES = 100  # that are listed
 _NEEDS = "a recipe is a mapping with name, dataset, model and attacks"
 

@@ -22,6 +22,8 @@ from privaudit.report.doubtful import doubt_lines, doubt_records, failure_record
 from privaudit.report.fit import left_out, left_out_told
 from privaudit.report.formats import as_csv, as_json, as_latex, as_markdown
 from privaudit.report.gates import GateFinding
+from privaudit.report.gating.asked import Accepted
+from privaudit.report.inputs import run_records
 from privaudit.report.legend import legend
 from privaudit.report.rows import Row
 from privaudit.report.table import legend_lines, sentence_lines, table_lines
@@ -54,6 +56,7 @@ def render(
     explanation: Mapping[str, Any] | None = None,
     rows: Sequence[Row] | None = None,
     gates: Sequence[GateFinding] = (),
+    accepted: Sequence[Accepted] = (),
 ) -> str:
     """The comparison of runs as text, without colours, ending in a newline.
 
@@ -74,6 +77,7 @@ def render(
         rows: what `compare` makes of the runs and the baseline, where that is known already: it
             takes time.
         gates: what `gates.judge_runs` found, to go with the rows in Markdown and JSON.
+        accepted: doubts that these pass over, for JSON.
 
     Raises:
         RecipeError: the baseline, the order, an attack or a metric is not known.
@@ -85,7 +89,9 @@ def render(
         told = doubt_records(results), failure_records(results)
         if format == "csv":
             return as_csv(rows, chosen, *told)
-        return as_json(rows, chosen, explanation, *told, sentences_of(every, results), gates)
+        verdict = sentences_of(every, results)
+        runs = run_records(results)
+        return as_json(rows, chosen, explanation, *told, verdict, gates, accepted, runs)
     verdict = sentences_of(every, results)
     rows = means_only(rows) if means else rows
     if format == "table":

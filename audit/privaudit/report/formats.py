@@ -13,8 +13,10 @@ from typing import Any
 from privaudit.report.columns import LATEX, MARKDOWN, columns
 from privaudit.report.escape import spreadsheet
 from privaudit.report.gates import GateFinding
+from privaudit.report.gating.asked import Accepted
 from privaudit.report.legend import legend
 from privaudit.report.rows import AttackSummary, Comparison, Row, Summary
+from privaudit.version import __version__
 
 _COSTS = ("parameters", "multiply_adds", "seconds")
 _DIFFERENCE = (
@@ -155,6 +157,8 @@ def as_json(
     failures: Sequence[Mapping[str, Any]] = (),
     verdict: Sequence[str] = (),
     gates: Sequence[GateFinding] = (),
+    accepted: Sequence[Accepted] = (),
+    runs: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The rows as they are: shares 0-1, null where a number is not known.
 
@@ -163,10 +167,17 @@ def as_json(
     there = [row for row in rows if "" not in row.failed]
     record: dict[str, Any] = {
         "format": 1,
+        "privaudit": __version__,
+        "confidence": 0.95,
+        "runs": list(runs),
         "verdict": list(verdict),
         "rows": [_plain(row, metrics) for row in there],
         "doubts": list(doubts),
         "failures": list(failures),
+        "accepted_doubts": [
+            {"run": one.run, "name": one.doubt.name, "about": one.doubt.about, "by": one.source}
+            for one in accepted
+        ],
         "gates": [gate.record() for gate in gates],
     }
     if explanation is not None:

@@ -9,6 +9,9 @@ from typing import Any
 
 from privaudit.doubts.doubt import Doubt, in_doubt, still_open
 from privaudit.gate import Gate, Told, judge
+from privaudit.report.evidence import Evidence
+from privaudit.report.gating.asked import COMMAND, accepted_in, asked
+from privaudit.report.gating.means import judge_mean
 from privaudit.report.names import run_names
 from privaudit.report.verdict.words import listed
 from privaudit.store.result import AuditResult, RunResult
@@ -29,8 +32,9 @@ class GateRow:
         subject: label of the subject.
         level: label of the level.
         attack: label of the attack; empty where all of them failed.
-        told: one of three answers. Each network of the row has to keep the gate by itself.
-        why: the limit that the worst network reached, or why that cannot be told.
+        told: one of three answers. Each network of the row has to keep the gate by itself, or,
+            where the gate says so, their mean.
+        why: the limit that the worst network reached, or the mean, or why that cannot be told.
         reached: that limit; None where it is not known.
     """
 
@@ -42,26 +46,31 @@ class GateRow:
     why: str
     reached: float | None = None
 
-    def name(self, several: bool) -> str:
-        """What it is about, with its run where there are several."""
+    def where(self, several: bool) -> str:
+        """The row that it is about, with its run where there are several."""
         row = f"{self.subject} / {self.level}" if self.level else self.subject
-        row = f"{self.run}: {row}" if several else row
-        return f"{self.attack} on {row}" if self.attack else row
+        return f"{self.run}: {row}" if several else row
+
+    def name(self, several: bool) -> str:
+        """The row, and the attack on it."""
+        return f"{self.attack} on {self.where(several)}" if self.attack else self.where(several)
 
 
 @dataclass(frozen=True)
 class GateFinding:
-    """A gate held against all rows of a report.
+    """A gate held against all rows of a report that it is about.
 
     Attributes:
         gate: which one.
-        rows: every attack on every row, and what failed.
+        rows: every attack on every row, what failed, and what is named and not there.
         several: whether they are of several runs.
+        sources: where the gate comes from: the command line, a recipe, or both.
     """
 
     gate: Gate
     rows: tuple[GateRow, ...]
     several: bool = False
+    sources: tuple[str, ...] = (COMMAND,)
 
     @property
     def told(self) -> Told:
@@ -74,9 +83,15 @@ class GateFinding:
         """Whether it stops a release: only what is kept everywhere does not."""
         return self.told != "kept"
 
+    @property
+    def opening(self) -> str:
+        """How every sentence about it begins."""
+        whose = "" if self.sources == (COMMAND,) else f" ({' and '.join(self.sources)})"
+        return f"gate {self.gate.title}{whose}:"
+
     def sentences(self) -> list[str]:
         """One line for all that is kept, or for all that is not, and for each reason."""
-        opening, count = f"gate {self.gate.text}:", len(self.rows)
+        opening, count = self.opening, len(self.rows)
         if not self.rows:
             return [f"{opening} CANNOT BE TOLD, because nothing was audited"]
         broken = [row for row in self.rows if row.told == "broken"]
@@ -93,8 +108,8 @@ class GateFinding:
         for why, names_of in untold.items():
             where = f"for {len(names_of)} of {count} {_PAIRS} ({listed(names_of)})"
             lines.append(f"{opening} CANNOT BE TOLD {where}, because {why}")
-        caveat = self.gate.judged.caveat
-        word = "not disproved" if caveat else "kept"
+        caveat = self.gate.caveat
+        word = "not disproved" if self.gate.judged.caveat else "kept"
         kept = f"{opening} {word} by all {count} {_PAIRS}" + (f"; {caveat}" if caveat else "")
         return lines or [kept]
 
@@ -102,6 +117,10 @@ class GateFinding:
         """As JSON holds it."""
         return {
             "gate": self.gate.text,
+            "over": "the mean of a row" if self.gate.mean else "each network",
+            "subjects": self.gate.subjects,
+            "attacks": self.gate.attacks,
+            "sources": self.sources,
             "told": self.told,
             "failed": self.failed,
             "rows": [vars(row) for row in self.rows],
@@ -115,51 +134,83 @@ class GateFinding:
 def judge_runs(
     gates: Sequence[Gate], results: Sequence[RunResult], accepted: Sequence[str] = ()
 ) -> list[GateFinding]:
-    """Hold gates against every attack on every network of finished runs.
+    """Hold gates, and those of the runs' recipes, against the networks of finished runs.
 
     What failed breaks no gate and keeps none: of it nothing can be told.
 
     Args:
-        gates: the limits.
+        gates: the limits, beside those that a run's own recipe sets.
         results: the runs.
-        accepted: names of doubts that the user accepts; every other one of a run is open for all
-            of its rows.
+        accepted: names of doubts that the user accepts, beside those of a run's recipe; every other
+            one of a run is open for all of its rows.
+
+    Raises:
+        StoreError: a run's scores are damaged, or its recipe holds what is no gate.
     """
-    named = list(zip(run_names(results), results, strict=True))
+    runs = [
+        _Run(name, Evidence(result), still_open(result.doubts, [*accepted_in(result, accepted)]))
+        for name, result in zip(run_names(results), results, strict=True)
+    ]
     return [
         GateFinding(
-            gate,
-            tuple(row for run, result in named for row in _rows(gate, run, result, accepted)),
+            one.gate,
+            tuple(row for number in one.runs for row in _rows(one.gate, runs[number])),
             len(results) > 1,
+            one.sources,
         )
-        for gate in gates
+        for one in asked(gates, results)
     ]
 
 
-def _rows(gate: Gate, run: str, result: RunResult, accepted: Sequence[str]) -> Iterator[GateRow]:
-    opened = still_open(result.doubts, accepted)
+@dataclass(frozen=True)
+class _Run:
+    """A run under its name, with the doubts that are open."""
+
+    name: str
+    evidence: Evidence
+    opened: Sequence[Doubt]
+
+
+def _rows(gate: Gate, run: _Run) -> Iterator[GateRow]:
     audits: dict[Key, list[AuditResult]] = {}
-    for audit in result.audits:
-        audits.setdefault((audit.subject, audit.level, audit.attack), []).append(audit)
+    for audit in run.evidence.result.audits:
+        key = audit.subject, audit.level, audit.attack
+        if gate.covers(*key):
+            audits.setdefault(key, []).append(audit)
     failures: dict[Key, str] = {}
-    for failure in result.failures:
+    for failure in run.evidence.result.failures:
         key = failure.subject, failure.level, failure.attack
-        failures.setdefault(key, f"it failed: {failure.sentence}")
+        if gate.covers_failure(*key):
+            failures.setdefault(key, f"it failed: {failure.sentence}")
     for key, of_key in audits.items():
-        told, why, reached = _judged(gate, of_key, opened)
+        told, why, reached = _judged(gate, of_key, run)
         if key in failures and told == "kept":  # on another network of the row
             told, why = "cannot be told", failures[key]
-        yield GateRow(run, *key, told, why, reached)
+        yield GateRow(run.name, *key, told, why, reached)
     for key, why in failures.items():
         if key not in audits:
-            yield GateRow(run, *key, "cannot be told", why)
+            yield GateRow(run.name, *key, "cannot be told", why)
+    yield from _missing(gate, run.name, [*audits, *failures])
 
 
-def _judged(
-    gate: Gate, audits: Sequence[AuditResult], opened: Sequence[Doubt]
-) -> tuple[Told, str, float | None]:
-    """Whether every network keeps a gate, by the words of `privaudit audit`."""
-    verdict = judge(gate, _by_network(audits), opened)
+def _missing(gate: Gate, run: str, keys: Sequence[Key]) -> Iterator[GateRow]:
+    """What a gate names and the run has not: a name that is wrong must not pass for kept."""
+    subjects = {name for subject, level, _ in keys for name in (subject, f"{subject}/{level}")}
+    attacks = {attack for *_, attack in keys}
+    for subject in gate.subjects:
+        if subject not in subjects:
+            yield GateRow(run, subject, "", "", "cannot be told", "there is no audit of it")
+    for attack in gate.attacks if "" not in attacks else ():
+        if attack not in attacks:
+            yield GateRow(run, "any subject", "", attack, "cannot be told", "there is no audit")
+
+
+def _judged(gate: Gate, audits: Sequence[AuditResult], run: _Run) -> tuple[Told, str, float | None]:
+    """Whether every network keeps a gate, or their mean, by the words of `privaudit audit`."""
+    verdict = judge(gate, _by_network(audits), run.opened)
+    if gate.mean and verdict.reached is not None:
+        attacked = run.evidence.attacked(audits[0], audits[0].attack)
+        verdict = judge_mean(gate, attacked, run.opened)
     why = verdict.because()
     if verdict.told == "cannot be told" and verdict.reached is not None:
         why = f"the run is {in_doubt(verdict.doubts)}"
@@ -168,7 +219,7 @@ def _judged(
 
 def _limit(why: str) -> str:
     """The limit and its network, without what is said about the sample."""
-    return re.sub(r" \((seed [^)]*)\)$", r", \1", why.partition("; ")[0])
+    return re.sub(r" \(((?:seed|mean of) [^)]*)\)$", r", \1", why.partition("; ")[0])
 
 
 def _by_network(audits: Sequence[AuditResult]) -> Mapping[str, Mapping[str, Any]]:

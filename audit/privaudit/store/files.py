@@ -57,6 +57,31 @@ def write_many(items: Iterable[tuple[Path, bytes]], *, mode: int = 0o600) -> Non
             _remove(temporary)
 
 
+def check_writable(path: Path) -> None:
+    """Make sure, as far as that can be known, that a file could be written now.
+
+    Raises:
+        StoreError: its folder does not exist, or nothing can be written into it.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=path.parent, prefix=TEMPORARY):
+            pass
+    except OSError as error:
+        raise _failure(path, error) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if there is one.
+
+    Raises:
+        StoreError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _failure(path, error) from error
+
+
 def private_folder(path: Path) -> None:
     """Make a folder, and its parents, that its owner alone can enter (mode 0700).
 

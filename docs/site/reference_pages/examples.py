@@ -13,6 +13,8 @@ EXAMPLES = {
     "shadow_sparsifier": "none",
     "shadow_defense": "{name: label_smoothing, smoothing: 0.2}",
     "plugins": "[./margin.py]",
+    "gates": "[auc<0.6, {gate: tpr@0.01<0.05, attacks: [loss]}]",
+    "accept_doubts": "[rounded]",
     "split.protocol": "halves",
     "split.members": "500",
     "split.validation": "0.2",

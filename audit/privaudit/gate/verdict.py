@@ -1,55 +1,19 @@
-"""Gates of a release pipeline: limits that an audit must keep, or the release stops.
-
-A gate fails closed. It looks at the confidence limit that speaks against the network, never at
-the estimate, and in both directions: scores that put members last tell them as well. It takes
-every attack; a number that is not known breaks it, and so does a doubt that nobody has accepted.
-"""
+"""What there is to say of a gate: kept, broken, or that it cannot be told, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isinf, isnan
+from math import inf, isnan
 from typing import Any, Literal
 
 from privaudit.doubts.doubt import Doubt, acceptance
-from privaudit.errors import RecipeError
-from privaudit.statistics import table
-from privaudit.statistics.conditions import unknown_metric, written
-from privaudit.statistics.metric import Metric, Reached
+from privaudit.gate.limit import Gate
+from privaudit.statistics.metric import Reached
 from privaudit.statistics.power import sample_sentence
 
 Told = Literal["kept", "broken", "cannot be told"]
 """What there is to say of a gate."""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A limit on one metric of every attack.
-
-    Attributes:
-        text: as the user wrote it, without spaces.
-        metric: its name in `statistics.table`.
-        limit: strictly within the metric's bounds: for most, between 0 and 1.
-    """
-
-    text: str
-    metric: str
-    limit: float
-
-    @property
-    def judged(self) -> Metric:
-        """What the table says of the metric."""
-        return table.named([self.metric])[0]
-
-    @property
-    def side(self) -> Literal["upper", "lower"]:
-        """The confidence limit that must keep the gate."""
-        return self.judged.side
-
-    def kept_by(self, reached: float) -> bool:
-        """Whether a confidence limit keeps the gate; NaN never does."""
-        return reached > self.limit if self.side == "lower" else reached < self.limit
 
 
 @dataclass(frozen=True)
@@ -88,16 +52,16 @@ class Verdict:
     @property
     def caveat(self) -> str:
         """What has to be said where the gate is kept; empty where nothing has."""
-        return self.gate.judged.caveat if self.passed else ""
+        return self.gate.caveat if self.passed else ""
 
     def sentence(self) -> str:
         """One line for people.
 
-        >>> gate = parse_gate("auc<0.6")
+        >>> gate = Gate("auc<0.6", "auc", 0.6)
         >>> judge(gate, {"loss": {"auc": {"value": 0.5, "low": 0.4, "high": 0.7}}}).sentence()
         'gate auc<0.6: BROKEN, upper confidence limit 0.7 (loss)'
         """
-        opening = f"gate {self.gate.text}: {_word(self.passed, self.caveat)}"
+        opening = f"gate {self.gate.text}: {self._word}"
         return f"{opening}{' ' if self._doubted else ', '}{self.because()}"
 
     def because(self) -> str:
@@ -124,36 +88,16 @@ class Verdict:
         )
 
     @property
+    def _word(self) -> str:
+        """What only disproves has never shown that a gate is kept."""
+        if not self.passed:
+            return "BROKEN"
+        return "not disproved" if self.gate.judged.caveat else "passed"
+
+    @property
     def _doubted(self) -> bool:
         """Whether doubts alone break it."""
         return bool(self.doubts) and self.reached is not None and self.gate.kept_by(self.reached)
-
-
-def parse_gate(text: str) -> Gate:
-    """Read METRIC<NUMBER, or METRIC>NUMBER where more is safer.
-
-    >>> parse_gate("tpr@1e-3 < 0.01")
-    Gate(text='tpr@1e-3<0.01', metric='tpr@0.001', limit=0.01)
-
-    Raises:
-        RecipeError: it is not of that form, the metric is unknown or has no interval, the sign
-            points the wrong way, or the number is out of the metric's bounds.
-    """
-    text = "".join(text.split())
-    condition = written(text)
-    if condition is None or condition.absolute:
-        raise _wrong(text, f"is not {_forms()}")
-    name, number = condition.metric, condition.number
-    metric = _metric(text, name)
-    if condition.sign != metric.gate:
-        better = "more" if metric.side == "lower" else "less"
-        raise _wrong(text, f"{better} is safer, so write {name}{metric.gate}{number}")
-    limit = condition.value
-    low, high = metric.bounds
-    if limit is None or not low < limit < high:
-        within = f"above {low:g}" if isinf(high) else f"between {low:g} and {high:g}"
-        raise _wrong(text, f"{number!r} must be a number {within}")
-    return Gate(text, metric.name, limit)
 
 
 def judge(
@@ -230,33 +174,3 @@ def _worst(gate: Gate, limits: Mapping[str, Reached]) -> str:
         return -limit if gate.side == "lower" else limit
 
     return max(limits, key=against)
-
-
-def _word(passed: bool, caveat: str) -> str:
-    """How a verdict opens: what only disproves has never shown that a gate is kept."""
-    if not passed:
-        return "BROKEN"
-    return "not disproved" if caveat else "passed"
-
-
-def _forms() -> str:
-    """How a gate is written, by the first metric of the table and those where more is safer."""
-    example = next(metric.name for metric in table.METRICS if metric.gate == "<")
-    others = table.names(lambda metric: metric.gate == ">")
-    forms = [f"METRIC<NUMBER, such as {example}<0.6", *(f"{name}>NUMBER" for name in others)]
-    return ", or ".join(forms)
-
-
-def _metric(text: str, name: str) -> Metric:
-    """The metric of that name; the number after @ may be spelled in any way."""
-    metric = table.spelled(name)
-    if metric is not None and metric.gate is not None:
-        return metric
-    if metric is not None:
-        raise _wrong(text, f"{name} {metric.ungated}")
-    valid_names = table.names(lambda metric: metric.gate is not None)
-    raise _wrong(text, unknown_metric(name, valid_names))
-
-
-def _wrong(text: str, problem: str) -> RecipeError:
-    return RecipeError(f"--gate {text}: {problem}")
