@@ -229,7 +229,12 @@ def _left_out(results: OutputAudits) -> list[str]:
     """For people: which attacks the outputs do not allow, where none were named."""
     from privaudit.report.escape import plain
 
-    return [plain("not tried: " + "; ".join(results.left_out))] if results.left_out else []
+    by_reason: dict[str, list[str]] = {}
+    for line in results.left_out:
+        name, _, reason = line.partition(": ")
+        by_reason.setdefault(reason.removeprefix("needs "), []).append(name)
+    parts = [f"{reason} ({', '.join(names)})" for reason, names in by_reason.items()]
+    return [plain(f"Not tried, for want of {'; '.join(parts)}")] if parts else []
 
 
 def _notes(

@@ -43,6 +43,13 @@ _REMEDIES = {
     "False there",
 }
 
+_WANTED = {
+    "untold": "more than these examples, or other ones",
+    "shadows": "more networks in shadow_logits",
+    "population": "rows that are not audited",
+}
+"""What an attack wants that was not named, by what it lacks."""
+
 
 @dataclass(frozen=True)
 class OutputAudit:
@@ -204,7 +211,7 @@ def audit_outputs(
         except DataError as error:
             if named is not None or not isinstance(error.__cause__, ShortageError):
                 raise
-            left.append(f"{label}: {error.__cause__}")
+            left.append(f"{label}: needs {_WANTED[error.__cause__.lacking]}")
     if not audits:
         raise DataError("no attack can be made on these arrays: " + left[-1])
     read += _without_noise(entries, answers)

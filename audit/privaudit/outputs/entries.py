@@ -58,7 +58,7 @@ def possible(answers: Answers, plugins: Plugins) -> tuple[list[tuple[str, Attack
         try:
             ((label, attack),) = attack_entries([name], plugins)
         except (RecipeError, PluginError):
-            left.append(f"{name}: it is broken, or has options that must be set")
+            left.append(f"{name}: needs options that must be set, or is broken")
             continue
         lack = _lack(attack, answers)
         if attack.queries > len(answers.logits):
