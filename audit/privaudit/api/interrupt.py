@@ -1,13 +1,16 @@
-"""Who interrupts: a person or a signal, or a plugin that raises what stands for it."""
+"""Who interrupts: a person or a signal, a plugin that raises what stands for it, or the clock."""
 
 from __future__ import annotations
 
 import dis
 import os
+import signal
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_AGAIN = 5.0  # seconds to the next alarm, for code that swallows the first
 _RAISE = dis.opmap["RAISE_VARARGS"]
 
 
@@ -55,6 +58,39 @@ def no_sudden_exit() -> Iterator[None]:
         active = False  # for a module that keeps it
         if os._exit is refuse:
             os._exit = end
+
+
+class TooLong(BaseException):
+    """Code has not come to an end in the time that it has; nothing in between should catch it."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Interrupt code that takes longer, where Python can: in its main thread, without an alarm.
+
+    Raises:
+        TooLong: in the code.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if signal.getitimer(signal.ITIMER_REAL)[0] > 0:  # somebody else's alarm goes on
+        yield
+        return
+    active = True
+
+    def over(number: int, frame: object) -> None:
+        if active:
+            raise TooLong
+
+    before = signal.signal(signal.SIGALRM, over)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+        yield
+    finally:
+        active = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
 
 
 def _innermost_instruction(error: BaseException) -> int:
