@@ -306,7 +306,7 @@ def test_a_run_older_than_logs_is_summed_up(
 ) -> None:
     shutil.copytree(FIRST_VERSION, tmp_path / "run")
     assert not command(monkeypatch, str(tmp_path / "run"))
-    assert "dense" in capsys.readouterr().out
+    assert "halved" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [("--timeout", "-1"), ("--timeout", "soon")])
