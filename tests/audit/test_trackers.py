@@ -66,6 +66,12 @@ def test_an_example_is_a_distribution_whose_entry_point_names_its_module(tracker
     assert tracker in (folder / "README.md").read_text()
 
 
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What is said of a listener, but for what it costs."""
+    said = [record.getMessage() for record in caplog.records if "listening" in record.name]
+    return [line for line in said if " s of the run" not in line]
+
+
 def fail(event: Event) -> None:
     if isinstance(event, EpochDone):
         raise PrivauditError("no more")
@@ -126,7 +132,7 @@ def test_tensorboard_gets_curves_and_what_attacks_reach(
     with pytest.raises(PrivauditError):
         board.run("b", fail)
     assert all(one.closed for one in Writer.made)
-    assert not caplog.records
+    assert not complaints(caplog)
 
 
 class Client:
@@ -203,7 +209,7 @@ def test_mlflow_gets_the_recipe_the_curves_the_attacks_and_the_report(
     assert Client.runs["1"]["tags"]["privaudit.stopped"] == "PrivauditError: no more"
     tracked.run("b")
     assert Client.runs["2"]["tags"]["privaudit.resumed"] == "True"
-    assert not caplog.records
+    assert not complaints(caplog)
 
 
 def test_mlflow_is_left_alone_where_nobody_says_where_it_is(
@@ -212,7 +218,7 @@ def test_mlflow_is_left_alone_where_nobody_says_where_it_is(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     tracked.run("a")
     assert not Client.runs
-    assert not caplog.records
+    assert not complaints(caplog)
 
 
 def test_a_server_that_is_down_is_told_and_the_run_goes_on(
@@ -223,7 +229,7 @@ def test_a_server_that_is_down_is_told_and_the_run_goes_on(
 
     monkeypatch.setattr(Client, "create_run", down)
     assert len(tracked.run("a").audits) == 3
-    first, last = [record.getMessage() for record in caplog.records]
+    first, last = complaints(caplog)
     assert "fails at RunStarted (__init__.py:" in first
     assert "ConnectionError: refused; the run goes on" in first
     assert last.endswith("events failed")
@@ -265,6 +271,7 @@ def test_mlflow_keeps_what_is_logged(
     import mlflow
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # newer ones want a database
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     home = Home(tmp_path, "mlflow")
     home.run("a")
