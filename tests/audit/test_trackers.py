@@ -195,11 +195,11 @@ def test_mlflow_gets_the_recipe_the_curves_the_attacks_and_the_report(
     assert one["params"]["training.epochs"] == "3"
     assert one["params"]["sparsifiers.1.label"] == "imp (all)"
     assert one["params"]["seeds.0"] == "0"
-    assert [step for step, _ in one["metrics"]["dense/loss"]] == [1, 2, 3]
+    assert [step for step, _ in one["metrics"]["training/dense/loss"]] == [1, 2, 3]
     for audit in result.audits:
         where = f"{audit.subject} {audit.level}".strip().replace("(", "_").replace(")", "_")
-        assert one["metrics"][f"{where}/loss/auc"][-1] == (1, audit.metrics["auc"]["value"])
-        assert one["metrics"][f"{where}/loss/defense"] == [(1, audit.metrics["defense"])]
+        assert one["metrics"][f"attacks/{where}/loss/auc"][-1] == (1, audit.metrics["auc"]["value"])
+        assert one["metrics"][f"attacks/{where}/loss/defense"] == [(1, audit.metrics["defense"])]
     assert one["artifacts"] == [("report.html", "<!DOCTYPE html>")]
     assert tracked.run("a").audits == result.audits
     assert len(Client.runs) == 1  # a run that is read back is there
@@ -281,6 +281,8 @@ def test_mlflow_keeps_what_is_logged(
     (one,) = client.search_runs([experiment.experiment_id])
     assert one.info.status == "FINISHED"
     assert one.data.params["training.epochs"] == "3"
-    assert set(one.data.metrics) >= {"dense/loss", "dense/loss/auc", "imp _all_ round 1/loss/auc"}
+    assert set(one.data.metrics) >= {
+        *("training/dense/loss", "attacks/dense/loss/auc", "attacks/imp _all_ round 1/loss/auc")
+    }
     (page,) = client.list_artifacts(one.info.run_id)
     assert page.path == "report.html"

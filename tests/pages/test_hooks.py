@@ -94,7 +94,7 @@ def test_the_page_of_events_tells_of_the_hook_and_of_every_event() -> None:
     page = PAGES["event"]
     assert page.sections["privaudit_event"].labels >= METHOD
     assert {change.section for change in page.breaking()} == {"privaudit_event"}
-    told = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", page.text, flags=re.MULTILINE))
+    told = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", page.text, flags=re.MULTILINE))
     for kind in EVENTS:
         assert re.findall(r"`(\w+)`", told.pop(kind.__name__)) == [f.name for f in fields(kind)]
     assert not told

@@ -67,8 +67,8 @@ def plugins(
     else:
         _print_list(listed, kind)
         for one in heard:
-            origin = f"{one['distribution']} {one['version']}".strip()
-            typer.echo(f"Listening to runs: {_plain(origin)} ({_plain(one['module'])})")
+            installed = f" {one['version']} ({one['module']})" if one["version"] else ""
+            typer.echo(f"Listening to runs: {_plain(one['distribution'] + installed)}")
     untold = [one.name for one in every if kind and not one.kind]
     if untold:
         typer.echo(f"of an unknown kind: {_plain(', '.join(untold))}; {_UNTOLD}", err=True)

@@ -50,11 +50,12 @@ class Tracker:
             case events.FitStarted():
                 self.begin, self.end = self.end, self.end + event.epochs
             case events.EpochDone():
+                step = self.begin + event.epoch
                 for name in ("loss", "accuracy", "validation"):
-                    self.log(f"{self.curve}/{name}", getattr(event, name), self.begin + event.epoch)
+                    self.log(f"training/{self.curve}/{name}", getattr(event, name), step)
             case events.AttackDone():
                 where = " ".join(filter(None, [event.subject, event.level]))
-                self.log(f"{where}/{event.attack}/auc", event.auc, 0)
+                self.log(f"attacks/{where}/{event.attack}/auc", event.auc, 0)
                 self.send()
             case events.RunDone():
                 self.finished(Path(event.folder))
@@ -107,7 +108,7 @@ class Tracker:
                 value = audit.metrics[name]
                 number = value["value"] if isinstance(value, dict) else value
                 if number is not None:
-                    found.setdefault(f"{where}/{audit.attack}/{name}", []).append(number)
+                    found.setdefault(f"attacks/{where}/{audit.attack}/{name}", []).append(number)
         for name, values in found.items():
             self.log(name, sum(values) / len(values), 1)
         self.send()
