@@ -167,7 +167,7 @@ def test_what_cannot_be_written_is_told_once_and_the_run_goes_on(
     elif what == "link":
         path.symlink_to(tmp_path / "elsewhere")
     else:
-        monkeypatch.setattr(event_log.os, "write", lambda descriptor, line: len(line) - 1)
+        monkeypatch.setattr(os, "write", lambda descriptor, line: len(line) - 1)
     write(tmp_path, OPENED, epoch(1), DONE)
     (record,) = caplog.records
     assert record.getMessage().startswith(f"cannot write {path}: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from privaudit import load_recipe, run
 from privaudit.api.host import Plugins, load_plugins
+from privaudit.cli import main
 from privaudit.errors import PrivauditError
 from privaudit.events import EpochDone, Event
 from privaudit.store.result import RunResult
@@ -186,9 +188,25 @@ def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path, "mlflow")
 
 
+_RUN = subprocess.run
+
+
+def in_this_process(command: list[str], **options: Any) -> Any:
+    """In the place of `subprocess.run`: what it runs of privaudit takes no process of its own."""
+    if command[:3] != [sys.executable, "-m", "privaudit"]:
+        return _RUN(command, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["privaudit", *command[3:]])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert not ended.value.code
+    return None
+
+
 def test_mlflow_gets_the_recipe_the_curves_the_attacks_and_the_report(
-    tracked: Home, caplog: pytest.LogCaptureFixture
+    tracked: Home, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(subprocess, "run", in_this_process)
     result = tracked.run("a")
     (one,) = Client.runs.values()
     assert (one["experiment"], one["name"], one["status"]) == ("of mine", "tracked", "FINISHED")

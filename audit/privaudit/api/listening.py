@@ -18,13 +18,16 @@ from privaudit.api import hooks
 from privaudit.api.interrupt import TooLong, in_a_line, no_sudden_exit, time_limit
 from privaudit.api.world import own_world
 from privaudit.errors import PluginError
-from privaudit.events import Event, RunStopped
+from privaudit.events import Event, RunDone, RunStopped
 from privaudit.messages import plain
 
 logger = logging.getLogger(__name__)
 
 LIMIT = 60.0  # seconds that one event may take
-_AT_A_STOP = 10.0  # the same where somebody waits for the run to end
+LIMITS: dict[type[Event], float] = {
+    RunDone: 300.0,  # nothing waits for it any more
+    RunStopped: 10.0,  # somebody waits for the run to end
+}
 _MUCH = 0.1  # share of a run's time that is told
 _SHORT = 5.0  # seconds that are not worth telling
 
@@ -82,7 +85,7 @@ def listener_of(
             distribution,
             version,
             where,
-            implementation.plugin.__name__,
+            implementation.plugin_name,
             "" if code is None else code.co_filename,
             hear,
         )
@@ -93,8 +96,8 @@ class Listening:
     """Calls listeners in turn: a first failure of each is told in one line, and the run goes on.
 
     Each is given a copy of the event. What it changes in the process, random state among it, is
-    put back, and what it prints goes to stderr. One that takes longer than `LIMIT` seconds over an
-    event is interrupted, and hears no more. Only Ctrl-C and signals that stop a run pass.
+    put back, and what it prints goes to stderr. One that takes longer than its limit over an event
+    is interrupted, and hears no more. Only Ctrl-C and signals that stop a run pass.
     """
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
@@ -121,7 +124,7 @@ class Listening:
                 logger.warning("%s took %.0f s of the run", _named(listener), seconds)
 
     def _call(self, number: int, listener: Listener, event: Event) -> None:
-        limit = _AT_A_STOP if isinstance(event, RunStopped) else LIMIT
+        limit = LIMITS.get(type(event), LIMIT)
         try:
             with (
                 own_world(_named(listener)),

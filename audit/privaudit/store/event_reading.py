@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from privaudit.store.event_log import FORMAT, NAME
 _CHUNK = 2**20
 _LONGEST = 16 * 2**20  # bytes of a line
 _KINDS = {kind.__name__: kind for kind in EVENTS}
+_ADAPTERS: dict[str, TypeAdapter[Event]] = {name: TypeAdapter(k) for name, k in _KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class EventReader:
             when = datetime.fromisoformat(record["time"])
             if when.tzinfo is None:
                 raise ValueError("a time without a zone")
-            event = _adapter(kind).validate_python(_given(kind, record))
+            event = _ADAPTERS[kind.__name__].validate_python(_given(kind, record))
             return Told(int(record["sequence"]), when, event, int(record.get("trained", 0)))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError, ValidationError):
             self.damaged += 1
@@ -111,11 +111,6 @@ def last_attempt(story: list[Told]) -> list[Told]:
     """What the last attempt at a run has told."""
     starts = [n for n, told in enumerate(story) if isinstance(told.event, RunOpened)]
     return story[starts[-1] :] if starts else story
-
-
-@lru_cache
-def _adapter(kind: type[Event]) -> TypeAdapter[Event]:
-    return TypeAdapter(kind)
 
 
 def _given(kind: type[Event], record: Mapping[str, Any]) -> dict[str, Any]:
