@@ -32,11 +32,20 @@ def is_interrupt(error: BaseException) -> bool:
     return type(error) is KeyboardInterrupt and innermost.f_code.co_code[at] != _RAISE
 
 
+def words_of(error: BaseException) -> str | None:
+    """What an error says; None where its own `__str__` raises, whatever it is."""
+    try:
+        return str(error)
+    except BaseException as broken:
+        if is_interrupt(broken):
+            raise
+        return None
+
+
 def in_a_line(error: BaseException) -> str:
     """An error's type and words on one line, at most 500 characters; its words may be broken."""
-    try:
-        said = str(error)
-    except Exception:
+    said = words_of(error)
+    if said is None:
         said = "without words that can be read"
     return " ".join(f"{type(error).__name__}: {said}".split())[:500]
 
