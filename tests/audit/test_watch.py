@@ -259,6 +259,16 @@ def test_a_finished_run_that_another_only_reads_is_finished(told: Told) -> None:
     assert told.sleeps == 2
 
 
+def test_a_finished_run_whose_process_was_killed_at_its_end_is_finished(told: Told) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    told.write(*STORY, DONE)
+    told.held(process=gone.pid)
+    assert told.watch().complete
+    told.write(OPENED, RunStopped("x"))
+    assert "was stopped" in told.watch().said
+
+
 def test_looking_takes_no_lock(told: Told) -> None:
     told.write(*STORY)
     with run_lock(told.folder):

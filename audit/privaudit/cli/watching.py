@@ -88,10 +88,11 @@ class Watch:
 
     def _ending(self) -> Ending:
         held = holder(self._folder)
+        at_work = held is not None and held.alive is not False
         new = self._earlier = last_attempt(self._reader.new())
-        if held is None and (ending := self._over_before()):
+        if not at_work and (ending := self._over_before()):
             return ending
-        if held is not None and new and isinstance(new[-1].event, RunDone | RunStopped):
+        if at_work and new and isinstance(new[-1].event, RunDone | RunStopped):
             new = []  # another attempt is about to begin
         with Progress(self._errors, lambda: self._time) as progress:
             while True:
@@ -138,9 +139,10 @@ class Watch:
         begun = bool(self._story)
         if held is None and begun:
             return self._died("nobody works in its folder any more")
+        at_work = held is not None and held.alive is not False
+        if not at_work and not begun and (ending := self._over_before()):
+            return ending  # whoever was at work has found the run finished
         if held is None:
-            if ending := self._over_before():  # by a run that has found it finished
-                return ending
             self._say("waiting", "has not begun; waiting for it")
         elif held.alive is False:
             if begun:
