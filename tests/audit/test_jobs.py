@@ -177,7 +177,7 @@ def test_an_answer_is_never_taken_for_that_of_another_call() -> None:
 
 def test_what_cannot_be_sent_fails_alone() -> None:
     waiting = Waiting()
-    calls = Stream([(lambda: None, ()), (os.getpid, ())], urgent=False)  # type: ignore[list-item]
+    calls = Stream([(lambda: None, ()), (os.getpid, ())], urgent=False)
     waiting.add(calls)
     connection: Any = Garbled()
     connection.answers = [("done", "of the second call"), EOFError()]
