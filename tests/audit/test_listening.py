@@ -243,6 +243,29 @@ def test_what_a_listener_costs_is_told(
     assert warnings_of(caplog) == ["privaudit_event of plugin 't' of t 1 took 12 s of the run"]
 
 
+def test_a_listener_whose_failures_take_long_hears_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now, heard = [0.0], list[Event]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def hear(event: Event) -> None:
+        heard.append(event)
+        now[0] += 25.0
+        raise ConnectionError
+
+    listener = listening.Listener("t", "1", "plugin 't' of t 1", "t", "", hear)
+    hearing = listening.Listening([listener])
+    for reason in "abcdef":
+        hearing(RunStopped(reason))
+    assert len(heard) == 3
+    assert [line.partition(" 1 ")[2] for line in warnings_of(caplog)] == [
+        "fails at RunStopped: ConnectionError; the run goes on, and further failures are only "
+        "counted",
+        "has taken 75 s over events that failed: it hears no more of this run",
+    ]
+
+
 def test_what_a_listener_prints_is_not_the_command_s_answer(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

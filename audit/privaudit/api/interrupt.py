@@ -47,7 +47,7 @@ def in_a_line(error: BaseException) -> str:
     said = words_of(error)
     if said is None:
         said = "without words that can be read"
-    return " ".join(f"{type(error).__name__}: {said}".split())[:500]
+    return " ".join(f"{type(error).__name__}: {said}".split()).removesuffix(":")[:500]
 
 
 @contextmanager

@@ -104,15 +104,19 @@ class Listening:
         self._listeners = list(listeners)
         self._failures = dict.fromkeys(range(len(self._listeners)), 0)
         self._seconds = dict.fromkeys(range(len(self._listeners)), 0.0)
+        self._lost = dict.fromkeys(range(len(self._listeners)), 0.0)
         self._began = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         """Let all hear an event."""
         for number, listener in enumerate(self._listeners):
             if listener.hear is not _deaf:
-                began = time.monotonic()
+                began, failures = time.monotonic(), self._failures[number]
                 self._call(number, listener, event)
-                self._seconds[number] += time.monotonic() - began
+                took = time.monotonic() - began
+                self._seconds[number] += took
+                if self._failures[number] > failures:
+                    self._lose(number, listener, took)
 
     def close(self) -> None:
         """Tell what the listeners have cost, and what more has failed."""
@@ -122,6 +126,16 @@ class Listening:
                 logger.warning("%s: %d events failed", _named(listener), failures)
             if seconds > max(_SHORT, _MUCH * (time.monotonic() - self._began)):
                 logger.warning("%s took %.0f s of the run", _named(listener), seconds)
+
+    def _lose(self, number: int, listener: Listener, seconds: float) -> None:
+        """Call what fails no more, once it has taken as long as no single event may take."""
+        self._lost[number] += seconds
+        if self._lost[number] > LIMIT:
+            self._listeners[number] = replace(listener, hear=_deaf)
+            logger.warning(
+                "%s has taken %.0f s over events that failed: it hears no more of this run",
+                *(_named(listener), self._lost[number]),
+            )
 
     def _call(self, number: int, listener: Listener, event: Event) -> None:
         limit = LIMITS.get(type(event), LIMIT)

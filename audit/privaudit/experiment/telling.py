@@ -97,4 +97,4 @@ def _reason(error: BaseException) -> str:
     """Why a run ends, in one line."""
     if isinstance(error, KeyboardInterrupt):
         return "somebody, or a signal, has stopped it"
-    return plain(in_a_line(error)).removesuffix(":")
+    return plain(in_a_line(error))
