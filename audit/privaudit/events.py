@@ -11,6 +11,23 @@ class Event:
 
 
 @dataclass(frozen=True)
+class RunOpened(Event):
+    """The data is read, and a run is about to be made, or one that was made before to be given.
+
+    Attributes:
+        name: of the recipe.
+        recipe: the recipe as JSON, every default written out.
+        folder: where its results go.
+        resumed: whether an earlier run in this folder was stopped before its end.
+    """
+
+    name: str
+    recipe: str
+    folder: str
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
 class RunStarted(Event):
     """What there is to train, as far as scripts tell before they run.
 
@@ -144,3 +161,50 @@ class AttackDone(Event):
     level: str
     auc: float
     subject: str = ""
+
+
+@dataclass(frozen=True)
+class RunDone(Event):
+    """A run's results are in its folder; nothing follows.
+
+    Attributes:
+        folder: where they are: `privaudit.load_run` reads it.
+        audits: how many were made.
+        failures: how many could not be made.
+        seconds: since the run began, reading the data included.
+        found: whether the run was finished before, and is only read back.
+    """
+
+    folder: str
+    audits: int
+    failures: int
+    seconds: float
+    found: bool = False
+
+
+@dataclass(frozen=True)
+class RunStopped(Event):
+    """A run ends before its end; nothing follows. Whoever called `run` gets the error itself.
+
+    Attributes:
+        reason: in one line.
+    """
+
+    reason: str
+
+
+EVENTS: tuple[type[Event], ...] = (
+    RunOpened,
+    RunStarted,
+    SubjectStarted,
+    BelievedStarted,
+    BelievedDone,
+    FitStarted,
+    EpochDone,
+    FitDone,
+    LevelReached,
+    AttackDone,
+    RunDone,
+    RunStopped,
+)
+"""All there are."""

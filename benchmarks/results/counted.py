@@ -76,6 +76,7 @@ LEFT_OUT: Mapping[str, str] = {
     "experiment.identity": "whether a finished run still stands for its recipe",
     "experiment.onnx": "makes files of finished networks",
     "experiment.plan": "says what a run would do",
+    "experiment.telling": "word of what goes on",
     "explain": "stands in no page",
     "gate": "stands in no page",
     "figures": "draws the same rows",

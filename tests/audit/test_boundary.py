@@ -293,3 +293,21 @@ def test_hooks_around_training_are_called_through_the_boundary() -> None:
         refused_by_attack(Refusing(), split, 1)
     with pytest.raises(PluginError, match=r"load .* gives None, not privaudit\.Examples"):
         loaded(Reading(), Path())
+
+
+class MuteError(Exception):
+    """Ends the program of whoever asks what it says."""
+
+    def __str__(self) -> str:
+        raise SystemExit(0)
+
+
+def test_an_error_whose_words_end_the_program_is_told_all_the_same(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="MuteError"), guest(Loss(), "score"):
+        raise MuteError
+    path = tmp_path / "mute.py"
+    path.write_text(
+        "class Mute(Exception):\n    def __str__(self):\n        raise SystemExit(0)\nraise Mute\n"
+    )
+    with pytest.raises(PluginError, match=r"mute\.py:4: Mute: without words that can be read"):
+        load_plugins(files=[path])

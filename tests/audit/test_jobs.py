@@ -21,8 +21,9 @@ from privaudit import (
 )
 from privaudit.cohort import Cohort, making
 from privaudit.events import EpochDone, Event
-from privaudit.jobs.local import Workers
+from privaudit.jobs.local import Workers, _feed
 from privaudit.jobs.message import unwrapped, wrapped
+from privaudit.jobs.streams import Stream, Waiting
 from privaudit_plugins.defenses.min_max import MinMax
 from privaudit_plugins.defenses.relaxloss import RelaxLoss
 from privaudit_plugins.models.cnn import CNN
@@ -144,6 +145,56 @@ def test_a_killed_process_is_told_in_one_line(make_cohort: Make) -> None:
             process.join()
         with pytest.raises(PrivauditError, match=r"was killed.*--processes"):
             make_cohort(MEMBERS, model=MLP(hidden=(16,)), workers=started).fit()
+
+
+class Garbled:
+    """In the place of a connection: what comes first cannot be read, then comes an answer."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.answers: list[Any] = [ValueError("no such class"), ("done", "of the first call")]
+
+    def send(self, what: object) -> None:
+        self.sent.append(what)
+
+    def recv(self) -> Any:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_an_answer_is_never_taken_for_that_of_another_call() -> None:
+    waiting, calls = Waiting(), Stream([(os.getpid, ()), (os.getppid, ())], urgent=False)
+    waiting.add(calls)
+    connection: Any = Garbled()
+    _feed(connection, waiting)
+    assert len(connection.sent) == 1
+    kind, number, _ = calls.get(wait=False) or ("nothing", -1, None)
+    assert (kind, number) == ("killed", 0)
+    assert calls.get(wait=False) is None
+
+
+def test_what_cannot_be_sent_fails_alone() -> None:
+    waiting = Waiting()
+    calls = Stream([(lambda: None, ()), (os.getpid, ())], urgent=False)
+    waiting.add(calls)
+    connection: Any = Garbled()
+    connection.answers = [("done", "of the second call"), EOFError()]
+    stop = Stream([], urgent=False)
+    waiting.add(stop)
+    calls.give_back = lambda number, call: None  # type: ignore[method-assign]
+
+    def end(kind: str, number: int, content: object) -> None:
+        original(kind, number, content)
+        if kind == "done":
+            waiting.end()
+
+    original = calls.put
+    calls.put = end  # type: ignore[method-assign]
+    _feed(connection, waiting)
+    told = [calls.get(wait=False), calls.get(wait=False)]
+    assert [one and one[:2] for one in told] == [("failed", 0), ("done", 1)]
 
 
 def test_a_parcel_arrives_as_it_was() -> None:

@@ -39,6 +39,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PUBLIC = {
     "privaudit",
     "privaudit.channels",
+    "privaudit.events",
     "privaudit.keys",
     "privaudit.learning",
     "privaudit.optimizers",

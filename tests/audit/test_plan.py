@@ -36,7 +36,7 @@ def trained(recipe: Recipe, folder: Path) -> tuple[int, int, RunStarted]:
     run(recipe, folder / recipe.name, device="cpu", cache=folder / "cache", on_event=events.append)
     fits = [event for event in events if isinstance(event, FitStarted)]
     (said,) = (event for event in events if isinstance(event, RunStarted))
-    assert said is events[0]
+    assert said is events[1]  # after RunOpened
     assert [sum(said.epochs)] >= [sum((f.models - f.found) * f.epochs for f in fits)]
     return sum(f.models for f in fits), sum(f.found for f in fits), said
 

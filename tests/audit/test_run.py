@@ -159,7 +159,8 @@ def test_files_are_private_and_hold_no_pickle(first: tuple[RunResult, list[Event
     assert folder is not None
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     models = {f for f in files if f.startswith("models/") and f.endswith(".safetensors")}
-    assert files - models == {"recipe.yaml", "result.json", "scores.npz", "manifest.json"}
+    written = {"recipe.yaml", "result.json", "scores.npz", "manifest.json", "events.jsonl"}
+    assert files - models == written
     assert len(models) == 6  # three levels of two seeds
     for path in [folder, *folder.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path

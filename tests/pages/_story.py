@@ -105,7 +105,7 @@ class Story:
     def _python(self, fence: Fence) -> None:
         code = compile("\n" * fence.line + fence.text, fence.page, "exec")
         if fence.title:
-            if "privaudit_provide" in fence.text:
+            if "@privaudit.hookimpl" in fence.text:
                 load_plugins(files=[fence.title])
             return
         lacking = [needed for sign, needed in tables.PACKAGES.items() if sign in fence.text]

@@ -7,6 +7,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hook_pages import Breaking, HookPage, fences
 from privaudit.api import world
 from privaudit.api.host import Plugins, Provided, load_plugins
 from privaudit.api.plugin import KINDS, Plugin
+from privaudit.events import EVENTS
 from privaudit.testing import check_plugin
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -88,6 +90,16 @@ def test_the_first_page_tells_of_the_module_s_hook_and_lists_the_others() -> Non
         assert set(re.findall(r"`(\w+)`", row)) == hooks(kind).keys()
 
 
+def test_the_page_of_events_tells_of_the_hook_and_of_every_event() -> None:
+    page = PAGES["event"]
+    assert page.sections["privaudit_event"].labels >= METHOD
+    assert {change.section for change in page.breaking()} == {"privaudit_event"}
+    told = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", page.text, flags=re.MULTILINE))
+    for kind in EVENTS:
+        assert re.findall(r"`(\w+)`", told.pop(kind.__name__)) == [f.name for f in fields(kind)]
+    assert not told
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the recipe, where files are told by their names."""
@@ -114,27 +126,35 @@ def installed() -> Plugins:
     return load_plugins()
 
 
-def brought(file: str) -> Provided:
-    """The plugin that a file brings."""
+def brought(file: str) -> Provided | None:
+    """The plugin that a file brings; None where it only listens to runs."""
     plugins = Plugins().with_files([file])
-    (found,) = [one for one in plugins._given if one.distribution == file]
-    return found
+    found = [one for one in plugins._given if one.distribution == file]
+    assert len(found) + len(plugins.listening()[0]) == 1
+    return found[0] if found else None
 
 
 @pytest.mark.parametrize(
     ("page", "file"), EXAMPLES, ids=lambda value: getattr(value, "path", value)
 )
-def test_an_example_keeps_the_contract(page: HookPage, file: str, here: Path) -> None:
+def test_an_example_keeps_the_contract(
+    page: HookPage, file: str, here: Path, warned: list[str]
+) -> None:
     (here / file).write_text(page.examples[file])
+    plugin = brought(file)
+    if plugin is None:
+        assert run(file, "", warned) == []
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        check_plugin(brought(file).cls)
+        check_plugin(plugin.cls)
 
 
 def checked(file: str) -> list[str]:
     """What `check_plugin` says."""
     try:
         plugin = brought(file)
+        assert plugin is not None, "check_plugin is for plugins"
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             check_plugin(plugin.cls)
@@ -147,7 +167,8 @@ def run(file: str, section: str, warned: list[str]) -> list[str]:
     """What a run says."""
     try:
         plugin = brought(file)
-        changes = [f"plugins=[./{file}]", PLACES[plugin.kind].format(plugin.name)]
+        changes = [f"plugins=[./{file}]"]
+        changes += [PLACES[plugin.kind].format(plugin.name)] if plugin else []
         changes += [MORE[file, section]] if (file, section) in MORE else []
         folders: Any = {"output": Path("run"), "cache": Path("cache")}
         recipe = privaudit.load_recipe(Path("hooks.yaml"), changes, plugins=installed())

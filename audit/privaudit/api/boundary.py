@@ -18,6 +18,7 @@ from privaudit.api.blame import (
     plugins_in,
     raised_by_engine,
 )
+from privaudit.api.interrupt import words_of
 from privaudit.api.plugin import Plugin
 from privaudit.api.remedies import remedy_for
 from privaudit.api.world import own_world
@@ -127,10 +128,7 @@ def _ours(error: BaseException) -> bool:
 
 def _said(error: BaseException) -> str:
     """What an error says; nothing where its own `__str__` is broken."""
-    try:
-        return str(error)[:_KEPT]
-    except Exception:
-        return ""
+    return (words_of(error) or "")[:_KEPT]
 
 
 def _whose(plugin: Guest, hook: str) -> str:

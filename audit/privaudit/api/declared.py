@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
@@ -19,7 +20,8 @@ KIND_OF = {
 }
 """The kinds by their classes' names; the classes import torch, for which a shell cannot wait."""
 
-_HOOK = "privaudit_provide"
+_HOOK = "privaudit_provide"  # as `hooks` has them, which would take longer to import
+_LISTEN = "privaudit_event"
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,19 @@ def declared(entry_point: EntryPoint) -> tuple[Declared, ...] | None:
     scope = _Scope.of(module)
     if scope is None:
         return None
-    names = _returned(scope.tree)
+    names = [] if _only_listens(scope.tree) else _returned(scope.tree)
     found = None if names is None else [scope.plugin(name) for name in names]
     if found is None or None in found:
         return None
     return tuple(one for one in found if one is not None)
+
+
+def may_listen(entry_point: EntryPoint) -> bool:
+    """Whether the source of an entry point's module names the hook that hears what runs tell."""
+    path = module_file(entry_point.module)
+    with suppress(OSError):
+        return path is not None and _LISTEN.encode() in path.read_bytes()
+    return False
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,13 @@ class _Scope:
         target = ".".join([*above, *filter(None, [node.module])])
         same = target.partition(".")[0] == self.module.partition(".")[0] and target != self.module
         return _Scope.of(target) if same else None
+
+
+def _only_listens(tree: ast.Module) -> bool:
+    """Whether a module hears what runs tell, and says nothing of plugins."""
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return _LISTEN in functions and _HOOK not in functions | named
 
 
 def _returned(tree: ast.Module) -> list[str] | None:

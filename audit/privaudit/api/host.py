@@ -11,6 +11,7 @@ from privaudit.api.contract import name_of
 from privaudit.api.entry_points import entry_points as find_entry_points
 from privaudit.api.installed import Installed
 from privaudit.api.listed import Listed, listed
+from privaudit.api.listening import Listener
 from privaudit.api.plugin import KINDS, Plugin
 from privaudit.api.provided import LoadError as LoadError
 from privaudit.api.provided import Provided as Provided
@@ -27,6 +28,7 @@ class Plugins:
         problems: those that cannot be used.
         files: from which plugins without packaging were loaded.
         installed: those of installed distributions.
+        listeners: who hears what runs tell, of the files.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class Plugins:
         problems: Iterable[LoadError] = (),
         files: Iterable[OneFile] = (),
         installed: Installed | None = None,
+        listeners: Iterable[Listener] = (),
     ) -> None:
         self._given, self._problems = tuple(provided), tuple(problems)
         self.files = tuple(files)
         self._installed = installed or Installed()
+        self._listeners = tuple(listeners)
 
     @property
     def provided(self) -> tuple[Provided, ...]:
@@ -80,7 +84,9 @@ class Plugins:
                 raise result
         new = [result for result in results if isinstance(result, Provided)]
         given, files = (*self._given, *new), (*self.files, file)
-        return Plugins(given, self._problems, files, self._installed)
+        heard = [result for result in results if isinstance(result, Listener)]
+        listeners = (*self._listeners, *heard)
+        return Plugins(given, self._problems, files, self._installed, listeners)
 
     def _known(self) -> tuple[tuple[Provided, ...], tuple[LoadError, ...]]:
         """What has been imported so far, and the names that several of it claim."""
@@ -138,6 +144,15 @@ class Plugins:
     def load_untold(self) -> None:
         """Import what its source tells nothing about."""
         self._installed.load_untold()
+
+    def listening(self) -> tuple[tuple[Listener, ...], tuple[LoadError, ...]]:
+        """Who hears what runs tell, and what would but cannot be used.
+
+        What is installed and names the hook in its source is imported for it.
+        """
+        problems = self._installed.load_listening()
+        by_module = {one.module: one for one in (*self._installed.listeners, *self._listeners)}
+        return tuple(by_module.values()), tuple(problems)
 
     def known_broken(self) -> tuple[LoadError, ...]:
         """What is known to be wrong without importing anything: what has no module, or no Python.

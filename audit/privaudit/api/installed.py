@@ -9,8 +9,9 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint
 
-from privaudit.api.declared import Declared, declared
+from privaudit.api.declared import Declared, declared, may_listen
 from privaudit.api.entry_points import in_order, is_ours, origin, where
+from privaudit.api.listening import Listener
 from privaudit.api.probe import deadly
 from privaudit.api.provided import LoadError, Provided, provided_by
 from privaudit.api.world import own_world
@@ -39,6 +40,7 @@ class Installed:
     ) -> None:
         self._tried_first = tried_first
         self.provided: list[Provided] = []
+        self.listeners: list[Listener] = []
         self.problems = list(problems)
         self._entry_points = in_order(entry_points)
         self._waiting = list(self._entry_points)
@@ -77,6 +79,14 @@ class Installed:
         for entry_point in list(self._waiting):
             if entry_point.value == module:
                 self._load(entry_point)
+
+    def load_listening(self) -> list[LoadError]:
+        """Import what names the hook of listeners in its source; what of it cannot be used."""
+        before = len(self.problems)
+        for entry_point in list(self._waiting):
+            if may_listen(entry_point):
+                self._load(entry_point)
+        return self.problems[before:]
 
     def load_all(self) -> None:
         """Import everything."""
@@ -141,10 +151,12 @@ class Installed:
             )
         )
         provided = [result for result in results if isinstance(result, Provided)]
-        if len(provided) == len(results):
+        problems = [result for result in results if isinstance(result, LoadError)]
+        if not problems:
             self._of[entry_point] = provided
         self.provided += provided
-        self.problems += [result for result in results if isinstance(result, LoadError)]
+        self.problems += problems
+        self.listeners += [result for result in results if isinstance(result, Listener)]
 
     def _clash(self, kind: str, name: str, claimants: list[EntryPoint]) -> None:
         if (kind, name) in self._clashing:

@@ -1,13 +1,16 @@
-"""Who interrupts: a person or a signal, or a plugin that raises what stands for it."""
+"""Who interrupts: a person or a signal, a plugin that raises what stands for it, or the clock."""
 
 from __future__ import annotations
 
 import dis
 import os
+import signal
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_AGAIN = 5.0  # seconds to the next alarm, for code that swallows the first
 _RAISE = dis.opmap["RAISE_VARARGS"]
 
 
@@ -29,13 +32,22 @@ def is_interrupt(error: BaseException) -> bool:
     return type(error) is KeyboardInterrupt and innermost.f_code.co_code[at] != _RAISE
 
 
+def words_of(error: BaseException) -> str | None:
+    """What an error says; None where its own `__str__` raises, whatever it is."""
+    try:
+        return str(error)
+    except BaseException as broken:
+        if is_interrupt(broken):
+            raise
+        return None
+
+
 def in_a_line(error: BaseException) -> str:
     """An error's type and words on one line, at most 500 characters; its words may be broken."""
-    try:
-        said = str(error)
-    except Exception:
+    said = words_of(error)
+    if said is None:
         said = "without words that can be read"
-    return " ".join(f"{type(error).__name__}: {said}".split())[:500]
+    return " ".join(f"{type(error).__name__}: {said}".split()).removesuffix(":")[:500]
 
 
 @contextmanager
@@ -55,6 +67,39 @@ def no_sudden_exit() -> Iterator[None]:
         active = False  # for a module that keeps it
         if os._exit is refuse:
             os._exit = end
+
+
+class TooLong(BaseException):
+    """Code has not come to an end in the time that it has; nothing in between should catch it."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Interrupt code that takes longer, where Python can: in its main thread, without an alarm.
+
+    Raises:
+        TooLong: in the code.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if signal.getitimer(signal.ITIMER_REAL)[0] > 0:  # somebody else's alarm goes on
+        yield
+        return
+    active = True
+
+    def over(number: int, frame: object) -> None:
+        if active:
+            raise TooLong
+
+    before = signal.signal(signal.SIGALRM, over)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+        yield
+    finally:
+        active = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
 
 
 def _innermost_instruction(error: BaseException) -> int:

@@ -1,6 +1,6 @@
-"""What one module provides: plugins that can be used, and why others cannot.
+"""What one module provides: plugins that can be used, why others cannot, and who listens to runs.
 
-What pluggy leaves untyped stays in `_ask`; everything else here is typed.
+What pluggy leaves untyped stays in `_manager` and `_classes`; everything else here is typed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pluggy
 from privaudit.api import hooks
 from privaudit.api.contract import check_class, kind_of, name_of
 from privaudit.api.interrupt import in_a_line, is_interrupt, no_sudden_exit
+from privaudit.api.listening import Listener, listener_of
 from privaudit.api.plugin import Plugin
 from privaudit.api.source import source_digest
 from privaudit.api.world import own_world
@@ -64,8 +65,8 @@ class Provided:
 
 def provided_by(
     distribution: str, version: str, where: str, load: Callable[[], object], name: str = ""
-) -> Iterator[Provided | LoadError]:
-    """What a module provides, class by class.
+) -> Iterator[Provided | Listener | LoadError]:
+    """What a module provides, class by class, and that it listens to runs, if it does.
 
     Args:
         distribution: that brings it, or its file's name.
@@ -76,6 +77,7 @@ def provided_by(
     """
     try:
         # What it prints while it is loaded is not the command's answer.
+        results: list[Provided | Listener | LoadError]
         with own_world(where), redirect_stdout(sys.stderr), no_sudden_exit():
             results = list(_loaded(distribution, version, where, load, name))
     except PluginError as error:
@@ -95,8 +97,11 @@ def provided_by(
 
 def _loaded(
     distribution: str, version: str, where: str, load: Callable[[], object], name: str
-) -> Iterator[Provided | LoadError]:
-    for cls in _classes(_ask(load())):
+) -> Iterator[Provided | Listener | LoadError]:
+    manager = _manager(load())
+    if listener := listener_of(manager, distribution, version, where):
+        yield listener
+    for cls in _classes(manager):
         called = name_of(cls)
         try:
             plugin = check_class(cls)
@@ -113,11 +118,11 @@ def _loaded(
         )
 
 
-def _ask(module: object) -> list[object]:
-    """The answers of one module's hook, asked through a manager of its own.
+def _manager(module: object) -> pluggy.PluginManager:
+    """One module's hooks, in a manager of its own.
 
     Raises:
-        PluginError: the module has no hook, or one that is not of privaudit.
+        PluginError: it is no module, has no hook, or one that is not of privaudit.
     """
     if not isinstance(module, ModuleType):
         raise PluginError(f"is {module!r}: its entry point must name a module")
@@ -129,21 +134,28 @@ def _ask(module: object) -> list[object]:
     except pluggy.PluginValidationError as error:
         unknown = str(error).partition("'")[2].partition("'")[0]
         raise PluginError(
-            f"has the unknown hook {unknown!r}: the only hook is 'privaudit_provide'"
+            f"has the unknown hook {unknown!r}: the hooks of a module are 'privaudit_provide' and "
+            f"{hooks.LISTEN!r}"
         ) from error
-    if not manager.hook.privaudit_provide.get_hookimpls():
-        raise PluginError("has no function privaudit_provide marked @privaudit.hookimpl")
-    answers: list[object] = manager.hook.privaudit_provide()
-    return answers
+    if not manager.get_hookcallers(module):
+        raise PluginError(
+            "has no function privaudit_provide marked @privaudit.hookimpl, nor one called "
+            f"{hooks.LISTEN}"
+        )
+    return manager
 
 
-def _classes(answers: list[object]) -> list[object]:
-    """The classes of the one answer; pluggy drops an answer of None.
+def _classes(manager: pluggy.PluginManager) -> list[object]:
+    """The classes that the module provides; none where it only listens.
 
     Raises:
         PluginError: the answer is not a list.
     """
-    answer = answers[0] if answers else None
+    hook = manager.hook.privaudit_provide
+    if not hook.get_hookimpls():
+        return []
+    answers: list[object] = hook()
+    answer = answers[0] if answers else None  # pluggy drops an answer of None
     if not isinstance(answer, list):
         raise PluginError(f"answers privaudit_provide with {answer!r}, not with a list of classes")
     return answer

@@ -25,6 +25,7 @@ from privaudit.cli import (
     run,
     schema,
     validate,
+    watch,
 )
 from privaudit.cli.streams import give_up_stdout, keep_going, stdout_problem
 from privaudit.errors import PrivauditError
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
+app.command("watch")(watch.watch)
 app.command("report")(report.report)
 app.command("diff")(diff.diff)
 app.command("plot")(plot.plot)

@@ -50,13 +50,25 @@ def plugins(
     found = load_plugins(files=plugin or ())
     if load:
         found.load_untold()
+    listeners = () if kind else found.listening()[0]
     every, problems = found.listed(), found.known_broken()
     listed = [one for one in every if kind in (None, one.kind)]
+    heard = [
+        {"distribution": one.distribution, "version": one.version, "module": one.module}
+        for one in listeners
+    ]
     if as_json:
-        told = {"plugins": [asdict(one) for one in listed], "problems": [*map(str, problems)]}
+        told = {
+            "plugins": [asdict(one) for one in listed],
+            "listeners": heard,
+            "problems": [*map(str, problems)],
+        }
         typer.echo(json.dumps(told, indent=2))
     else:
         _print_list(listed, kind)
+        for one in heard:
+            installed = f" {one['version']} ({one['module']})" if one["version"] else ""
+            typer.echo(f"Listening to runs: {_plain(one['distribution'] + installed)}")
     untold = [one.name for one in every if kind and not one.kind]
     if untold:
         typer.echo(f"of an unknown kind: {_plain(', '.join(untold))}; {_UNTOLD}", err=True)

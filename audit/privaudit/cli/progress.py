@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isnan
 from types import TracebackType
 
@@ -41,9 +42,13 @@ class Progress:
 
     Both tell how long the whole run may still take, which trainings were found in the cache, and
     what each attack reached once it has finished.
+
+    Args:
+        console: where to show.
+        clock: seconds at which events happen; if not given, they happen when they are shown.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] | None = None) -> None:
         self._console = console
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
@@ -54,6 +59,7 @@ class Progress:
             transient=True,
             speed_estimate_period=_A_RUN,
             disable=not console.is_terminal,
+            get_time=clock,
         )
         self._task = self._bar.add_task("starting", total=None, detail="")
         self._subject = self._believed = self._reached = ""

@@ -35,6 +35,7 @@ from privaudit.experiment.levels import control_of, controls, levels
 from privaudit.experiment.repeated import repeated
 from privaudit.experiment.suited import check_augmentation, check_memory
 from privaudit.experiment.target import given_target, joined
+from privaudit.experiment.telling import Telling
 from privaudit.experiment.tokens import check_tokens
 from privaudit.jobs.local import Workers
 from privaudit.jobs.memory import free_memory
@@ -89,42 +90,50 @@ def run(
     made_by = identity.made_by(recipe, plugins)
     folder = run_folder(recipe) if output is None else Path(output)
     with nullcontext() if _only_to_read(folder) else run_lock(folder):
+        tell = Telling(recipe, folder, on_event, plugins)
         data = None
         if identity.has_run(folder):
             with limited_to(memory):
                 data = identity.load_data(recipe, cache_folder(cache) / "data")
             if done := identity.finished(folder, recipe, data, made_by):
-                return identity.with_gates(done, recipe)
+                done = identity.with_gates(done, recipe)
+                tell.found(done)
+                return done
         with _workers(device, processes, plugins) as workers:
             context = run_context(
                 recipe,
                 device=device,
                 cache=cache,
-                on_event=on_event,
+                on_event=tell,
                 workers=workers,
                 memory=memory,
                 data=data,
             )
-            auditor, stacks = _audited(context, folder, told=on_event is not None)
-        environment = describe(context.device, made_by["plugins"]) | made_by
-        environment["plugins"] = with_deviations(recipe, made_by["plugins"])
-        environment |= {"stack": stacks, "processes": 1 if workers is None else len(workers)}
-        environment["seconds"] = round(time.monotonic() - started, 1)
-        result = RunResult(
-            recipe.name,
-            identity.asked(recipe),
-            environment,
-            tuple(auditor.audits),
-            tuple(auditor.doubts),
-            failures=tuple(auditor.failures),
-        )
-        return save_run(
-            folder,
-            result,
-            recipe_yaml=recipe.to_yaml(),
-            scores=auditor.scores,
-            about=identity.about(recipe, context.digests, environment),
-        )
+            private_folder(folder)
+            with tell.run():
+                auditor, stacks = _audited(context, folder, told=tell.heard)
+                environment = describe(context.device, made_by["plugins"]) | made_by
+                environment["plugins"] = with_deviations(recipe, made_by["plugins"])
+                environment["stack"] = stacks
+                environment["processes"] = 1 if workers is None else len(workers)
+                environment["seconds"] = round(time.monotonic() - started, 1)
+                result = RunResult(
+                    recipe.name,
+                    identity.asked(recipe),
+                    environment,
+                    tuple(auditor.audits),
+                    tuple(auditor.doubts),
+                    failures=tuple(auditor.failures),
+                )
+                result = save_run(
+                    folder,
+                    result,
+                    recipe_yaml=recipe.to_yaml(),
+                    scores=auditor.scores,
+                    about=identity.about(recipe, context.digests, environment),
+                )
+                tell.done(result)
+                return result
 
 
 def _only_to_read(folder: Path) -> bool:
@@ -134,7 +143,6 @@ def _only_to_read(folder: Path) -> bool:
 
 def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, dict[str, int]]:
     """Every audit of a recipe, and how many models of each subject shared a training step."""
-    private_folder(folder)
     begin(folder)
 
     def listen(event: Event) -> None:

@@ -17,7 +17,6 @@ from functools import lru_cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from threading import Thread
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -92,12 +91,7 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -285,7 +279,12 @@ def _feed(connection: Connection, waiting: Waiting) -> None:
     while (task := waiting.take()) is not None:
         stream, number, call = task
         try:
-            connection.send(wrapped(call))
+            described = wrapped(call)
+        except Exception as error:  # pickle raises whatever a class's own code raises
+            stream.put("failed", number, error)
+            continue
+        try:
+            connection.send(described)
             kind = BESIDES[0]
             while kind in BESIDES:
                 kind, content = connection.recv()
@@ -293,5 +292,7 @@ def _feed(connection: Connection, waiting: Waiting) -> None:
         except (EOFError, OSError):
             waiting.lost(stream, number, call)
             return
-        except Exception as error:  # pickle raises whatever a class's own code raises
-            stream.put("failed", number, error)
+        except Exception as error:  # what it says next would be taken for the next call's
+            logger.warning("what a process has sent cannot be read: %r", error)
+            waiting.lost(stream, number, call)
+            return

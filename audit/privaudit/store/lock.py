@@ -14,16 +14,71 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from privaudit.errors import StoreError
 from privaudit.messages import plain
+from privaudit.readers.regular import regular
 from privaudit.store.files import TEMPORARY, private_folder
 
 NAME = ".lock"
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 _BEAT = 10.0  # seconds between two signs of life
 _DEAD = 6 * _BEAT  # seconds without one, after which another machine's run counts as dead
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has the lock of a folder, as far as it can be told without disturbing anybody.
+
+    Attributes:
+        who: process and machine.
+        quiet: seconds since its last sign of life, by this machine's clock.
+        alive: whether it works; None where that cannot be told.
+        why: what speaks for this.
+    """
+
+    who: str
+    quiet: float
+    alive: bool | None
+    why: str
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who has the lock of a run's folder, or had it when it was killed; None where nobody has.
+
+    The lock itself is not tried: a run that began at that moment would be refused.
+    """
+    try:
+        with regular(folder / NAME) as file:
+            owner, changed = _owner(file.fileno()), os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return None
+    host, process = str(owner.get("host", "?")), owner.get("process")
+    who = plain(f"process {process} on {host}")
+    quiet = max(0.0, time.time() - changed)
+    here = host == platform.node() and isinstance(process, int) and process > 0
+    if here and not _there(process):
+        return Holder(who, quiet, False, "there is no such process any more")
+    if quiet < _DEAD:
+        return Holder(who, quiet, True, "it gives a sign of life every few seconds")
+    if here:
+        why = "a process of this number is there, stopped perhaps, or another program"
+    else:
+        why = "it was on another machine"
+    return Holder(who, quiet, None, why)
+
+
+def _there(process: object) -> bool:
+    """Whether a process of this machine has a number."""
+    try:
+        os.kill(int(str(process)), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 @contextmanager
@@ -63,9 +118,7 @@ def _taken(path: Path) -> int:
     """The locked file, under its name."""
     while True:
         try:
-            descriptor = os.open(
-                path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
-            )
+            descriptor = os.open(path, _FLAGS, 0o600)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}; remove it") from error
         try:
