@@ -110,7 +110,8 @@ class GateFinding:
             lines.append(f"{opening} CANNOT BE TOLD {where}, because {why}")
         caveat = self.gate.caveat
         word = "not disproved" if self.gate.judged.caveat else "kept"
-        kept = f"{opening} {word} by all {count} {_PAIRS}" + (f"; {caveat}" if caveat else "")
+        who = f"all {count} {_PAIRS}" if count > 1 else "the one pair of network and attack"
+        kept = f"{opening} {word} by {who}" + (f"; {caveat}" if caveat else "")
         return lines or [kept]
 
     def record(self) -> dict[str, Any]:

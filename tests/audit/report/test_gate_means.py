@@ -61,7 +61,7 @@ def test_many_small_audits_that_tell_nothing_keep_together_what_each_alone_break
     assert mean.told == "kept"
     (line,) = mean.sentences()
     assert line == (
-        "gate mean(auc)<0.6: kept by all 1 pairs of network and attack; a mean says nothing of a "
+        "gate mean(auc)<0.6: kept by the one pair of network and attack; a mean says nothing of a "
         "single network, which may leak more"
     )
     assert mean.record()["over"] == "the mean of a row"
