@@ -22,6 +22,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from privaudit import DataError
+from privaudit_plugins.datasets._hub import listed
 from privaudit_plugins.datasets._parquet import images, labels, numbers, read_tables
 from privaudit_plugins.datasets.hub import Hub
 
@@ -289,3 +290,18 @@ def test_files_that_are_no_parquet_or_of_other_columns_are_refused(tmp_path: Pat
         read_tables([first, second])
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         read_tables([third])
+
+
+@pytest.mark.parametrize("path", ["../x.parquet", "/x.parquet", "a/../../x.parquet", "a\\x"])
+def test_a_file_that_would_leave_the_folder_is_refused(tmp_path: Path, path: str) -> None:
+    entry = {"path": path, "size": 1, "checksum": "git:" + "0" * 40}
+    (tmp_path / "files.json").write_text(json.dumps([entry]))
+    with pytest.raises(DataError, match="leads elsewhere"):
+        listed("owner/name", COMMIT, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '[{"path": "a"}]', "{}x", '[{"path": 1, "size": 1}]'])
+def test_a_damaged_list_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "files.json").write_text(text)
+    with pytest.raises(DataError, match=r"files\.json: is damaged: remove it"):
+        listed("owner/name", COMMIT, tmp_path)

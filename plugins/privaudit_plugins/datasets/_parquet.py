@@ -116,7 +116,7 @@ def labels(table: Any, name: str, where: str) -> tuple[Tensor, tuple[str, ...]]:
         names = tuple(natural_order({str(value) for value in values}))
         index = {one: place for place, one in enumerate(names)}
         y = torch.tensor([index[str(value)] for value in values])
-    if len(y.unique()) < 2:
+    if bool((y == y[0]).all()):
         raise DataError(
             plain(
                 f"{where}: every label is {names[int(y[0])]!r}: an audit needs at least 2 classes"
