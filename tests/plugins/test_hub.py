@@ -22,7 +22,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from privaudit import DataError
-from privaudit_plugins.datasets._hub import listed
+from privaudit.testing import check_plugin
+from privaudit_plugins.datasets._hub import HubFile, listed
 from privaudit_plugins.datasets._parquet import images, labels, numbers, read_tables
 from privaudit_plugins.datasets.hub import Hub
 
@@ -305,3 +306,13 @@ def test_a_damaged_list_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "files.json").write_text(text)
     with pytest.raises(DataError, match=r"files\.json: is damaged: remove it"):
         listed("owner/name", COMMIT, tmp_path)
+
+
+def test_it_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = {"a": list(range(12)), "b": [0.5, 1.5] * 6, "label": [0, 1] * 6}
+    path = tmp_path / "x.parquet"
+    path.write_bytes(parquet(columns, ["dog", "cat"]))
+    module = "privaudit_plugins.datasets.hub"
+    monkeypatch.setattr(f"{module}.listed", lambda *given: [HubFile("x.parquet", 1, "git:")])
+    monkeypatch.setattr(f"{module}.downloaded", lambda *given: path)
+    check_plugin(Hub, repository="owner/name", revision=COMMIT)
