@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from privaudit import audit_classifier, make_privacy_scorer
+from privaudit import audit_classifier
 from privaudit.errors import DataError, PrivauditError, RecipeError
 
 _X, _Y = load_breast_cancer(return_X_y=True)
@@ -234,45 +235,33 @@ def test_warnings_of_shadows_are_said_once(caplog: Any) -> None:
     assert lines == ["4 of 4 shadows: UserWarning: so so"]
 
 
-def test_the_scorer_is_minus_what_the_attack_finds() -> None:
-    scorer = make_privacy_scorer(_X, _Y)
-    tree = DecisionTreeClassifier(random_state=0)
-    found = cross_validate(
-        tree, _X, _Y, scoring={"privacy": scorer, "accuracy": "accuracy"}, cv=2, n_jobs=2,
-        return_estimator=True, return_indices=True,
-    )  # fmt: skip
-    for fold in range(2):
-        model = found["estimator"][fold]
-        train, test = (found["indices"][side][fold] for side in ("train", "test"))
-        p = model.predict_proba(_X)[np.arange(len(_X)), _Y]
-        truth = np.r_[np.ones(len(train)), np.zeros(len(test))]
-        expected = -roc_auc_score(truth, np.r_[p[train], p[test]])
-        assert found["test_privacy"][fold] == pytest.approx(expected, abs=1e-9)
+def test_pairs_of_three_classes_are_no_classes() -> None:
+    x, y = load_digits(n_class=3, return_X_y=True)
+    for shape in ("ovr", "ovo"):
+        model = SVC(decision_function_shape=shape).fit(x[::2], y[::2])
+        given = (model, x[::2], y[::2], x[1::2], y[1::2], ["loss"])
+        if shape == "ovr":
+            assert 0.4 < audit_classifier(*given, quiet=True)["loss"].metrics["auc"]["value"] < 0.9
+        else:
+            with pytest.raises(DataError, match="so its columns are no classes: set decision"):
+                audit_classifier(*given)
 
 
-def test_a_search_finds_the_safest() -> None:
-    search = GridSearchCV(
-        DecisionTreeClassifier(random_state=0),
-        {"max_depth": [1, None]},
-        scoring=make_privacy_scorer(_X, _Y, metric="defense", attack="confidence", shadows=2),
-        cv=2,
-    )
-    assert search.fit(_X, _Y).best_params_ == {"max_depth": 1}
+def test_the_clone_of_what_is_frozen_is_no_shadow() -> None:
+    model = DecisionTreeClassifier(max_depth=3, random_state=0).fit(_X[:200], _Y[:200])
+    frozen = pytest.importorskip("sklearn.frozen", reason="scikit-learn is older than 1.6")
+    given = (frozen.FrozenEstimator(model), _X[:200], _Y[:200], _X[200:], _Y[200:], ["lira"])
+    with pytest.raises(DataError, match="cannot be cloned"):
+        audit_classifier(*given, shadows=4)
 
 
-def test_a_scorer_that_cannot_tell_says_so() -> None:
-    scorer = make_privacy_scorer(_X[:100], _Y[:100])
-    tree = DecisionTreeClassifier(random_state=0).fit(_X[:50], _Y[:50])
-    with pytest.raises(DataError, match="row 0 of what is scored is not among the examples"):
-        scorer(tree, _X[200:], _Y[200:])
-    with pytest.raises(DataError, match="all examples are scored, so that none is left"):
-        scorer(tree, _X[:100], _Y[:100])
-    with pytest.raises(DataError, match="1 examples stand there more than once"):
-        make_privacy_scorer(np.r_[_X, _X[:1]], np.r_[_Y, _Y[:1]])
-    with pytest.raises(RecipeError, match="unknown metric 'au'; did you mean 'auc'"):
-        make_privacy_scorer(_X, _Y, metric="au")
-    with pytest.raises(DataError, match="y must hold one label for each"):
-        make_privacy_scorer(_X, _Y[:3])
+def test_what_an_attack_lacks_is_said_in_words_of_this_function() -> None:
+    model = LogisticRegression(max_iter=2000).fit(_X[:200], _Y[:200])
+    given = (model, _X[:200], _Y[:200], _X[200:], _Y[200:])
+    with pytest.raises(RecipeError, match=r": give shadows \(got 0\)"):
+        audit_classifier(*given, ["lira"])
+    with pytest.raises(DataError, match="give X_population and y_population"):
+        audit_classifier(*given, ["rmia"], shadows=4)
 
 
 @pytest.mark.parametrize(

@@ -54,5 +54,10 @@ NOT_PRINTED = {
 }
 """Blocks of text that no command above them prints: where they come from."""
 
-PACKAGES = {".frame()": "pandas", "from xgboost": "xgboost", "from lightgbm": "lightgbm"}
+PACKAGES = {
+    ".frame()": "pandas",
+    "from xgboost": "xgboost",
+    "from lightgbm": "lightgbm",
+    "transformers": "transformers",
+}
 """What the Python of a page cannot do without a package that is no dependency of ours."""

@@ -30,5 +30,11 @@ EXAMPLES = {
 }
 """What is written after a key, where its type does not show it."""
 
-NEEDED = {"path": "rows.npz", "image_folder.path": "photographs", "table.path": "people.csv"}
+NEEDED = {
+    "path": "rows.npz",
+    "image_folder.path": "photographs",
+    "table.path": "people.csv",
+    "repository": "owner/name",
+    "revision": "0123456789abcdef" * 2 + "01234567",
+}
 """Options that a recipe must give: what a line that names the plugin gives."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -151,9 +152,23 @@ def _check_listed(folder: Path, names: Sequence[str], classes: Sequence[str]) ->
 
 
 def _pixels(path: Path, size: int | None) -> NDArray[np.uint8]:
-    """One image (channels, height, width): 1 channel if it is greyscale, else 3."""
+    with opened(path) as file:
+        return pixels_of(file, path, size)
+
+
+def pixels_of(file: BinaryIO, path: str | Path, size: int | None) -> NDArray[np.uint8]:
+    """One image (channels, height, width): 1 channel if it is greyscale, else 3.
+
+    Args:
+        file: its bytes.
+        path: where they come from, for messages.
+        size: scale and centre-crop to a square of so many pixels; None leaves it as it is.
+
+    Raises:
+        DataError: it is no image, too large, or too deep.
+    """
     try:
-        with opened(path) as file, Image.open(file) as image:
+        with Image.open(file) as image:
             pixels = image.width * image.height
             check(path, _COPIES * pixels, f"an image of {image.width}×{image.height} pixels")
             if image.mode.startswith(_DEEP):

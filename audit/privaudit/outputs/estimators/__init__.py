@@ -9,7 +9,7 @@ import numpy as np
 
 from privaudit.api.host import Plugins
 from privaudit.api.plugin import Attack
-from privaudit.errors import DataError, RecipeError
+from privaudit.errors import DataError, RecipeError, ShortageError
 from privaudit.messages import show
 from privaudit.outputs import OutputAudits, audit_outputs
 from privaudit.outputs.estimators.answering import (
@@ -111,20 +111,40 @@ def audit_classifier(
         )
         given = {"shadow_logits": trained.answers, "shadow_members": trained.inside}
     margins = own[0].ndim == 1
-    return audit_outputs(
-        np.concatenate(own),
-        numbers,
-        np.arange(len(numbers)) < sizes[0],
-        attacks,
-        audited=audited,
-        kind="margins" if margins else _KINDS[method],
-        seed=seed,
-        confidence=confidence,
-        delta=delta,
-        plugins=plugins,
-        quiet=quiet,
-        **given,
-    )
+    try:
+        return audit_outputs(
+            np.concatenate(own),
+            numbers,
+            np.arange(len(numbers)) < sizes[0],
+            attacks,
+            audited=audited,
+            kind="margins" if margins else _KINDS[method],
+            seed=seed,
+            confidence=confidence,
+            delta=delta,
+            plugins=plugins,
+            quiet=quiet,
+            **given,
+        )
+    except RecipeError as error:
+        raise RecipeError(*map(_reworded, error.problems)) from error
+    except DataError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ShortageError) or cause.lacking not in _REMEDIES:
+            raise
+        label = str(error).partition(": ")[0]
+        raise DataError(f"{label}: {cause}: {_REMEDIES[cause.lacking]}") from error
+
+
+def _reworded(problem: str) -> str:
+    """What arrays lack, as what this function is to be given."""
+    return problem.replace("give shadow_logits and shadow_members of them", "give shadows")
+
+
+_REMEDIES = {
+    "shadows": "give more shadows",
+    "population": "give X_population and y_population, which nobody was trained on",
+}
 
 
 _KINDS: dict[Response, str] = {"predict_proba": "probabilities", "decision_function": "logits"}

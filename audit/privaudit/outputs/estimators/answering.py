@@ -17,6 +17,7 @@ METHODS: tuple[Response, ...] = ("predict_proba", "decision_function")
 """What is asked, in this order, where the caller does not say."""
 
 _BINARY = 2
+_AGREE = 0.5  # share of rows in which the largest number must be that of the predicted class
 
 
 def method_of(estimator: Any, wanted: Response | None) -> Response:
@@ -111,9 +112,28 @@ def answers(
         raise DataError(
             f"{method} of {_called(estimator)} gives NaN for row {int(wrong.argmax())} of {name}"
         )
+    if method == "decision_function" and values.ndim == _BINARY:
+        _check_columns(estimator, values, examples, own)
     if own == list(classes):
         return values
     return _aligned(values, own, classes, method)
+
+
+def _check_columns(
+    estimator: Any, values: NDArray[np.float64], examples: Any, classes: Sequence[Any]
+) -> None:
+    """Refuse numbers that are none of classes: three classes have three pairs (ovo) as well."""
+    if not hasattr(estimator, "predict"):
+        return
+    predicted = np.asarray(estimator.predict(examples)).tolist()
+    best = [classes[place] for place in values.argmax(axis=1)]
+    agree = sum(one == other for one, other in zip(best, predicted, strict=True)) / len(best)
+    if agree < _AGREE:
+        raise DataError(
+            f"decision_function of {_called(estimator)} is largest for the predicted class in "
+            f"{100 * agree:.0f} % of rows only, so its columns are no classes: set "
+            "decision_function_shape='ovr', or use a classifier with predict_proba"
+        )
 
 
 def _aligned(

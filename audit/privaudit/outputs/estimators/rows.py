@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,27 @@ def together(parts: Sequence[Any]) -> Any:
     except (AttributeError, TypeError, ValueError) as error:
         kinds = " and ".join(dict.fromkeys(type(part).__name__ for part in parts))
         raise DataError(f"the examples do not fit together: {kinds} ({error})") from error
+
+
+def digest(rows: Any, labels: Any) -> str:
+    """A checksum of rows and their labels, in order; of what they hold, not of how."""
+    found = sha256()
+    for part in (rows, labels):
+        for piece in _pieces(part):
+            found.update(piece)
+            found.update(b"\x1f")
+    return found.hexdigest()
+
+
+def _pieces(part: Any) -> list[bytes]:
+    if hasattr(part, "iloc"):
+        columns = [part] if part.ndim == 1 else [part.iloc[:, i] for i in range(part.shape[1])]
+        return [repr(column.tolist()).encode() for column in columns]
+    if hasattr(part, "tocsr"):
+        rows = part.tocsr(copy=True)
+        rows.sum_duplicates()
+        arrays = (rows.data, rows.indices.astype(np.int64), rows.indptr.astype(np.int64))
+        return [repr(rows.shape).encode(), *(array.tobytes() for array in arrays)]
+    if isinstance(part, np.ndarray) and part.dtype != object:
+        return [f"{part.dtype} {part.shape}".encode(), part.tobytes()]
+    return [repr(list(part)).encode()]

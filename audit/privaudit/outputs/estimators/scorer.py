@@ -1,146 +1,160 @@
-"""How little a classifier tells, as scikit-learn's searches and cross-validations score it."""
+"""A scorer of privacy for `cross_validate` and `GridSearchCV`.
+
+A scorer sees the estimator and the rows it was not trained on, and has to know those that it was.
+So it is made with all rows and the splits, and finds the split by the rows that it is given. Who is
+in no split is refused, never guessed at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.api.plugin import Attack
+from privaudit.doubts.doubt import known, lines, still_open
 from privaudit.errors import DataError, RecipeError
 from privaudit.messages import unknown
 from privaudit.outputs.estimators import audit_classifier
-from privaudit.outputs.estimators.rows import count, taken
+from privaudit.outputs.estimators.rows import count, digest
+from privaudit.outputs.estimators.rows import taken as take
 from privaudit.statistics import table
+from privaudit.statistics.metric import Metric
+
+logger = logging.getLogger(__name__)
+
+Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 class PrivacyScorer:
-    """Scores a classifier by what an attack finds of who it was trained on; higher is safer.
+    """`scorer(estimator, X_test, y_test)`: greater is more private. Made by `make_privacy_scorer`.
 
-    A scorer is given a classifier and the examples that were held out, not those that it was
-    trained on. So this one has all examples, finds those held out among them, and takes the others
-    for the members: which they are in `cross_validate` and `GridSearchCV` over exactly these
-    examples, and nowhere else. It is a picklable object, so `n_jobs` may be anything.
-
-    Attributes:
-        attack: as `audit_classifier` takes one.
-        metric: its name in the table of metrics; if less of it is safer, minus it is the score.
-        options: of `audit_classifier`, such as `shadows`.
+    It holds all rows, and travels with them to other processes.
     """
 
     def __init__(
-        self, X: Any, y: Any, attack: str | Mapping[str, Any], metric: str, options: Any
+        self,
+        rows: Any,
+        labels: Any,
+        splits: Sequence[Split],
+        attack: str | Mapping[str, Any] | Attack,
+        metric: Metric,
+        accepted: Sequence[str],
+        options: Mapping[str, Any],
     ) -> None:
-        self.X, self.y, self.attack, self.metric, self.options = X, y, attack, metric, options
-        self._keys = _keys(X)
-        if len(set(self._keys)) < len(self._keys):
-            raise DataError(
-                f"{len(self._keys) - len(set(self._keys))} examples stand there more than once, so "
-                "that nobody can tell which were held out: drop them (np.unique)"
-            )
+        self.rows, self.labels, self.attack, self.metric = rows, labels, attack, metric
+        self.accepted, self.options = tuple(accepted), dict(options)
+        self.splits: dict[str, Split] = {}
+        for number, (train, test) in enumerate(splits):
+            for part in (train, test):  # return_train_score asks about the training rows as well
+                key = digest(take(rows, part), take(labels, part))
+                other = self.splits.setdefault(key, (train, test))
+                if not np.array_equal(other[0], train):
+                    raise DataError(
+                        f"split {number} cannot be told from another: they have the same rows in "
+                        "one part and differ in the other; use three folds or more, no duplicates"
+                    )
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
-        """The score of a fitted classifier, of which X was held out.
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        """Minus the confidence limit of the leak, or the limit itself where more is safer.
+
+        It is what a gate would be held against: a score above -0.6 is a gate `auc<0.6` kept. NaN
+        where it cannot be told, or is doubted; a warning says why.
 
         Raises:
-            DataError: X holds an example that is not among those known, or all of them.
-            PrivauditError: as `audit_classifier`.
+            DataError: the rows are no part of any split that was given.
         """
-        place = {key: row for row, key in enumerate(self._keys)}
-        found = [place.get(key) for key in _keys(X)]
-        if None in found:
+        split = self.splits.get(digest(X, y))
+        if split is None:
             raise DataError(
-                f"row {found.index(None)} of what is scored is not among the examples that the "
-                "scorer was made with: make it with all that the search is given, as they are"
+                "the scorer was given rows that are a part of none of its splits, so that nobody "
+                "knows which rows the estimator was trained on: give the same X, y and "
+                "cv=list(splitter.split(X, y)) to make_privacy_scorer and to cross_validate"
             )
-        rows = np.array(found, dtype=np.int64)
-        held = np.zeros(len(self._keys), dtype=bool)
-        held[rows] = True
-        if held.all():
-            raise DataError(
-                "all examples are scored, so that none is left that was trained on: a search's "
-                "training scores cannot be made of this (return_train_score)"
-            )
-        inside, outside = (~held).nonzero()[0], held.nonzero()[0]
-        values = np.asarray(self.y)
+        train, test = split
         audits = audit_classifier(
             estimator,
-            taken(self.X, inside),
-            values[inside],
-            taken(self.X, outside),
-            values[outside],
-            [self.attack],
-            quiet=True,
-            **self.options,
-        )
-        (audit,) = audits.values()
-        wanted = table.named([self.metric])[0]
-        value = wanted.read(audit.metrics)
-        if value is None:
-            raise DataError(f"{self.metric} of {self.attack}: {wanted.why_unknown(audit.metrics)}")
-        number = value["value"] if isinstance(value, Mapping) else value
-        return float(number if wanted.gate == ">" else -number)
+            take(self.rows, train), take(self.labels, train),
+            take(self.rows, test), take(self.labels, test),
+            [self.attack], quiet=True, **self.options,
+        )  # fmt: skip
+        ((label, audit),) = audits.items()
+        opened = still_open(audits.doubts, self.accepted)
+        for line in lines(opened):
+            logger.warning("no score, it is doubted: %s", line)
+        if opened:
+            return nan
+        reached = self.metric.reached(audit.metrics)
+        if reached is None:
+            why = self.metric.why_unknown(audit.metrics)
+            logger.warning("no score, %s of %s: %s", self.metric.name, label, why)
+            return nan
+        return reached.limit if self.metric.gate == ">" else -reached.limit
 
 
 def make_privacy_scorer(
     X: Any,
     y: Any,
-    *,
-    attack: str | Mapping[str, Any] = "loss",
+    cv: Iterable[tuple[Any, Any]],
+    attack: str | Mapping[str, Any] | Attack = "loss",
     metric: str = "auc",
+    *,
+    accept_doubts: Sequence[str] = (),
     **options: Any,
 ) -> PrivacyScorer:
-    """A scorer for `cross_validate` and `GridSearchCV` over the examples X with labels y.
-
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.model_selection import cross_val_score
-    >>> from sklearn.tree import DecisionTreeClassifier
-    >>> import numpy as np
-    >>> X, y = load_iris(return_X_y=True)
-    >>> X, first = np.unique(X, axis=0, return_index=True)
-    >>> scorer = make_privacy_scorer(X, y[first])
-    >>> tree = DecisionTreeClassifier(random_state=0)
-    >>> scores = cross_val_score(tree, X, y[first], scoring=scorer)
-    >>> bool((scores < -0.4).all())
-    True
+    """A scorer that audits each fold: its training rows are members, its test rows are not.
 
     Args:
-        X: all examples that the search is given.
-        y: their labels.
-        attack: by which it is judged.
-        metric: any of the table of metrics; of those where less is safer, the score is minus it.
+        X: all rows, the very ones that are given to `cross_validate` or `fit` of a search.
+        y: (N,) their labels.
+        cv: the splits as pairs of row numbers, `list(splitter.split(X, y))`: the same list is
+            given to `cross_validate(cv=...)`.
+        attack: one, as in `audit_classifier`.
+        metric: that a gate can be about: "auc", "tpr@0.01".
+        accept_doubts: names of doubts beside which a number still counts.
         options: of `audit_classifier`, such as `shadows` and `seed`.
 
     Raises:
-        DataError: an example stands there twice.
-        RecipeError: there is no such metric.
+        DataError: the splits are none, or two cannot be told from each other.
+        RecipeError: the metric or a doubt is unknown.
     """
-    wanted = table.spelled(metric)
-    if wanted is None:
-        raise RecipeError(unknown("metric", metric, table.names()))
-    if count(X, "X") != count(y, "y"):
-        raise DataError(f"y must hold one label for each of the {count(X, 'X')} examples of X")
-    return PrivacyScorer(X, y, attack, wanted.name, options)
+    size = count(X, "X")
+    if count(y, "y") != size:
+        raise DataError(f"y must hold one label for each of the {size} examples of X")
+    chosen = table.spelled(metric) if isinstance(metric, str) else None
+    if chosen is None or chosen.gate is None:
+        names = table.names(lambda one: one.gate is not None)
+        raise RecipeError(f"metric: {unknown('metric', str(metric), names)}")
+    try:
+        for name in accept_doubts:
+            known(name)
+    except ValueError as error:
+        raise RecipeError(f"accept_doubts: {error}") from error
+    if isinstance(cv, int) or hasattr(cv, "split"):
+        raise DataError(
+            "cv must be the splits themselves, which the scorer and cross_validate must share: "
+            "give list(splitter.split(X, y)) to both"
+        )
+    return PrivacyScorer(X, y, _splits(cv, size), attack, chosen, accept_doubts, options)
 
 
-def _keys(examples: Any) -> list[Any]:
-    """What tells examples apart: their content."""
-    if hasattr(examples, "iloc"):
-        return [tuple(row) for row in examples.itertuples(index=False, name=None)]
-    if hasattr(examples, "tocsr"):
-        return [_sparse(row) for row in examples.tocsr()]
-    if isinstance(examples, list | tuple):
-        return [one if isinstance(one, str) else _bytes(np.asarray(one)) for one in examples]
-    return [_bytes(row) for row in np.asarray(examples)]
-
-
-def _bytes(row: NDArray[Any]) -> bytes:
-    return repr(row.tolist()).encode() if row.dtype == object else row.tobytes()
-
-
-def _sparse(row: Any) -> tuple[bytes, bytes]:
-    own = row.copy()
-    own.sort_indices()
-    own.eliminate_zeros()
-    return own.indices.astype(np.int64).tobytes(), own.data.tobytes()
+def _splits(cv: Iterable[tuple[Any, Any]], size: int) -> list[Split]:
+    try:
+        splits = [(np.asarray(train), np.asarray(test)) for train, test in cv]
+    except (TypeError, ValueError) as error:
+        raise DataError("cv must be pairs (train, test) of row numbers") from error
+    if not splits:
+        raise DataError("cv holds no splits: a generator gives them once; make a list of it")
+    for number, parts in enumerate(splits):
+        for part in parts:
+            if part.ndim != 1 or part.dtype.kind not in "iu" or len(part) == 0:
+                raise DataError(f"cv, split {number}: each part must be row numbers, one or more")
+            if part.min() < 0 or part.max() >= size:
+                raise DataError(f"cv, split {number}: there are rows 0 to {size - 1} only")
+        if len(np.intersect1d(*parts)):
+            raise DataError(f"cv, split {number}: a row is in both parts")
+    return splits

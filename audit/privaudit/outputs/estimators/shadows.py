@@ -142,6 +142,8 @@ def _clone(estimator: Any, seed: int) -> Any:
 
     try:
         copy = clone(estimator)
+        if copy is estimator:
+            raise TypeError("it is frozen, so that its clone would be itself")
         random = [
             name
             for name in copy.get_params(deep=True)
