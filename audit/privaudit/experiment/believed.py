@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from logging import INFO, WARNING
 
 from privaudit.api.plugin import Attack
 from privaudit.errors import PrivauditError, contained
@@ -11,7 +12,7 @@ from privaudit.events import BelievedDone, BelievedStarted
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
-from privaudit.experiment.originals import left_out
+from privaudit.experiment.originals import ORIGINAL, left_out
 from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 
@@ -58,7 +59,7 @@ class BelievedShadows:
             try:
                 believed = self.of(subject, entry, level)
                 if why := left_out(entry.plugin, subject, level, believed):
-                    logger.warning("%s", why)
+                    logger.log(INFO if level.label == ORIGINAL else WARNING, "%s", why)
                     self.left_out.append(why)
                     continue
                 shadows.append(believed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from privaudit.api.boundary import guest
@@ -78,7 +79,8 @@ def original_level(subject: Subject, context: RunContext, shadows: Level | None)
     if shadows is not None:
         originals = shadows.outputs.original
         if originals is not None:
-            shadows = replace(shadows, outputs=originals)
+            full, whole = shadows.nonzero / shadows.density, torch.ones_like(shadows.density)
+            shadows = replace(shadows, outputs=originals, nonzero=full, density=whole)
         elif float(shadows.density.mean()) < DENSE:
             return None
         shadows = replace(shadows, label=ORIGINAL)
@@ -107,7 +109,7 @@ def left_out(attack: Attack, subject: Subject, level: Level, shadows: Level) -> 
             "or set shadows: 0"
         )
     elif given is not None:
-        why = "it is a dense original, or target.dense does not name its own"
+        why = "it is the dense original itself"
     elif theirs:
         why = "the attacker believes in shadows that have no dense originals"
     what = f"{subject.label} / {level.label}" if level.label else subject.label
