@@ -45,11 +45,11 @@ class Company:
             np.savez(folder / f"{name}.npz", x=x, y=y)
         torch.manual_seed(0)
         self.dense = network()
-        x, y = map(torch.from_numpy, self.sets["members"])
+        inside, labels = map(torch.from_numpy, self.sets["members"])
         optimizer = torch.optim.Adam(self.dense.parameters(), lr=0.05)
         for _ in range(150):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(self.dense(x), y).backward()  # type: ignore[no-untyped-call]
+            nn.functional.cross_entropy(self.dense(inside), labels).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         self.pruned = deepcopy(self.dense)
         for layer in (self.pruned[0], self.pruned[2]):

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from privaudit import AttackScores, Outputs, PrivauditError, Role, Signals
+from privaudit import AttackScores, Outputs, PrivauditError, Role, ShortageError, Signals
 from privaudit_plugins.attacks.both_networks import BothNetworks
 
 CLASSES = 4
@@ -54,47 +54,99 @@ def odds(logits: Tensor, y: Tensor) -> NDArray[np.float64]:
     return np.asarray(z[rows, y.numpy()] - log_rest)
 
 
-def auc(scores: AttackScores, signals: Signals, member: Tensor) -> float:
+def scored(scores: AttackScores, signals: Signals) -> Tensor:
     rows = signals.audited
+    return rows if scores.left_out is None else rows & ~scores.left_out
+
+
+def auc(scores: AttackScores, signals: Signals, member: Tensor) -> float:
+    rows = scored(scores, signals)
     return float(roc_auc_score(member[rows].numpy(), scores.score[rows].numpy()))
 
 
-def planes(signals: Signals) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """(n, 2) of the target, (m, 2) of the shadows, and whose members these m are."""
+def plane(outputs: Outputs, y: Tensor) -> NDArray[np.float64]:
+    """The log-odds (N, 2) under the dense network and the sparse one."""
+    assert outputs.original is not None
+    return np.stack([odds(o.logits[0], y) for o in (outputs.original, outputs)], 1)
 
-    def plane(outputs: Outputs, rows: Tensor) -> NDArray[np.float64]:
-        assert outputs.original is not None
-        dense, sparse = (odds(o.logits[0], signals.y) for o in (outputs.original, outputs))
-        return np.stack([dense, sparse], 1)[rows.numpy()]
 
-    asked = signals.shadow_role != Role.OUTSIDE
-    shadows = [plane(signals.shadows[k], rows) for k, rows in enumerate(asked)]
-    inside = (signals.shadow_role == Role.MEMBER)[asked]
-    return plane(signals.target, signals.audited), np.concatenate(shadows), inside.numpy()
+def comparisons(
+    signals: Signals,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """By loops: of the target (N, 2), of the shadows against each other (m, 2), and their members.
+
+    NaN where no shadow without the example can be compared with.
+    """
+
+    def log_loss(outputs: Outputs) -> NDArray[np.float64]:
+        return np.asarray(-np.log(np.log1p(np.exp(-plane(outputs, signals.y)))))
+
+    count, role = len(signals.y), signals.shadow_role.numpy()
+    target = log_loss(signals.target)
+    shadows = [log_loss(signals.shadows[k]) for k in range(len(role))]
+    usual = np.full((count, 2), np.nan)
+    known, member = [], []
+    for i in range(count):
+        without = [k for k in range(len(role)) if role[k, i] in (Role.OUTSIDE, Role.NON_MEMBER)]
+        if without:
+            usual[i] = np.mean([shadows[k][i] for k in without], 0)
+        for k in range(len(role)):
+            others = [shadows[j][i] for j in without if j != k]
+            if role[k, i] != Role.OUTSIDE and others:
+                known.append(shadows[k][i] - np.mean(others, 0))
+                member.append(role[k, i] == Role.MEMBER)
+    return target - usual, np.array(known), np.array(member)
 
 
 def test_scores_are_those_of_numpy_from_the_logits_of_both_networks() -> None:
     signals, _ = pairs(dense=0.7, sparse=1.4)
-    target, known, member = planes(signals)
-    found, rows = BothNetworks(C=0.3).score(signals), signals.audited
-    mean, difference = (found.variants[name].score[rows].numpy() for name in ("mean", "difference"))
-    np.testing.assert_allclose(mean, (target[:, 0] + target[:, 1]) / 2, rtol=1e-12)
-    np.testing.assert_allclose(difference, target[:, 0] - target[:, 1], rtol=1e-12, atol=1e-12)
+    found, both = BothNetworks(C=0.3).score(signals), plane(signals.target, signals.y)
+    rows = signals.audited.numpy()
+    mean, difference = (found.variants[name].score.numpy() for name in ("mean", "difference"))
+    np.testing.assert_allclose(mean[rows], both.mean(1)[rows], rtol=1e-12)
+    np.testing.assert_allclose(difference[rows], (both[:, 0] - both[:, 1])[rows], atol=1e-12)
 
-    def seen(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack([plane[:, 0], plane[:, 0] - plane[:, 1]], 1)
-
-    center, spread = seen(known).mean(0), seen(known).std(0)
+    above, known, member = comparisons(signals)
+    center, spread = known.mean(0), known.std(0)
     model = LogisticRegression(C=0.3, class_weight="balanced", tol=1e-10, max_iter=10_000)
-    model.fit((seen(known) - center) / spread, member)
-    expected = (seen(target) - center) / spread @ model.coef_[0] + model.intercept_
-    np.testing.assert_allclose(found.score[rows].numpy(), expected, atol=1e-3)
+    model.fit((known - center) / spread, member)
+    expected = (above - center) / spread @ model.coef_[0] + model.intercept_
+    assert found.left_out is not None
+    left = found.left_out.numpy()
+    np.testing.assert_array_equal(left, np.isnan(expected) & rows)
+    assert left.any()
+    rows = rows & ~left
+    np.testing.assert_allclose(found.score.numpy()[rows], expected[rows], atol=1e-3)
+
+
+@pytest.mark.parametrize("shadows", [1, 2])
+def test_shadows_that_cannot_be_compared_with_each_other_teach_nothing(shadows: int) -> None:
+    signals, _ = pairs(dense=0.7, sparse=1.4, shadows=shadows)
+    role = signals.shadow_role.clone()
+    if shadows == 2:  # a pair: each example has one that was trained on it and one that was not
+        role[1] = torch.where(role[0] == Role.OUTSIDE, role[0], 3 - role[0])
+    signals = replace(signals, shadow_role=role)
+    found = BothNetworks().score(signals)
+    above, *_ = comparisons(signals)
+    rows = scored(found, signals).numpy()
+    np.testing.assert_allclose(found.score.numpy()[rows], above.mean(1)[rows], rtol=1e-6)
+    assert found.decision is None
+
+
+def test_shadows_that_have_seen_every_example_are_a_shortage() -> None:
+    signals, _ = pairs(dense=0.7, sparse=1.4)
+    role = signals.shadow_role.clone()
+    role[:, signals.audited] = Role.MEMBER
+    with pytest.raises(ShortageError, match="both_networks can score no row"):
+        BothNetworks().score(replace(signals, shadow_role=role))
 
 
 def test_decisions_are_by_the_best_threshold_on_the_shadows() -> None:
     signals, _ = pairs(dense=1.0, sparse=0.5)
-    _, known, member = planes(signals)
-    values = known.mean(1)
+    asked = signals.shadow_role != Role.OUTSIDE
+    planes = [plane(signals.shadows[k], signals.y)[rows] for k, rows in enumerate(asked.numpy())]
+    values = np.concatenate(planes).mean(1)
+    member = (signals.shadow_role == Role.MEMBER)[asked].numpy()
     gains = [(values[member] >= t).mean() - (values[~member] >= t).mean() for t in np.sort(values)]
     mean = BothNetworks().score(signals).variants["mean"]
     assert mean.decision is not None
@@ -108,18 +160,21 @@ def test_decisions_are_by_the_best_threshold_on_the_shadows() -> None:
 
 def test_two_independent_looks_tell_more_than_the_better_of_them() -> None:
     signals, member = pairs(dense=1.0, sparse=1.0, examples=2000)
-    target, _, _ = planes(signals)
-    single = [roc_auc_score(member[signals.audited].numpy(), target[:, i]) for i in (0, 1)]
     found = BothNetworks().score(signals)
+    rows = scored(found, signals).numpy()
+    above, *_ = comparisons(signals)
+    single = [roc_auc_score(member.numpy()[rows], above[rows, i]) for i in (0, 1)]
     assert auc(found, signals, member) > max(single) + 0.02
 
 
 def test_what_only_the_dense_network_knows_is_found_behind_a_sparse_one_that_forgot() -> None:
     signals, member = pairs(dense=1.5, sparse=0.0, examples=2000)
-    target, _, _ = planes(signals)
-    forgot, knew = (roc_auc_score(member[signals.audited].numpy(), target[:, i]) for i in (1, 0))
+    found = BothNetworks().score(signals)
+    rows = scored(found, signals).numpy()
+    above, *_ = comparisons(signals)
+    forgot, knew = (roc_auc_score(member.numpy()[rows], above[rows, i]) for i in (1, 0))
     assert abs(forgot - 0.5) < 0.05
-    assert auc(BothNetworks().score(signals), signals, member) > knew - 0.01
+    assert auc(found, signals, member) > knew - 0.01
 
 
 @pytest.mark.parametrize("shadows", [0, 4])
@@ -145,15 +200,18 @@ def test_without_shadows_the_mean_is_the_score_and_nothing_is_decided() -> None:
 @pytest.mark.parametrize("which", ["target", "shadows"])
 def test_a_lacking_original_and_a_diverged_one_are_told(which: str) -> None:
     signals, _ = pairs(dense=1.0, sparse=1.0)
-    outputs: Outputs = getattr(signals, which)
-    assert outputs.original is not None
-    lacking = replace(signals, **{which: outputs.changed(original=None)})
+
+    def changed(original: Outputs | None) -> Signals:
+        if which == "target":
+            return replace(signals, target=signals.target.changed(original=original))
+        return replace(signals, shadows=signals.shadows.changed(original=original))
+
     whose = "the target" if which == "target" else "shadow 0"
     with pytest.raises(PrivauditError, match=f"dense original of {whose}"):
-        BothNetworks().score(lacking)
-    nan = Outputs(torch.full_like(outputs.logits, torch.nan))
+        BothNetworks().score(changed(None))
+    logits = (signals.target if which == "target" else signals.shadows).logits
     with pytest.raises(PrivauditError, match=f"the original of {whose} answers NaN"):
-        BothNetworks().score(replace(signals, **{which: outputs.changed(original=nan)}))
+        BothNetworks().score(changed(Outputs(torch.full_like(logits, torch.nan))))
 
 
 def test_a_probability_of_zero_keeps_its_rank() -> None:
@@ -163,6 +221,6 @@ def test_a_probability_of_zero_keeps_its_rank() -> None:
     row = int(signals.audited.nonzero()[0])
     original.logits[0, row, int(signals.y[row])] = -torch.inf
     found = BothNetworks().score(signals)
-    assert bool(found.score[signals.audited].isfinite().all())
+    assert bool(found.score[scored(found, signals)].isfinite().all())
     difference = found.variants["difference"].score[signals.audited]
     assert float(difference[0]) < float(difference.median())

@@ -9,34 +9,52 @@ from pydantic import Field
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._pool import measured, odds_of, spread
+from privaudit_plugins.attacks._log_space import log_softplus
+from privaudit_plugins.attacks._phi import finite_ends
+from privaudit_plugins.attacks._pool import judged, odds_of
+from privaudit_plugins.attacks._refusals import without_shadows
+from privaudit_plugins.attacks._rows import RowShadows, need_some, row_scores, row_shadows
 from privaudit_plugins.attacks._thresholds import best_threshold
+
+_LACKS = "a shadow that was neither trained nor tuned on them"
 
 
 class BothNetworks(privaudit.Attack):
     """A sparse network and the dense one from which it was made, asked about the same examples.
 
     Of each example the attacker knows the log-odds of the true class twice: φ under the dense
-    network and φ' under the sparse one. With shadows, which are pairs as well, it learns how
-    members lie in the plane (φ, φ - φ') by a logistic regression over all shadows. Without
-    shadows it takes the mean of φ and φ'. The variants are the two scores that nothing has to be
-    learned for, with shadows or without: `mean`, and `difference`, φ - φ', which asks what pruning
-    has forgotten.
+    network and φ' under the sparse one. Without shadows its score is the mean of the two. Shadows
+    are pairs as well; with them, it compares the logarithm of each network's loss with that of the
+    shadows without the example, as `reference` does of one network, and learns by a logistic
+    regression how much either comparison counts. Two variants need nothing learned, with shadows
+    or without: `mean` of φ and φ', and `difference`, φ - φ', which asks what pruning has forgotten.
+
+    AUC on digits, means over 40 perceptrons under `l1_unstructured` against 8 shadows each (200
+    members, 64 hidden units, 40 epochs; standard errors 0.005 to 0.008). `reference` has the dense
+    network alone, or the sparse one alone:
+
+    | density | dense alone | sparse alone | both | `mean` | `difference` |
+    | --- | --- | --- | --- | --- | --- |
+    | 0.3 | .661 | .659 | .668 | .580 | .516 |
+    | 0.1 | .661 | .623 | .665 | .581 | .527 |
+
+    So both tell a little more than the better one. Without shadows they do not: the mean tells
+    about as much as the loss of the better one, .578 to .580 here.
     """
 
     paper: ClassVar[str] = (
         "Li et al. 2025, CompLeak: deep learning model compression exacerbates privacy leakage "
         "(CompLeak_SR); the difference of scores is that of Jagielski et al. 2023, How to combine "
-        "membership-inference attacks on multiple updated models; both outputs as features, that "
-        "of Chen et al. 2021, When machine unlearning jeopardizes privacy"
+        "membership-inference attacks on multiple updated models; calibration by shadows without "
+        "the example that of Watson et al. 2022"
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "Log-odds of the true class are combined, where CompLeak and Chen et al. give whole "
-        "vectors of probabilities to a classifier: they do not round where networks are sure, and "
-        "a few shadows are enough to learn from.",
-        "Chen et al. and Jagielski et al. ask which examples were taken out or put in between two "
-        "networks; here both have seen the same members, so that the difference alone may tell "
-        "little, and the level of both is used as well.",
+        "Two numbers of each example are combined, calibrated one by one, where CompLeak gives "
+        "vectors of probabilities of both networks to a classifier: they do not round where "
+        "networks are sure, and few shadows are enough to learn from.",
+        "Jagielski et al. ask which examples came in between two networks, whose scores only "
+        "their difference tells; here both have seen the same members, and the difference alone "
+        "tells little: it is a variant.",
         "Without shadows the two log-odds are averaged, of which no paper speaks.",
     )
     answers: ClassVar[tuple[str, ...]] = ("log_odds",)
@@ -49,43 +67,67 @@ class BothNetworks(privaudit.Attack):
         description="of what is learned from shadows: the smaller, the stronger the L2 penalty",
     )
 
+    def refusal(self, split: privaudit.SplitOptions, shadows: int) -> str | None:
+        """Where there are shadows, each example wants one that was not trained on it."""
+        return without_shadows(split, shadows) if shadows else None
+
     def score(self, signals: privaudit.Signals) -> privaudit.AttackScores:
         """The log-odds of membership as learned from shadows; without any, the mean of φ and φ'.
 
-        Decisions are by the thresholds of best balanced accuracy over all shadows; without
-        shadows there are none.
+        What is learned comes from each shadow in turn, scored against the others; with too few for
+        that (one, or of `halves` two), both comparisons count alike, and there is no decision.
+        Examples without a shadow that has not seen them are left out. Decisions of the variants
+        are by the threshold of best balanced accuracy over all shadows.
 
         Raises:
+            ShortageError: there are shadows, and no audited example has one without it.
             PrivauditError: a network answers NaN, or there are no originals.
         """
 
-        def measure(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
-            if outputs.original is None:
-                raise privaudit.PrivauditError(
-                    f"both_networks needs what the dense original of {whose} answers"
-                )
-            dense = odds_of(outputs.original, rows, signals.y, f"the original of {whose}")
-            return torch.stack([dense, odds_of(outputs, rows, signals.y, whose)], 1)
+        def mean(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
+            return _pair(outputs, rows, signals.y, whose).mean(1)
 
-        pair, pool = measured(signals, measure, labels=False)
-        known, member = (None, None) if pool is None else (pool.value, pool.member)
+        def difference(outputs: privaudit.Outputs, rows: Tensor, whose: str) -> Tensor:
+            dense, sparse = finite_ends(*_pair(outputs, rows, signals.y, whose).unbind(1))
+            return dense - sparse
 
-        def answer(score: Tensor, learned: Tensor | None) -> privaudit.AttackScores:
-            of_all = spread(score, signals)
-            if learned is None or member is None:
-                return privaudit.AttackScores(of_all)
-            return privaudit.AttackScores(of_all, of_all >= best_threshold(learned, member))
+        variants = {"mean": judged(signals, mean), "difference": judged(signals, difference)}
+        main = self._against_shadows(signals) if len(signals.shadow_role) else variants["mean"]
+        return privaudit.AttackScores(
+            main.score, main.decision, variants, left_out=main.left_out, lacks=main.lacks
+        )
 
-        variants = {
-            "mean": answer(pair.mean(1), None if known is None else known.mean(1)),
-            "difference": answer(_difference(pair), None if known is None else _difference(known)),
-        }
-        main = variants["mean"]
-        if known is not None and member is not None:
-            main = answer(*self._learned(pair, known, member))
-        return privaudit.AttackScores(main.score, main.decision, variants)
+    def _against_shadows(self, signals: privaudit.Signals) -> privaudit.AttackScores:
+        role = signals.shadow_role
+        tested = (role == privaudit.Role.MEMBER) | (role == privaudit.Role.NON_MEMBER)
+        shadows = row_shadows(signals, signals.audited | tested.any(0))
+        judged = signals.audited[shadows.rows]
+        scorable = shadows.having(outside=1)
+        need_some(self.name, scorable[judged], _LACKS)
+        asked, y = shadows.rows[judged], signals.y
+        target = _pair(signals.target, asked, y, "the target")
+        sure = torch.stack(
+            [
+                _pair(signals.shadows[k], shadows.rows, y, f"shadow {k}")
+                for k in range(len(signals.shadow_role))
+            ]
+        )
+        target, sure = (-log_softplus(-values) for values in finite_ends(target, sure))
 
-    def _learned(self, pair: Tensor, known: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+        count, total = shadows.outside.sum(0), (sure * shadows.outside[..., None]).sum(0)
+        above = target - (total / count[:, None])[judged]  # (n, 2)
+        rest, learnable = _others(shadows)
+        usual = (total - sure * shadows.outside[..., None]) / rest[..., None]
+        known, member = (sure - usual)[learnable], shadows.inside[learnable]
+        score, threshold = above.mean(1), None
+        if 0 < int(member.sum()) < len(member):
+            score, learned = self._learned(above, scorable[judged], known, member)
+            threshold = best_threshold(learned, member)
+        return row_scores(signals, score, threshold, scorable=scorable[judged], lacks=_LACKS)
+
+    def _learned(
+        self, above: Tensor, scorable: Tensor, known: Tensor, member: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Log-odds of membership of the target's examples (n,) and of the shadows' (m,)."""
         # Here, because listing the plugins should not wait for scikit-learn.
         from sklearn import linear_model, pipeline, preprocessing
@@ -94,19 +136,26 @@ class BothNetworks(privaudit.Attack):
             preprocessing.StandardScaler(),
             linear_model.LogisticRegression(C=self.C, class_weight="balanced"),
         )
-        model.fit(_features(known).numpy(), member.numpy())
-        asked, seen = (model.decision_function(_features(v).numpy()) for v in (pair, known))
+        model.fit(known.numpy(), member.numpy())
+        whole = above.where(scorable[:, None], 0.0)  # what is not scored is left out all the same
+        asked, seen = (model.decision_function(v.numpy()) for v in (whole, known))
         return torch.from_numpy(asked), torch.from_numpy(seen)
 
 
-def _difference(pair: Tensor) -> Tensor:
-    """φ - φ' of pairs (n, 2)."""
-    return pair[:, 0] - pair[:, 1]
+def _pair(outputs: privaudit.Outputs, rows: Tensor, y: Tensor, whose: str) -> Tensor:
+    """The log-odds of the true class (n, 2), under the dense network and under the sparse one."""
+    if outputs.original is None:
+        raise privaudit.PrivauditError(
+            f"both_networks needs what the dense original of {whose} answers"
+        )
+    dense = odds_of(outputs.original, rows, y, f"the original of {whose}")
+    return torch.stack([dense, odds_of(outputs, rows, y, whose)], 1)
 
 
-def _features(pair: Tensor) -> Tensor:
-    """(n, 2): φ, and how much of it the sparse network has lost."""
-    return torch.stack([pair[:, 0], _difference(pair)], 1)
+def _others(shadows: RowShadows) -> tuple[Tensor, Tensor]:
+    """(K, n): how many other shadows lack an example, and where that lets one learn from it."""
+    rest = shadows.outside.sum(0) - shadows.outside.int()
+    return rest, (shadows.inside | shadows.tested) & (rest > 0)
 
 
 @privaudit.hookimpl
