@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 import privaudit
 from privaudit import DataError, RecipeError
-from privaudit.outputs.archive import read_archive
+from privaudit.outputs.files.archives import read_archive
 
 N, C, K = 120, 3, 4
 Arrays = dict[str, NDArray[Any]]
@@ -72,7 +72,8 @@ def test_every_kind_of_answer_is_taken_and_read_from_an_archive(kind: str, tmp_p
             name = name.replace("logits", kind)
         named[name] = value
     np.savez(tmp_path / "a.npz", **named)
-    found = audit(read_archive(tmp_path / "a.npz"), "both_networks")["both_networks"].scores
+    part = read_archive(tmp_path / "a.npz", None, True)
+    found = audit({**part.arrays, "kind": part.kind}, "both_networks")["both_networks"].scores
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -128,4 +129,32 @@ def test_an_archive_of_two_kinds_is_refused(tmp_path: Path) -> None:
     given["original_probabilities"] = given.pop("original_logits")
     np.savez(tmp_path / "a.npz", **given)
     with pytest.raises(DataError, match="give the answers of all networks once, and all in one"):
-        read_archive(tmp_path / "a.npz")
+        read_archive(tmp_path / "a.npz", None, True)
+
+
+def test_rows_without_a_label_and_single_probabilities_are_read_alike_for_originals() -> None:
+    given: dict[str, Any] = arrays()
+    given["labels"] = np.where(np.arange(N) < 10, -100, given["labels"])
+    found = audit(given, "both_networks")["both_networks"]
+    assert len(found.scores) == N - 10
+    single = {
+        name: 1 / (1 + np.exp(value[..., 0] - value[..., 1])) if "logits" in name else value
+        for name, value in arrays().items()
+    }
+    single["labels"] = single["labels"] % 2
+    found = audit(single, "both_networks", kind="probabilities")["both_networks"]
+    margins = {
+        name: value[..., 1] - value[..., 0] if "logits" in name else value
+        for name, value in arrays().items()
+    }
+    margins["labels"] = margins["labels"] % 2
+    same = audit(margins, "both_networks", kind="margins")["both_networks"]
+    np.testing.assert_allclose(found.scores, same.scores, atol=1e-3)
+
+
+def test_where_no_attack_is_named_it_is_made_with_originals_and_left_out_without() -> None:
+    without = {key: value for key, value in arrays().items() if "original" not in key}
+    alone = privaudit.audit_outputs(**without, quiet=True)
+    assert "both_networks" not in alone
+    assert any(line.startswith("both_networks: needs the answers of") for line in alone.left_out)
+    assert "both_networks" in privaudit.audit_outputs(**arrays(), quiet=True)

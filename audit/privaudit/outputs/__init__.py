@@ -24,7 +24,7 @@ from privaudit.keys import derive
 from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
 from privaudit.outputs.doubts import doubts_about
-from privaudit.outputs.entries import attack_entries, check_needs, possible
+from privaudit.outputs.entries import attack_entries, check_needs, possible, without_noise
 from privaudit.outputs.originals import NAMES, shown, with_originals
 from privaudit.outputs.prepare import prepared
 from privaudit.statistics.scored import evaluate_scored, row_sentences
@@ -222,7 +222,7 @@ def audit_outputs(
             left.append(f"{label}: needs {_WANTED[error.__cause__.lacking]}")
     if not audits:
         raise DataError("no attack can be made on these arrays: " + left[-1])
-    read += _without_noise(entries, answers)
+    read += without_noise(entries, answers)
     verdicts = [label for label, attack in entries if attack.verdicts]
     doubts += attacks_doubts({label: audit.metrics for label, audit in audits.items()}, verdicts)
     if not quiet:
@@ -230,18 +230,6 @@ def audit_outputs(
         for line in [*read, *rows, *lines(doubts)]:
             logger.warning("%s", line)
     return OutputAudits(audits, doubts, read, left, confidence)
-
-
-def _without_noise(entries: Sequence[tuple[str, Attack]], answers: Answers) -> list[str]:
-    """What is said of attacks that would have asked for noisy copies."""
-    labels = [label for label, attack in entries if attack.noise]
-    if answers.noisy is not None or not labels:
-        return []
-    verb = "goes" if len(labels) == 1 else "go"
-    return [
-        f"{', '.join(labels)} {verb} without what noisy copies of the examples would tell: give "
-        "noisy and shadow_noisy"
-    ]
 
 
 def _signals(answers: Answers, seed: int) -> Signals:

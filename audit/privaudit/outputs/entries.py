@@ -76,6 +76,18 @@ def possible(
     return entries, left
 
 
+def without_noise(entries: Sequence[tuple[str, Attack]], answers: Answers) -> list[str]:
+    """What is said of attacks that would have asked for noisy copies."""
+    labels = [label for label, attack in entries if attack.noise]
+    if answers.noisy is not None or not labels:
+        return []
+    verb = "goes" if len(labels) == 1 else "go"
+    return [
+        f"{', '.join(labels)} {verb} without what noisy copies of the examples would tell: give "
+        "noisy and shadow_noisy"
+    ]
+
+
 def _lack(attack: Attack, answers: Answers, originals: bool) -> str:
     """What an attack needs and does not get; empty where it gets everything."""
     if attack.noise and answers.noisy is None and not attack.noise_optional:
