@@ -77,6 +77,8 @@ class Outputs:
         extremes: (M, 2) float64: the smallest and the largest of each model's logits; NaN where
             one is NaN. None where there are logits.
         labels: (N,) int64, for reductions of logits.
+        original: what the dense networks answer from which these were made sparse, model by
+            model; None unless an attack asks, and where there are none.
     """
 
     logits: Tensor = field(repr=False)
@@ -89,6 +91,7 @@ class Outputs:
     classes: int = 0
     extremes: Tensor | None = None
     labels: Tensor | None = field(default=None, repr=False)
+    original: Outputs | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.logits is None:  # `changed` and `without_logits` say so
@@ -176,14 +179,17 @@ class Outputs:
         """Bytes of memory that they take."""
         tensors = (vars(self).get("logits"), self.noisy, self.gradient_norm)
         tables = sum(table.nbytes for table in self.kept.values())
-        return tables + sum(t.numel() * t.element_size() for t in tensors if t is not None)
+        originals = 0 if self.original is None else self.original.nbytes
+        return (
+            tables + originals + sum(t.numel() * t.element_size() for t in tensors if t is not None)
+        )
 
     def __getitem__(self, models: int | slice | Tensor) -> Outputs:
         """The outputs of one model (no M axis), or of several; a slice of them is no copy."""
-        tensors = {
-            name: tensor[models]
-            for name in ("logits", "noisy", "gradient_norm", "extremes")
-            if (tensor := vars(self).get(name)) is not None
+        chosen: dict[str, Any] = {
+            name: part[models]
+            for name in ("logits", "noisy", "gradient_norm", "extremes", "original")
+            if (part := vars(self).get(name)) is not None
         }
         if self.kept:
             every = self.chosen
@@ -191,8 +197,8 @@ class Outputs:
                 every = torch.arange(next(iter(self.kept.values())).shape[0])
             assert isinstance(every, Tensor)  # a single model has no axis to choose from
             some = every[models]
-            tensors["chosen"] = int(some) if some.ndim == 0 else some
-        return self.changed(**tensors)
+            chosen["chosen"] = int(some) if some.ndim == 0 else some
+        return self.changed(**chosen)
 
 
 def _missing(name: str) -> PrivauditError:

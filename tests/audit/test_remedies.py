@@ -168,6 +168,8 @@ class Scoring(privaudit.Attack):
             return signals.target.noisy.mean()  # type: ignore[union-attr]
         if self.mistake == "gradient norm":
             return -signals.target.gradient_norm  # type: ignore[operator]
+        if self.mistake == "original":
+            return signals.target.original.logits  # type: ignore[union-attr]
         answers: dict[str, Any] = {
             "bare tensor": logits[0].amax(-1),
             "queries": privaudit.AttackScores(logits.amax(-1)),
@@ -229,7 +231,7 @@ def make(mistake: str) -> None:
             vmap(lambda weights: functional_call(networks[0], weights, torch.ones(2, C)))(
                 stack_module_state(networks)[0]
             )
-    elif mistake in ("bare tensor", "queries", "noisy", "gradient norm"):
+    elif mistake in ("bare tensor", "queries", "noisy", "gradient norm", "original"):
         scored(Scoring(mistake=mistake), tiny_signals(Scoring()))
     elif mistake == "unwritten":
         scored(Unwritten(), tiny_signals(Scoring()))

@@ -144,7 +144,7 @@ def _recipe(there: torch.device) -> float:
         "model": {"name": "cnn", "width": 2, "norm": "batch"},
         "split": {"members": 80, "validation": 20, "non_members": 80, "reference": 20},
         "training": {"epochs": 2, "batch_size": 32, "lr": 0.05, "precision": "fp64"},
-        "sparsifiers": ["dense"], "defenses": ["none"],
+        "sparsifiers": [{"name": "l1_unstructured", "epochs": 1}], "defenses": ["none"],
         "attacks": quick,
     }  # fmt: skip
     here: Any = running

@@ -89,6 +89,15 @@ class Cohort(ABC):
         """A cohort that starts here and leaves this one undisturbed."""
 
     @abstractmethod
+    def mark_original(self) -> None:
+        """Say that the models as they are now are the originals of all levels that follow.
+
+        Attacks that need `original` see what these dense networks answer beside what a level's
+        networks answer. Call it once they are trained, before anything is pruned. Until it is
+        called levels have no original.
+        """
+
+    @abstractmethod
     def set(self, weights: Mapping[str, Tensor]) -> None:
         """Give weights, (M, *shape) by name, new values; pruned ones stay zero.
 

@@ -59,6 +59,9 @@ def seen_by(attack: Attack, outputs: Outputs, y: Tensor) -> Outputs:
 
     So it works alike whatever its neighbours need.
     """
+    original = outputs.original
+    if original is not None:
+        outputs = outputs.changed(original=seen_by(attack, original, y))
     if sees_logits(attack, outputs):
         return outputs.changed(labels=y)
     names = needed_answers(attack)

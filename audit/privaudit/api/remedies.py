@@ -146,6 +146,14 @@ REMEDIES: tuple[Remedy, ...] = (
         line=r"\.gradient_norm\b",
     ),
     Remedy(
+        "original",
+        r"NoneType",
+        "There are answers of the dense original only where the class asks for them: write "
+        '`signals: ClassVar[frozenset[str]] = frozenset({"original"})`.',
+        kinds=frozenset({"attack"}),
+        line=r"\.original\b",
+    ),
+    Remedy(
         "yield",
         r"gives None, not an iterator",
         'The script must say when the weights are to be audited: write `yield "label"`.',

@@ -49,7 +49,10 @@ class Seal:
 def signal_tensors(signals: Signals) -> dict[str, Tensor]:
     """Every tensor of an attacker's signals, named as an author asks for it."""
     named = {}
-    for part, value in (("", signals), ("target.", signals.target), ("shadows.", signals.shadows)):
+    parts: list[tuple[str, Signals | Outputs | None]] = [("", signals)]
+    for name, outputs in (("target.", signals.target), ("shadows.", signals.shadows)):
+        parts += [(name, outputs), (f"{name}original.", outputs.original if outputs else None)]
+    for part, value in parts:
         for name, tensor in vars(value).items() if value else ():
             if isinstance(tensor, Tensor):
                 named[part + name] = tensor

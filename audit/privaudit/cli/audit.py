@@ -27,7 +27,8 @@ _Files = Annotated[
         "(probabilities), logit_CLASS, log_p_CLASS or margin, and where wanted audited; several "
         "go one after another. Or a NumPy archive (.npz) with logits (N, C) or (Q, N, C), labels "
         "(N,), members (N,), and where wanted shadow_logits (K, N, C) or (K, Q, N, C), "
-        "shadow_members (K, N), audited (N,), noisy (D, N, C), shadow_noisy, x; instead of logits, "
+        "shadow_members (K, N), audited (N,), noisy (D, N, C), shadow_noisy, x, and of the dense "
+        "networks before pruning original_logits and shadow_original_logits; instead of logits, "
         "probabilities, log_probabilities or margins, and shadow_probabilities and so on. Or .npy "
         "files that are called as these arrays.",
         show_default=False,

@@ -45,6 +45,7 @@ class StackedModels:
         self._network, self._dense = network, dense
         self._initial = weights
         self._state = Snapshot(weights, everything, ~everything)
+        self._original: Snapshot | None = None
         self._notes: dict[str, Tensor] = {}
         self._watched = Watched()
         self.history = torch.zeros((len(weights.flat), 0, 3), dtype=torch.float64)
@@ -96,6 +97,26 @@ class StackedModels:
         self._check(weights)
         flat = self._network.flatten(weights, self._state.weights.flat)
         self._move(replace(self._state.weights, flat=flat))
+
+    def mark_original(self) -> None:
+        """As `privaudit.Cohort.mark_original` says."""
+        self._watched.check()
+        if self._state.fits == 0:
+            raise PluginError(
+                "mark_original() before any fit(): untrained networks are no originals"
+            )
+        if not bool(self._state.kept.all()):
+            raise PluginError("mark_original() after pruning: call it before anything is pruned")
+        self._original = self._state
+
+    @property
+    def original(self) -> Snapshot | None:
+        """Where the models were when `mark_original` was called; None where it was not."""
+        return self._original
+
+    def return_to(self, snapshot: Snapshot) -> None:
+        """Be where the models once were."""
+        self._state = snapshot
 
     def note(self, name: str, values: Tensor) -> None:
         """As `privaudit.Cohort.note` says."""

@@ -39,6 +39,7 @@ class SharedOutputs:
 
     tensors: SharedTensors
     rest: Mapping[str, Any]
+    original: SharedOutputs | None = None
 
     def load(self) -> Outputs:
         """The answers, mapped into memory; of those in files of their own, the places."""
@@ -46,6 +47,7 @@ class SharedOutputs:
         places = [name for name in tensors if name.startswith(_TABLE)]
         tables = {n.removeprefix(_TABLE): MemoryTable(tensors.pop(n)) for n in places}
         rest["kept"] = rest["kept"] | tables
+        rest["original"] = None if self.original is None else self.original.load()
         return Outputs(**({"logits": None} | rest | tensors))
 
 
@@ -54,13 +56,16 @@ def shared_outputs(outputs: Outputs) -> Iterator[SharedOutputs]:
     """Answers for other processes, until the block ends."""
     tensors = {name: t for name, t in vars(outputs).items() if isinstance(t, Tensor)}
     rest = {name: part for name, part in vars(outputs).items() if name not in tensors}
+    original = rest.pop("original")
     rest["kept"] = {n: table for n, table in outputs.kept.items() if isinstance(table, FileTable)}
     for name, table in outputs.kept.items():
         if name not in rest["kept"]:
             every = outputs.changed(chosen=None, queries=table.shape[1])
             tensors[f"{_TABLE}{name}"] = every.of(name)
-    with LentFolder() as folder:
-        yield SharedOutputs(share_tensors(tensors, folder), rest)
+    with ExitStack() as stack:
+        folder = stack.enter_context(LentFolder())
+        dense = None if original is None else stack.enter_context(shared_outputs(original))
+        yield SharedOutputs(share_tensors(tensors, folder), rest, dense)
 
 
 def score_remotely(

@@ -104,7 +104,12 @@ def _asked(attack: Attack, outputs: Outputs, y: Tensor) -> Outputs:
     if attack.noise and outputs.noisy is not None:
         noisy = outputs.noisy[:, : attack.noise]
     norm = outputs.gradient_norm if "gradient_norm" in attack.signals else None
-    shown = outputs.changed(noisy=noisy, gradient_norm=norm, queries=attack.queries)
+    original = outputs.original if "original" in attack.signals else None
+    if original is not None:
+        original = _asked(attack, original, y)
+    shown = outputs.changed(
+        noisy=noisy, gradient_norm=norm, original=original, queries=attack.queries
+    )
     if shown.has_logits:
         shown = shown.changed(logits=shown.logits[:, : attack.queries])
     return seen_by(attack, shown, y)

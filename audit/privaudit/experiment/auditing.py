@@ -76,6 +76,7 @@ class Auditor:
         doubts: whatever speaks against taking them for verdicts.
         failures: the audits that could not be made.
         errors: what was raised for each failure.
+        left_out: a sentence for each attack that does not suit a level.
         scores: by name: `example_SEED_TARGET`, `member_...` and `label_...` say which examples a
             target's audits are about; `score_I` holds those of audit I, NaN for rows that the
             attack cannot score, and `decision_I` the attacker's verdicts where it gives any;
@@ -91,6 +92,7 @@ class Auditor:
         self.errors: list[PrivauditError] = []
         self.scores = audited_examples(context)
         self._shadows = BelievedShadows(context)
+        self.left_out = self._shadows.left_out
         self._under_way: list[_UnderWay] = []
         splits = context.ensemble.splits
         self._targets = [

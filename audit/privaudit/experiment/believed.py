@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from logging import INFO, WARNING
 
 from privaudit.api.plugin import Attack
 from privaudit.errors import PrivauditError, contained
@@ -10,15 +12,23 @@ from privaudit.events import BelievedDone, BelievedStarted
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
+from privaudit.experiment.originals import ORIGINAL, left_out
 from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 
+logger = logging.getLogger(__name__)
+
 
 class BelievedShadows:
-    """Shadows that attackers train, made once for all subjects and attacks that share a belief."""
+    """Shadows that attackers train, made once for all subjects and attacks that share a belief.
+
+    Attributes:
+        left_out: a sentence for each attack that does not suit a level.
+    """
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
+        self.left_out: list[str] = []
         self._levels: dict[str, list[Level] | PrivauditError] = {}
         self._reached: dict[str, list[Level]] = {}
         recipe = context.recipe
@@ -47,7 +57,12 @@ class BelievedShadows:
         entries, shadows, errors = [], [], {}
         for entry in self._context.recipe.attacks:
             try:
-                shadows.append(self.of(subject, entry, level))
+                believed = self.of(subject, entry, level)
+                if why := left_out(entry.plugin, subject, level, believed):
+                    logger.log(INFO if level.label == ORIGINAL else WARNING, "%s", why)
+                    self.left_out.append(why)
+                    continue
+                shadows.append(believed)
                 entries.append(entry)
             except PrivauditError as error:
                 if not contained(error):

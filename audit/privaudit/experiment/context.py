@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import torch
@@ -69,7 +69,16 @@ class RunContext:
         """What the given target answers, asked once for all levels of all subjects."""
         assert self.given is not None
         audited = self.ensemble.audited[self.ensemble.targets[:1]]
-        return asked(self.given.cohort, audited, self.recipe, self.given.noise_unit)
+        outputs = asked(self.given.cohort, audited, self.recipe, self.given.noise_unit)
+        dense = self.of_dense
+        return outputs if dense is None else outputs.changed(original=dense.given_outputs)
+
+    @cached_property
+    def of_dense(self) -> RunContext | None:
+        """The same, but that the given target is its own dense original; None where none is."""
+        if self.given is None or self.given.original is None:
+            return None
+        return replace(self, given=self.given.original)
 
     @cached_property
     def examples_digest(self) -> str:

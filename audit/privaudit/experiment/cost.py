@@ -68,7 +68,7 @@ def costs(context: RunContext, level: Level) -> list[list[Cost]]:
     examples = DeviceDataset(context.examples.take(rows), context.device, torch.float32)
 
     def cost(model: int, first: Cost | None) -> Cost:
-        network = compact(filled(level.network, _weights_of(context, level, model)))
+        network = compact(filled(level.network, _weights_of(level, model)))
         network = network.to(context.device)
         x = examples.plain(rows.to(context.device))
         if not context.examples.tokens:
@@ -137,9 +137,9 @@ def seconds_per_example(network: nn.Module, x: Tensor, work: int, least: int = 1
     return median(taken[1:]) / len(x)
 
 
-def _weights_of(context: RunContext, level: Level, model: int) -> dict[str, Tensor]:
+def _weights_of(level: Level, model: int) -> dict[str, Tensor]:
     """All that the state dict of one model of a level holds, on the host."""
-    if context.given is None:
+    if level.given is None:
         return {name: w[model] for name, w in level.weights.items()}
-    cohort = context.given.cohort
+    cohort = level.given.cohort
     return {name: w[0].cpu() for name, w in (cohort.weights | cohort.buffers).items()}

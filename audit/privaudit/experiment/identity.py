@@ -19,6 +19,7 @@ from privaudit.api.plugin import Dataset
 from privaudit.errors import StoreError
 from privaudit.experiment.checkpoint import fingerprint
 from privaudit.experiment.environment import identities_of, used_plugins
+from privaudit.experiment.target_pair import dense_fingerprint
 from privaudit.messages import plain
 from privaudit.recipe import Recipe
 from privaudit.recipe.document import dump
@@ -97,6 +98,8 @@ def made_by(recipe: Recipe, plugins: Plugins) -> dict[str, Any]:
     parts = {"privaudit": __version__, "plugins": used_plugins(recipe, plugins)}
     if recipe.target is not None:
         parts["checkpoint"] = fingerprint(recipe.target.checkpoint)
+        if recipe.target.dense is not None:
+            parts["dense checkpoint"] = dense_fingerprint(recipe.target)
     return parts
 
 
@@ -104,7 +107,7 @@ def about(
     recipe: Recipe, digests: Mapping[str, str], environment: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a manifest says about a run, and what its identity is made of."""
-    keys = ("privaudit", "torch", "device", "plugins", "checkpoint")
+    keys = ("privaudit", "torch", "device", "plugins", "checkpoint", "dense checkpoint")
     made = _identifying(environment)
     return {
         "name": recipe.name,

@@ -144,6 +144,8 @@ class _OutputDigests:
         self._reduced: dict[tuple[str, int], list[str]] = {}
         self._noisy = [] if outputs.noisy is None else [_digests(n) for n in outputs.noisy]
         self._norm = [] if outputs.gradient_norm is None else _digests(outputs.gradient_norm)
+        original = outputs.original
+        self._original = None if original is None else _OutputDigests(original, y)
 
     def of(self, attack: Attack, models: Sequence[int]) -> str:
         """Of what an attack is told about some models, by their places.
@@ -158,7 +160,10 @@ class _OutputDigests:
             seen = [[n, *self._of_one(n, m)[: attack.queries]] for n in names for m in models]
         noisy = [self._noisy[m][: attack.noise] for m in models] if self._noisy else []
         norm = [self._norm[m] for m in models] if "gradient_norm" in attack.signals else []
-        return digest(self._outputs.noise_scale, seen, noisy, norm)
+        told = [self._outputs.noise_scale, seen, noisy, norm]
+        if "original" in attack.signals and self._original is not None:
+            told.append(self._original.of(attack, models))
+        return digest(*told)
 
     def _of_one(self, name: str, model: int) -> list[str]:
         """Of one kind of answer of one model, query by query; of what is not kept, nothing."""

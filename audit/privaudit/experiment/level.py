@@ -34,6 +34,7 @@ class Level:
         promise: of differential privacy, about the members of every model.
         history: (M, E, 3) loss, training and validation accuracy after each epoch of the last
             fit, as `Trained` has it; None where it is not known of all models.
+        given: the target of every seed, where it was trained elsewhere.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Level:
     stack: int = 1
     promise: Promise | None = None
     history: Tensor | None = None
+    given: ExternalTarget | None = None
 
 
 def joined(parts: Sequence[Level]) -> Level:
@@ -95,4 +97,5 @@ def beside(context: RunContext, target: ExternalTarget, shadows: Level | None) -
     order = torch.zeros(len(context.ensemble.seeds), dtype=torch.int64)
     order[context.trained] = 1 + torch.arange(len(context.trained))
     density, nonzero = both.density[order], both.nonzero[order]
-    return Level(label, both.outputs[order], density, nonzero, {}, network, stack=both.stack)
+    answers = both.outputs[order]
+    return Level(label, answers, density, nonzero, {}, network, stack=both.stack, given=target)

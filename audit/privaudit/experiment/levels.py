@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from privaudit.api.boundary import guest
-from privaudit.api.calls import finished, labels
-from privaudit.api.plugin import Sparsifier, overrides
+from privaudit.api.calls import labels
+from privaudit.api.plugin import Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.errors import PluginError, PrivauditError
 from privaudit.events import LevelReached
 from privaudit.experiment.context import RunContext, asked
 from privaudit.experiment.diverged import diverged
 from privaudit.experiment.level import Level, beside, joined
+from privaudit.experiment.originals import Originals, finished_by_defense, original_level
 from privaudit.experiment.own_answers import lost
 from privaudit.experiment.promises import promise_of
 from privaudit.recipe import Recipe, Subject
@@ -74,11 +75,21 @@ def controls(
 
 
 def _together(context: RunContext, subject: Subject, script: Script) -> Iterator[Level]:
-    """The levels of all models: of those trained here, and of a given target beside them."""
+    """The levels of all models: of those trained here, and of a given target beside them.
+
+    Before the first comes that of the given target's dense original, where there is one.
+    """
     trained: Iterable[Level | None] = [None]
     if len(context.trained):
         trained = _trained(context, subject, script)
+    dense, waits = context.of_dense, True
     for fresh in trained:
+        if dense is not None and dense.given is not None and waits:
+            waits = False
+            if (before := original_level(subject, dense, fresh)) is not None:
+                context.on_event(LevelReached(before.label, float(before.density.mean())))
+                yield before
+                del before
         level = fresh if context.given is None else beside(context, context.given, fresh)
         assert level is not None  # without a given target every model is trained
         context.on_event(LevelReached(level.label, float(level.density.mean())))
@@ -114,9 +125,13 @@ def _audited(
         PrivauditError: a network's training diverged; or something else, if none has.
     """
     cohort = context.cohort(subject, models)
+    originals = Originals(context, subject, models)
     try:
         for label, reached in script(cohort, models):
-            yield _level(context, subject, models, label, reached)
+            answers = originals.of(reached)
+            level = _level(context, subject, models, label, reached)
+            yield replace(level, outputs=level.outputs.changed(original=answers))
+            del level
     except PrivauditError as error:
         astray = ~cohort.finite()  # of whatever meets them first, none says why they are not
         if not bool(astray.any()):
@@ -127,12 +142,7 @@ def _audited(
 def _level(
     context: RunContext, subject: Subject, models: Tensor, label: str, cohort: Cohort
 ) -> Level:
-    shown = cohort
-    if overrides(subject.defense, "finish"):
-        shown = cohort.fork()
-        finished(subject.defense, shown, context.recipe.model)
-        with guest(subject.defense, "finish"):
-            shown.check_copies()
+    shown = finished_by_defense(context, subject, cohort)
     outputs = asked(shown, context.ensemble.audited[models], context.recipe)
     astray = lost(outputs)
     if bool(astray.any()):

@@ -86,6 +86,7 @@ def _planned(context: RunContext, subject: Subject) -> tuple[SubjectPlan, list[T
             finished(subject.defense, shown, context.recipe.model)
         if context.recipe.matched and float(shown.density().mean()) < DENSE:
             sparse.append(_accuracy(context, shown))
+    reached += context.of_dense is not None
     row = _row(context, subject, cohort, reached)
     return replace(row, kept=reached * _networks(context, cohort)), sparse
 
@@ -172,7 +173,8 @@ def _untrained(context: RunContext, subject: Subject) -> SubjectPlan:
     """The row of a given target without shadows: it is only asked."""
     assert context.given is not None
     seconds = _asking(context, context.given.cohort)
-    row = SubjectPlan(subject.label, 1, context.given.parameters, 0, 0, 0, 0, 1, seconds)
+    levels = 1 if context.of_dense is None else 2
+    row = SubjectPlan(subject.label, levels, context.given.parameters, 0, 0, 0, 0, 1, seconds)
     return _attacked(context, row)
 
 

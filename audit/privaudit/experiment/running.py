@@ -14,7 +14,7 @@ from torch import Tensor
 
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.cohort import Journal
-from privaudit.errors import PrivauditError
+from privaudit.errors import DataError, PrivauditError
 from privaudit.events import EpochDone, Event, SubjectStarted
 from privaudit.experiment import identity
 from privaudit.experiment.auditing import Auditor, test_accuracy
@@ -34,7 +34,8 @@ from privaudit.experiment.level import DENSE, Level
 from privaudit.experiment.levels import control_of, controls, levels
 from privaudit.experiment.repeated import repeated
 from privaudit.experiment.suited import check_augmentation, check_memory
-from privaudit.experiment.target import given_target, joined
+from privaudit.experiment.target import joined
+from privaudit.experiment.target_pair import given_pair
 from privaudit.experiment.telling import Telling
 from privaudit.experiment.tokens import check_tokens
 from privaudit.jobs.local import Workers
@@ -186,6 +187,8 @@ def _audit_all(auditor: Auditor, folder: Path, told: bool) -> dict[str, int]:
     auditor.finish()
     if auditor.errors and not auditor.audits:
         raise auditor.errors[0]
+    if auditor.left_out and not auditor.audits:
+        raise DataError(f"nothing can be audited: {auditor.left_out[0]}")
     return stacks
 
 
@@ -233,7 +236,7 @@ def run_context(
         check_tokens(recipe, examples)
         ensemble = make_ensemble(recipe, len(examples), candidates)
         role = ensemble.role[ensemble.targets[0]]
-        target = given_target(recipe, recipe.target, examples, role, chosen)
+        target = given_pair(recipe, recipe.target, examples, role, chosen)
     return RunContext(
         recipe,
         examples,

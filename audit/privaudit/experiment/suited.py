@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from privaudit.errors import RecipeError
 from privaudit.experiment.kept_kinds import answer_bytes
+from privaudit.experiment.originals import asks_originals
 from privaudit.readers.door import amount
 from privaudit.recipe import Recipe
 from privaudit.values import Examples
@@ -15,8 +16,8 @@ def check_memory(recipe: Recipe, examples: Examples, memory: int) -> None:
     Raises:
         RecipeError: they cannot.
     """
-    models = len(recipe.seeds) * (1 + recipe.shadows)
     attacks = [attack for _, attack in recipe.attack_entries()]
+    models = len(recipe.seeds) * (1 + recipe.shadows) * (2 if asks_originals(recipe) else 1)
     asked = max(a.queries for a in attacks) + max(a.noise for a in attacks)
     needed = models * len(examples) * answer_bytes(attacks, len(examples.classes))
     if needed > memory:

@@ -31,12 +31,14 @@ class ExternalTarget:
         parameters: how many it has, zero or not.
         nonzero: how many of them are not zero.
         noise_unit: as `cohort.answers.answers` takes it.
+        original: the dense network that it was made sparse from, where that is given, too.
     """
 
     cohort: Cohort
     parameters: int
     nonzero: int
     noise_unit: Tensor
+    original: ExternalTarget | None = None
 
     @property
     def density(self) -> float:

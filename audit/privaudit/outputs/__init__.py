@@ -24,7 +24,8 @@ from privaudit.keys import derive
 from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
 from privaudit.outputs.doubts import doubts_about
-from privaudit.outputs.entries import attack_entries, check_needs, possible
+from privaudit.outputs.entries import attack_entries, check_needs, possible, without_noise
+from privaudit.outputs.originals import NAMES, shown, with_originals
 from privaudit.outputs.prepare import prepared
 from privaudit.statistics.scored import evaluate_scored, row_sentences
 from privaudit.values import Outputs, Role, Signals
@@ -120,6 +121,8 @@ def audit_outputs(
     noisy: Any = None,
     shadow_noisy: Any = None,
     noise_scale: float | None = None,
+    original_logits: Any = None,
+    shadow_original_logits: Any = None,
     classes: Sequence[str] = (),
     kind: str = "logits",
     seed: int = 0,
@@ -153,6 +156,8 @@ def audit_outputs(
             ask how fast answers change.
         shadow_noisy: (K, D, N, C), the shadows'.
         noise_scale: ε of the noisy copies; 1e-3 if not given.
+        original_logits: like `logits`, of the dense network that the target was made sparse from.
+        shadow_original_logits: like `shadow_logits`, of the dense originals of the shadows.
         classes: C names, in the order of the answers, where labels are names.
         kind: what the networks answer. "logits": numbers whose softmax are probabilities.
             "log_probabilities": their natural logarithms, -inf for a probability of 0.
@@ -193,14 +198,17 @@ def audit_outputs(
         zip(_ARRAYS, (logits, labels, members, shadow_logits, shadow_members), strict=True)
     )
     given |= {"audited": audited, "x": x, "noisy": noisy, "shadow_noisy": shadow_noisy}
+    given |= dict(zip(NAMES, (original_logits, shadow_original_logits), strict=True))
     arrays, read = prepared(given, kind, classes)
+    originals = [arrays.pop(name) for name in NAMES]
     answers = read_answers(**arrays, kind=kind, noise_scale=noise_scale)
+    signals = with_originals(_signals(answers, seed), answers, *originals)
+    there = signals.target.original is not None
     left: list[str] = []
     if named is None:
-        entries, left = possible(answers, installed)
-    check_needs(entries, answers)
+        entries, left = possible(answers, installed, originals=there)
+    check_needs(entries, answers, originals=there)
     doubts = doubts_about(answers)
-    signals = _signals(answers, seed)
     audits = {}
     for label, attack in entries:
         try:
@@ -214,7 +222,7 @@ def audit_outputs(
             left.append(f"{label}: needs {_WANTED[error.__cause__.lacking]}")
     if not audits:
         raise DataError("no attack can be made on these arrays: " + left[-1])
-    read += _without_noise(entries, answers)
+    read += without_noise(entries, answers)
     verdicts = [label for label, attack in entries if attack.verdicts]
     doubts += attacks_doubts({label: audit.metrics for label, audit in audits.items()}, verdicts)
     if not quiet:
@@ -222,18 +230,6 @@ def audit_outputs(
         for line in [*read, *rows, *lines(doubts)]:
             logger.warning("%s", line)
     return OutputAudits(audits, doubts, read, left, confidence)
-
-
-def _without_noise(entries: Sequence[tuple[str, Attack]], answers: Answers) -> list[str]:
-    """What is said of attacks that would have asked for noisy copies."""
-    labels = [label for label, attack in entries if attack.noise]
-    if answers.noisy is not None or not labels:
-        return []
-    verb = "goes" if len(labels) == 1 else "go"
-    return [
-        f"{', '.join(labels)} {verb} without what noisy copies of the examples would tell: give "
-        "noisy and shadow_noisy"
-    ]
 
 
 def _signals(answers: Answers, seed: int) -> Signals:
@@ -277,7 +273,7 @@ def _audited(
     """
     try:
         target, shadows = (
-            seen_by(attack, outputs if attack.noise else outputs.changed(noisy=None), signals.y)
+            seen_by(attack, shown(attack, outputs), signals.y)
             for outputs in (signals.target, signals.shadows)
         )
         scores = scored(attack, replace(signals, target=target, shadows=shadows))

@@ -38,7 +38,9 @@ def attack_entries(attacks: Sequence[Any], plugins: Plugins) -> list[tuple[str, 
     return [(entry.title, entry.plugin) for entry in entries]
 
 
-def check_needs(entries: Sequence[tuple[str, Attack]], answers: Answers) -> None:
+def check_needs(
+    entries: Sequence[tuple[str, Attack]], answers: Answers, *, originals: bool = False
+) -> None:
     """Refuse the attacks that need more than the arrays hold.
 
     Raises:
@@ -46,12 +48,14 @@ def check_needs(entries: Sequence[tuple[str, Attack]], answers: Answers) -> None
     """
     mistakes = []
     for index, (label, attack) in enumerate(entries):
-        if lack := _lack(attack, answers):
+        if lack := _lack(attack, answers, originals):
             mistakes.append(Mistake(("attacks", index), f"{label!r} needs {lack}"))
     _refuse(mistakes)
 
 
-def possible(answers: Answers, plugins: Plugins) -> tuple[list[tuple[str, Attack]], list[str]]:
+def possible(
+    answers: Answers, plugins: Plugins, *, originals: bool = False
+) -> tuple[list[tuple[str, Attack]], list[str]]:
     """All attacks that the arrays allow, with their labels, and what the others need."""
     entries, left = [], []
     for name in plugins.names("attack"):
@@ -60,7 +64,7 @@ def possible(answers: Answers, plugins: Plugins) -> tuple[list[tuple[str, Attack
         except (RecipeError, PluginError):
             left.append(f"{name}: needs options that must be set, or is broken")
             continue
-        lack = _lack(attack, answers)
+        lack = _lack(attack, answers, originals)
         if attack.queries > len(answers.logits):
             lack = f"answers to {attack.queries} queries of each example"
         if lack:
@@ -72,14 +76,31 @@ def possible(answers: Answers, plugins: Plugins) -> tuple[list[tuple[str, Attack
     return entries, left
 
 
-def _lack(attack: Attack, answers: Answers) -> str:
+def without_noise(entries: Sequence[tuple[str, Attack]], answers: Answers) -> list[str]:
+    """What is said of attacks that would have asked for noisy copies."""
+    labels = [label for label, attack in entries if attack.noise]
+    if answers.noisy is not None or not labels:
+        return []
+    verb = "goes" if len(labels) == 1 else "go"
+    return [
+        f"{', '.join(labels)} {verb} without what noisy copies of the examples would tell: give "
+        "noisy and shadow_noisy"
+    ]
+
+
+def _lack(attack: Attack, answers: Answers, originals: bool) -> str:
     """What an attack needs and does not get; empty where it gets everything."""
     if attack.noise and answers.noisy is None and not attack.noise_optional:
         return (
             "answers to noisy copies of the examples: give noisy (D, N, C), and of shadows "
             "shadow_noisy (K, D, N, C)"
         )
-    if beyond := sorted(attack.signals - {"x"}):
+    if "original" in attack.signals and not originals:
+        return (
+            "the answers of the dense original: give original_logits, and of shadows "
+            "shadow_original_logits"
+        )
+    if beyond := sorted(attack.signals - {"x", "original"}):
         return f"{beyond[0]} of every network, which arrays do not hold: {_NEVER}"
     if "x" in attack.signals and answers.x.numel() == 0:
         return "the examples themselves: give x (N, ...)"

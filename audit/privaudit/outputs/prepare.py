@@ -13,7 +13,8 @@ from privaudit.outputs.convert import as_tensor
 from privaudit.outputs.kinds import check_kind
 from privaudit.outputs.labels import NO_LABEL, class_numbers, without_label
 
-_ANSWERS = ("logits", "shadow_logits", "noisy", "shadow_noisy")
+_NETWORKS = ("shadow_logits", "shadow_original_logits")  # of several networks
+_ANSWERS = ("logits", "original_logits", *_NETWORKS, "noisy", "shadow_noisy")
 _LAST = ("labels", "members", "audited", "shadow_members")  # examples are their last axis
 
 
@@ -62,7 +63,7 @@ def _both_sides(arrays: dict[str, Any]) -> list[str]:
         if arrays.get(name) is None:
             continue
         values = as_tensor(arrays[name], "probabilities")
-        own = 1 if name == "logits" else 2
+        own = 1 if name in ("logits", "original_logits") else 2
         if values.ndim == own:
             values = values[..., None]
         if values.ndim <= own or values.shape[-1] != 1 or not values.is_floating_point():
@@ -88,6 +89,6 @@ def _axis(name: str, values: Tensor) -> int:
     """Where the examples lie in an array of that name."""
     if name == "x":
         return 0
-    if name in _LAST or values.ndim == 1 or (name == "shadow_logits" and values.ndim == 2):
+    if name in _LAST or values.ndim == 1 or (name in _NETWORKS and values.ndim == 2):
         return -1
     return -2

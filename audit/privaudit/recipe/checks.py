@@ -143,6 +143,12 @@ def _target(recipe: Recipe) -> Iterator[Mistake]:
                 "not give: leave it out, or give the weights as .safetensors"
             )
             yield Mistake(("attacks", index), message)
+        if recipe.target.dense is None and "original" in entry.plugin.signals:
+            message = (
+                f"{entry.plugin.name!r} needs the dense original of the target: name its file in "
+                "target.dense, or leave the attack out"
+            )
+            yield Mistake(("attacks", index), message)
 
 
 def _milestones(recipe: Recipe) -> Iterator[Mistake]:

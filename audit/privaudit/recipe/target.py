@@ -79,6 +79,11 @@ class TargetOptions(BaseModel):
         description="examples of the same kind that it was not trained on"
     )
 
+    dense: Annotated[str, AfterValidator(_readable)] | None = Field(
+        None,
+        description="the dense network that it was made sparse from, a file like `checkpoint`: it "
+        "is audited beside it, and attacks such as both_networks see both",
+    )
     normalise: Literal["dataset", "imagenet", "none", "unit"] | MeanStd | None = Field(
         None,
         description="how its inputs were normalised: unit (x / 255, ToTensor alone), imagenet "
@@ -108,5 +113,6 @@ class TargetOptions(BaseModel):
 
     @property
     def opaque(self) -> bool:
-        """Whether the file is a program, whose weights cannot be told apart from its code."""
-        return PurePath(self.checkpoint).suffix != WEIGHTS
+        """Whether a file is a program, whose weights cannot be told apart from its code."""
+        files = [self.checkpoint, *([] if self.dense is None else [self.dense])]
+        return any(PurePath(file).suffix != WEIGHTS for file in files)

@@ -77,7 +77,10 @@ def _tiny_outputs(attack: Attack, role: Tensor, y: Tensor, g: torch.Generator) -
     norm = None
     if "gradient_norm" in attack.signals:
         norm = torch.rand(len(role), N, generator=g) / surety
-    return seen_by(attack, Outputs(logits, noisy, norm), y)
+    original = None
+    if "original" in attack.signals:
+        original = Outputs(1.5 * logits + torch.randn(logits.shape, generator=g))
+    return seen_by(attack, Outputs(logits, noisy, norm, original=original), y)
 
 
 class TinyNetwork(nn.Sequential):

@@ -56,6 +56,7 @@ class OneShot(privaudit.Sparsifier):
         cohort.fit()
         cohort.rewind("best")
         cohort.save("trained")
+        cohort.mark_original()
         for density in self.densities:
             cohort.rewind("trained")
             self.prune(cohort, density)

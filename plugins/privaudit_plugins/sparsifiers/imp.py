@@ -44,6 +44,8 @@ class IterativeMagnitudePruning(privaudit.Sparsifier):
             cohort.fit()
             cohort.rewind("best")
             yield f"round {r}"
+            if r == 0:
+                cohort.mark_original()  # after its own level, which is no pruned one
             if r < self.rounds:
                 weights = {n: w.abs() for n, w in cohort.weights.items() if w.ndim > 2}
                 names = list(weights)[self.keep_first : len(weights) - self.keep_last]

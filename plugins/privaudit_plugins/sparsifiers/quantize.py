@@ -54,6 +54,7 @@ class Quantize(privaudit.Sparsifier):
         """One level for each number of bits, all from one trained network."""
         cohort.fit()
         cohort.rewind("best")
+        cohort.mark_original()
         trained = {n: w for n, w in cohort.weights.items() if w.ndim > 2}
         for bits in (self.bits,) if isinstance(self.bits, int) else self.bits:
             cohort.set({n: rounded(w, bits, self.scale) for n, w in trained.items()})

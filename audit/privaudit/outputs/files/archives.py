@@ -33,7 +33,9 @@ _OTHERS = (
     "noise_scale",
     "classes",
 )
-ARRAYS = (*ANSWERS, *_OTHERS[:2], *(f"shadow_{name}" for name in ANSWERS), *_OTHERS[2:])
+_BESIDE = ("shadow", "original", "shadow_original")  # networks beside the target
+_ANSWERS_BESIDE = tuple(f"{which}_{name}" for which in _BESIDE for name in ANSWERS)
+ARRAYS = (*ANSWERS, *_OTHERS[:2], *_ANSWERS_BESIDE, *_OTHERS[2:])
 
 
 def read_archive(path: Path, kind: str | None, needs_member: bool) -> Part:
@@ -93,8 +95,9 @@ def _part(path: Path, arrays: dict[str, Any], kind: str | None) -> Part:
             said.append(f"{alias} are taken for {called}")
     name = next(name for name in ANSWERS if name in arrays)
     arrays["logits"] = arrays.pop(name)
-    if f"shadow_{name}" in arrays:
-        arrays["shadow_logits"] = arrays.pop(f"shadow_{name}")
+    for which in _BESIDE:
+        if f"{which}_{name}" in arrays:
+            arrays[f"{which}_logits"] = arrays.pop(f"{which}_{name}")
     classes = tuple(str(one) for one in np.atleast_1d(arrays.pop("classes", ())).tolist())
     if "noise_scale" in arrays:
         arrays["noise_scale"] = _number(path, arrays["noise_scale"])
@@ -131,7 +134,7 @@ def _checked(path: Path, kind: str | None, needs_member: bool, names: list[str])
     if twice is not None:
         raise DataError(f"{path}: holds {twice} twice, under two names: keep one")
     target = [name for name in ANSWERS if name in called]
-    shadows = [name for name in ANSWERS if f"shadow_{name}" in called]
+    others = [name for name in ANSWERS if any(f"{which}_{name}" in called for which in _BESIDE)]
     if not target:
         raise DataError(
             f"{path}: lacks the array 'logits' (or {', '.join(ANSWERS[1:])}, if that is what the "
@@ -144,8 +147,8 @@ def _checked(path: Path, kind: str | None, needs_member: bool, names: list[str])
             f"{path}: lacks the array 'members': add it, or give two files, --members and "
             "--non-members"
         )
-    if len(target) > 1 or (shadows and shadows != target):
-        both = ", ".join([*target, *(f"shadow_{name}" for name in shadows)])
+    if len(target) > 1 or (others and others != target):
+        both = ", ".join([*target, *(name for name in _ANSWERS_BESIDE if name in called)])
         raise DataError(
             f"{path}: holds {both}: give the answers of all networks once, and all in one kind"
         )

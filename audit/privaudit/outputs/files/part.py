@@ -14,6 +14,9 @@ from privaudit.messages import plain
 LAST_AXIS = ("labels", "members", "audited", "shadow_members")
 """Arrays whose last axis are the examples; in `x` it is the first, in answers the last but one."""
 
+NETWORKS = ("shadow_logits", "shadow_original_logits")
+"""Answers of several networks."""
+
 _ONE_HOT = 2  # axes of labels that are rows
 
 
@@ -128,6 +131,6 @@ def _axis(name: str, array: Any, kind: str) -> int:
         return 0
     if name in LAST_AXIS or array.ndim == 1:
         return -1
-    if kind in ("margins", "probabilities") and name == "shadow_logits" and array.ndim == _ONE_HOT:
+    if kind in ("margins", "probabilities") and name in NETWORKS and array.ndim == _ONE_HOT:
         return -1
     return -2
