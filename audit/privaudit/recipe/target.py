@@ -20,16 +20,16 @@ from privaudit.api.plugin import Dataset
 from privaudit.messages import show
 
 WEIGHTS = ".safetensors"
-SCRIPTED = (".pt", ".ts", ".torchscript")
-EXPORTED = ".pt2"
+SAVED = (".pt", ".pth", ".ckpt", ".bin")
+PROGRAMS = (".pt2", ".ts", ".torchscript")
 
 
 def _readable(path: str) -> str:
-    if PurePath(path).suffix in (WEIGHTS, EXPORTED, *SCRIPTED):
+    if PurePath(path).suffix in (WEIGHTS, *SAVED, *PROGRAMS):
         return path
     raise ValueError(
-        f"must end in {WEIGHTS} (weights of the recipe's model), {EXPORTED} (torch.export), "
-        f"or {', '.join(SCRIPTED)} (TorchScript) (got {show(path)})"
+        f"must end in {', '.join((WEIGHTS, *SAVED))} (weights of the recipe's model), "
+        f"or {', '.join(PROGRAMS)} (a program) (got {show(path)})"
     )
 
 
@@ -67,9 +67,10 @@ class TargetOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     checkpoint: Annotated[str, AfterValidator(_readable)] = Field(
-        description="the file, relative to the current folder: .safetensors with all weights and "
-        "buffers of `model`; or a program, which you must trust, though nothing in it is "
-        "unpickled: .pt2 (torch.export), or .pt, .ts, .torchscript (TorchScript), saved after "
+        description="the file, relative to the current folder: all weights and buffers of `model`, "
+        "as .safetensors, or as torch.save writes a state dict (.pt, .pth, .ckpt, .bin), bare or "
+        "among other things; or a program, which you must trust, though nothing in it is "
+        "unpickled: torch.export (.pt2) or TorchScript (.pt, .ts, .torchscript), saved after "
         ".eval(), without a final softmax, for batches of any size"
     )
     members: SerializeAsAny[Dataset] = Field(description="examples it was trained on")
@@ -106,5 +107,8 @@ class TargetOptions(BaseModel):
 
     @property
     def opaque(self) -> bool:
-        """Whether the file is a program, whose weights cannot be told apart from its code."""
-        return PurePath(self.checkpoint).suffix != WEIGHTS
+        """Whether the file's name says that it is a program, whose weights are in its code.
+
+        A .pt may be one as well: only its content tells.
+        """
+        return PurePath(self.checkpoint).suffix in PROGRAMS
