@@ -152,7 +152,8 @@ def test_pruned_weights_are_multiplied_by_their_masks(
     for layer in (pruned.stem, pruned.head):
         prune.l1_unstructured(layer, "weight", amount=0.5)
     pruned(torch.zeros(1, 3, 8, 8))  # the hook of pruning makes the weight anew
-    torch.save(nn.DataParallel(pruned).state_dict(), tmp_path / "a.pt")
+    wrapped = renamed(pruned.state_dict(), lambda name: f"module.{name}")
+    torch.save(wrapped, tmp_path / "a.pt")
     made = read(tmp_path / "a.pt")
     assert alike(made, pruned.eval())
     assert not alike(made, network)
@@ -212,7 +213,7 @@ UNFIT: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "another head": (
         lambda s: renamed(s, lambda n: n.replace("head", "fc")),
-        r"it lacks head.weight, head.bias; .* fc.weight, fc.bias \(a last layer or a part was",
+        r"it lacks head.weight, head.bias; .* fc.bias, fc.weight \(a last layer or a part was",
     ),
     "another network": (
         lambda s: nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).state_dict(),
@@ -220,7 +221,7 @@ UNFIT: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "another network below a prefix": (
         lambda s: renamed(s, lambda n: f"model.{n}" if "head" not in n else f"model.{n}.parts"),
-        r"lacks head.weight, head.bias; it holds, and the model has not, head.weight.parts,",
+        r"lacks head.weight, head.bias; it holds, and the model has not, head.bias.parts,",
     ),
     "two networks": (
         lambda s: renamed(s, lambda n: f"student.{n}") | renamed(s, lambda n: f"teacher.{n}"),

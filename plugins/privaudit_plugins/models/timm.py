@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 import privaudit
+from privaudit_plugins.models._borrowed import said, tried
 from privaudit_plugins.models._shapes import image_shape
 
 _LACKING = "needs timm, which is not installed: pip install 'privaudit[timm]'"
@@ -81,19 +82,19 @@ class Timm(privaudit.Model):
         sized = {"img_size": (height, width)}
         for more in (sized, {}):  # transformers are built for one size, and others know no such key
             try:
-                return self._created(timm, options | more, overlay)
+                network = self._created(timm, options | more, overlay)
+                return tried(network, called, shape, classes)
             except TypeError as error:
                 if more and "img_size" in str(error):
                     continue
                 raise
             except OSError as error:
                 raise privaudit.DataError(
-                    f"model {called}: its published weights cannot be had: "
-                    f"{(str(error) or type(error).__name__).splitlines()[0]}"
+                    f"model {called}: its published weights cannot be had: {said(error)}"
                 ) from error
             except (AssertionError, ValueError) as error:
                 raise privaudit.RecipeError(
-                    f"model {called} takes no images of {height}×{width} pixels: {error}"
+                    f"model {called} takes no images of {height}×{width} pixels: {said(error)}"
                 ) from error
         raise AssertionError("one of the two returns or raises")
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 import privaudit
-from privaudit_plugins.models._channels import with_channels
+from privaudit_plugins.models._borrowed import said, tried, with_channels
 from privaudit_plugins.models._shapes import image_shape
 
 _AUXILIARY = ("googlenet", "inception_v3")  # have further outputs in training
@@ -72,9 +72,9 @@ class Torchvision(privaudit.Model):
             )
         except (AssertionError, ValueError) as error:
             raise privaudit.RecipeError(
-                f"model {called} takes no images of {height}×{width} pixels: {error}"
+                f"model {called} takes no images of {height}×{width} pixels: {said(error)}"
             ) from error
-        return with_channels(network, channels)
+        return tried(with_channels(network, channels), called, shape, classes)
 
 
 @lru_cache
