@@ -28,5 +28,10 @@ EXAMPLES = {
 }
 """What is written after a key, where its type does not show it."""
 
-NEEDED = {"path": "rows.npz", "image_folder.path": "photographs", "table.path": "people.csv"}
+NEEDED = {
+    "path": "rows.npz",
+    "image_folder.path": "photographs",
+    "table.path": "people.csv",
+    "architecture": "resnet18",
+}
 """Options that a recipe must give: what a line that names the plugin gives."""

@@ -47,10 +47,9 @@ def _section(plugin: Provided) -> list[str]:
         lines += [f"- {sentence}" for sentence in about.deviations]
     if needs := _needs(about):
         lines += ["", f"**Needs of the engine**: {needs}."]
-    written = code(line(plugin, about.options))
+    lines += ["", f"**In a recipe**: {code(line(plugin, about.options))}", ""]
     if about.short:
-        written += f", or short {code(short_line(plugin))}"
-    lines += ["", f"**In a recipe**: {written}", ""]
+        lines += [f"**In short**: {code(short_line(plugin))}", ""]
     if not about.options:
         return [*lines, "It has no options."]
     rows = ((code(o.name), linked(o.values, "../"), _default(o), o.meaning) for o in about.options)

@@ -21,14 +21,11 @@ class Torchvision(privaudit.Model):
 
     The number of classes is the dataset's. The stem is torchvision's, for ImageNet's large images:
     images of 32×32 pixels are better read by `resnet18` and the like of privaudit's own. Images of
-    other than three channels get a first convolution of as many.
+    other than three channels get a first convolution of as many. GoogLeNet and Inception v3 are
+    built without their auxiliary classifiers, which only training has, and vision transformers for
+    images of the dataset's size.
     """
 
-    deviations: ClassVar[tuple[str, ...]] = (
-        "GoogLeNet and Inception v3 are built without their auxiliary classifiers, which only "
-        "training has.",
-        "Vision transformers are built for the images of the dataset, which need not be 224×224.",
-    )
     short_form: ClassVar[str] = "architecture"
 
     name: Literal["torchvision"] = "torchvision"
