@@ -63,7 +63,7 @@ def test_the_digest_knows_the_target(file: Path, plugins: Plugins) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("models/target.safetensors", "a.pth"), "7: target.checkpoint: must end in .safetensors"),
+        (("models/target.safetensors", "a.pkl"), "7: target.checkpoint: must end in .safetensors"),
         (("members: digits", "members: digts"), "8: target.members: unknown dataset 'digts'"),
         (("path: out.csv", "pth: 1, path: a"), "9: target.non_members.pth: unknown option 'pth'"),
         (("members: digits", "members: mlp"), "8: target.members: 'mlp' names another kind"),

@@ -403,17 +403,17 @@ BROKEN: dict[str, tuple[str, Callable[[Home, Path], object], str]] = {
     "lacking": (
         "a.safetensors",
         _weights(lambda t: t.pop("output.bias")),
-        "does not fit model 'mlp': it lacks output.bias$",
+        r"does not fit model 'mlp': it lacks output.bias \(it is only a part of this network",
     ),
     "foreign": (
         "a.safetensors",
         _weights(lambda t: t.update({f"conv{i}.weight": torch.zeros(1) for i in range(9)})),
-        r"it holds, and the network has not, conv0.weight, .* and 4 more$",
+        r"it holds, and the model has not, conv0.weight, .* and 6 more \(it is a larger network",
     ),
     "reshaped": (
         "a.safetensors",
         _weights(lambda t: t.update({"output.weight": torch.zeros(4, 8)})),
-        r"of another shape output.weight \(4, 8\) instead of \(3, 8\)$",
+        r"shape output.weight \(4, 8\) instead of \(3, 8\) \(it was trained for 4 classes",
     ),
     "nan": (
         "a.safetensors",
@@ -422,10 +422,14 @@ BROKEN: dict[str, tuple[str, Callable[[Home, Path], object], str]] = {
     ),
     "pickle": (
         "a.pt",
-        lambda home, path: torch.save(home.network.state_dict(), path),
-        "is no TorchScript file; save a state_dict of tensors as .safetensors",
+        lambda home, path: torch.save(home.network, path),
+        "holds a torch.nn.modules.container.Sequential, and unpickling such an object could run",
     ),
-    "no export": ("a.pt2", lambda home, path: path.write_text("x"), "is no torch.export"),
+    "no export": (
+        "a.pt2",
+        lambda home, path: path.write_text("x"),
+        r"is no safetensors, torch.export, TorchScript or state_dict",
+    ),
     "damaged": (
         "a.ts",
         lambda home, path: hollow(path),

@@ -114,6 +114,11 @@ def _check_options(cls: type[Plugin], where: str) -> None:
         raise PluginError(
             f'{where} has no fixed name: give it `name: Literal["..."] = "..."`, the same twice'
         )
+    short: object = cls.short_form
+    if not isinstance(short, str) or (short and short not in set(cls.model_fields) - {"name"}):
+        raise PluginError(
+            f"{where} has short_form = {short!r:.60}: it must name one of its options"
+        )
     if taken := sorted(RESERVED & set(cls.model_fields)):
         raise PluginError(
             f"{where} has the option {taken[0]!r}, which recipes use for themselves: rename it"

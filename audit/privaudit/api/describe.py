@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from privaudit.api.contract import kind_of
+from privaudit.api.contract import kind_of, name_of
 from privaudit.api.plugin import Plugin
 
 _WORDS = {int: "int", float: "float", str: "text", bool: "true or false", Path: "path"}
@@ -59,6 +59,7 @@ class Description:
         needs: what it asks of the engine: its kind's class attributes.
         usual: what a plugin of its kind asks that says nothing.
         options: in the order they are written.
+        short: how recipes may write it without a mapping, beside its name; empty: not at all.
     """
 
     paper: str
@@ -66,6 +67,7 @@ class Description:
     needs: dict[str, str]
     usual: dict[str, str]
     options: tuple[Option, ...]
+    short: str
 
 
 def describe(cls: type[Plugin]) -> Description:
@@ -76,7 +78,8 @@ def describe(cls: type[Plugin]) -> Description:
     options = tuple(
         option_of(name, field) for name, field in cls.model_fields.items() if name != "name"
     )
-    return Description(cls.paper, cls.deviations, needs, usual, options)
+    short = f"{name_of(cls)}:{cls.short_form.upper()}" if cls.short_form else ""
+    return Description(cls.paper, cls.deviations, needs, usual, options, short)
 
 
 def type_words(annotation: object) -> str:

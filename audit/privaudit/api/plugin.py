@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from privaudit.api.kinds.attack import Attack as Attack
 from privaudit.api.kinds.base import Plugin as Plugin
+from privaudit.api.kinds.base import called as called
 from privaudit.api.kinds.dataset import Dataset as Dataset
 from privaudit.api.kinds.defense import Defense as Defense
 from privaudit.api.kinds.defense import Step as Step

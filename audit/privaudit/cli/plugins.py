@@ -163,6 +163,7 @@ def _show(provided: Provided) -> None:
     lines += [f"Paper: {description.paper}"] if description.paper else []
     lines += [f"Differs: {sentence}" for sentence in description.deviations]
     lines += [f"Needs: {needs}"] if needs else []
+    lines += [f"In a recipe: {description.short}"] if description.short else []
     lines += [] if description.options else ["It has no options."]
     for line in lines:
         _print(Text(_plain(line)))

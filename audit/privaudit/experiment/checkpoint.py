@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from hashlib import file_digest
 from pathlib import Path
 from typing import Literal, cast
@@ -16,20 +15,21 @@ from pydantic import SerializeAsAny
 from torch import Tensor, nn
 
 from privaudit.api.boundary import guest
-from privaudit.api.plugin import Model
+from privaudit.api.plugin import Model, called
 from privaudit.errors import DataError
+from privaudit.experiment.exported import load_exported
+from privaudit.experiment.stored_weights import UnfitError, fitted, listed
+from privaudit.messages import plain
 from privaudit.networks.bounded import within_memory
 from privaudit.readers.budget import check
 from privaudit.readers.door import exists, expanded, opened
 from privaudit.readers.file_path import sought
+from privaudit.readers.pickled import StoredState, read_pickled
+from privaudit.readers.saved import SavedKind, saved_kind
 from privaudit.readers.tensors import Unreadable, read_tensors
-from privaudit.recipe.target import EXPORTED, WEIGHTS
+from privaudit.recipe.target import WEIGHTS
 
-_FEW = 5  # names listed; more would bury the message
-_SCRIPT_MARKS = ("/constants.pkl",)
-_EXPORT_MARKS = ("archive_format", "serialized_exported_program.json")  # since torch 2.8, before
-_SAFE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-_CODE = ("constants/custom_obj_", "constants/opaque_obj_", "data/aotinductor/")
+logger = logging.getLogger(__name__)
 
 
 class Checkpoint(Model):
@@ -44,6 +44,7 @@ class Checkpoint(Model):
     path: str
     model: SerializeAsAny[Model]
     device: str
+    key: str = "target.checkpoint"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The network as it is in the file; nothing about it is drawn.
@@ -51,33 +52,15 @@ class Checkpoint(Model):
         Raises:
             DataError: the file is missing, damaged, or does not fit the model.
         """
-        path = existing(self.path)
-        if path.suffix == WEIGHTS:
-            with guest(self.model, "build"), within_memory(self.model):
-                network = self.model.build(shape, classes)
-            _fill(network, path, self.model.name)
-            return network
-        if path.suffix == EXPORTED:
-            return Program(_loaded(path, "torch.export", _EXPORT_MARKS, self._exported))
-        return Program(_loaded(path, "TorchScript", _SCRIPT_MARKS, self._scripted))
-
-    def _exported(self, path: Path) -> nn.Module:
-        """A graph of torch's operators, and tensors: whatever else there is, is not unpickled."""
-        from torch.export.passes import move_to_device_pass
-
-        with opened(path) as file:
-            names = zipfile.ZipFile(file).namelist()
-        if any(part in name for name in names for part in _CODE):
-            raise ValueError("it holds pickled objects or machine code, which is not run")
-        with _no_pickle():
-            program = torch.export.load(path)
-        return move_to_device_pass(program, self.device).module()
-
-    def _scripted(self, path: Path) -> nn.Module:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still what people have
-            load = cast("Callable[..., nn.Module]", torch.jit.load)
-            return load(str(path), map_location=self.device).eval()
+        path = existing(self.path, self.key)
+        kind = saved_kind(path)
+        if kind in _PROGRAMS:
+            return Program(_loaded(path, kind, self.device, self.key))
+        stored = _stored(path, kind, self.key)
+        with guest(self.model, "build"), within_memory(self.model):
+            network = self.model.build(shape, classes)
+        _fill(network, stored, path, self.model, classes, self.key)
+        return network
 
 
 class Program(nn.Module):
@@ -108,60 +91,30 @@ class Program(nn.Module):
         return logits.to(x.dtype)
 
 
-def existing(path: str) -> Path:
+def existing(path: str, key: str = "target.checkpoint") -> Path:
     """The file of a checkpoint.
+
+    Args:
+        path: as a recipe names it.
+        key: of the recipe that does, for messages.
 
     Raises:
         DataError: there is none.
     """
     file = expanded(path)
     if not exists(file):
-        raise DataError(f"target.checkpoint: {path}: no such file; {sought(path)}")
+        raise DataError(f"{key}: {path}: no such file; {sought(path)}")
     return file
 
 
-def fingerprint(path: str) -> str:
+def fingerprint(path: str, key: str = "target.checkpoint") -> str:
     """SHA-256 (hex) of a checkpoint, by which a run knows that it was changed.
 
     Raises:
         DataError: there is no such file.
     """
-    with opened(existing(path)) as file:
+    with opened(existing(path, key)) as file:
         return file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-
-
-def _loaded(
-    path: Path, what: str, marks: tuple[str, ...], load: Callable[[Path], nn.Module]
-) -> nn.Module:
-    """A program, after a look at whether the file is one: torch's own complaints fill a screen."""
-    names: list[str] = []
-    with suppress(zipfile.BadZipFile, ValueError, NotImplementedError), opened(path) as file:
-        names = zipfile.ZipFile(file).namelist()
-    if not any(name.endswith(marks) for name in names):
-        raise DataError(
-            f"target.checkpoint: {path} is no {what} file; save a state_dict of tensors as "
-            f"{WEIGHTS}, and name the model it belongs to"
-        )
-    try:
-        return load(path)
-    except Exception as error:  # whatever torch, or the program, raises
-        raise DataError(
-            f"target.checkpoint: {path} cannot be loaded as {what}: {first_line(error)}"
-        ) from error
-
-
-@contextmanager
-def _no_pickle() -> Iterator[None]:
-    """Torch's own switch: `torch.load` then takes tensors alone, whoever calls it and how."""
-    before = {
-        name: os.environ.pop(name, None) for name in ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", _SAFE)
-    }
-    os.environ[_SAFE] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[_SAFE]
-        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def first_line(error: Exception) -> str:
@@ -169,38 +122,82 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def _fill(network: nn.Module, path: Path, model: str) -> None:
-    """Give a network the weights and buffers of a file, all of them and no others."""
+def _exported(path: Path, device: str) -> nn.Module:
+    from torch.export.passes import move_to_device_pass
+
+    return move_to_device_pass(load_exported(path), device).module()
+
+
+def _scripted(path: Path, device: str) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still what people have
+        load = cast("Callable[..., nn.Module]", torch.jit.load)
+        return load(str(path), map_location=device).eval()
+
+
+_PROGRAMS: dict[SavedKind, Callable[[Path, str], nn.Module]] = {
+    "torch.export": _exported,
+    "TorchScript": _scripted,
+}
+
+
+def _loaded(path: Path, kind: SavedKind, device: str, key: str) -> nn.Module:
+    try:
+        return _PROGRAMS[kind](path, device)
+    except Exception as error:  # whatever torch, or the program, raises
+        raise DataError(
+            plain(f"{key}: {path} cannot be loaded as {kind}: {first_line(error)}")
+        ) from error
+
+
+def _stored(path: Path, kind: SavedKind, key: str) -> StoredState:
+    """The weights in a file.
+
+    Raises:
+        DataError: it holds none, is damaged, or takes too much memory.
+    """
+    if kind == "state_dict":
+        try:
+            return read_pickled(path)
+        except DataError as error:
+            raise DataError(f"{key}: {error}") from error
+    if kind == "pointer":
+        raise DataError(
+            plain(
+                f"{key}: {path} is what Git keeps in the place of a large file, not the file: "
+                "fetch it by `git lfs pull`"
+            )
+        )
+    if kind == "other" and path.suffix != WEIGHTS:
+        raise DataError(
+            plain(
+                f"{key}: {path} is no safetensors, torch.export, TorchScript or state_dict file: "
+                "save the weights by torch.save(network.state_dict(), PATH)"
+            )
+        )
     with opened(path) as file:
         check(path, os.fstat(file.fileno()).st_size, "what it holds")
     try:
-        stored, _ = read_tensors(path)
+        return StoredState(read_tensors(path)[0])
     except Unreadable as error:
         raise DataError(
-            f"target.checkpoint: {path} cannot be read as safetensors: {first_line(error)}"
+            plain(f"{key}: {path} cannot be read as safetensors: {first_line(error)}")
         ) from error
-    state = network.state_dict()  # names a shared weight twice; of the two one is enough
-    needed = {n for n, _ in [*network.named_parameters(), *network.named_buffers()]} & state.keys()
-    problems = [
-        *_listed("it lacks", [n for n in state if n in needed - stored.keys()]),
-        *_listed("it holds, and the network has not,", sorted(stored.keys() - state.keys())),
-        *_listed("of another shape", _reshaped(stored, state)),
-    ]
-    if problems:
+
+
+def _fill(
+    network: nn.Module, stored: StoredState, path: Path, model: Model, classes: int, key: str
+) -> None:
+    """Give a network the weights and buffers of a file, all of them and no others."""
+    try:
+        made = fitted(stored.tensors, network, classes)
+    except UnfitError as error:
         raise DataError(
-            f"target.checkpoint: {path} does not fit model {model!r}: {'; '.join(problems)}"
-        )
-    network.load_state_dict(stored, strict=False)
-
-
-def _reshaped(stored: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    return [
-        f"{name} {tuple(stored[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in state.items()
-        if name in stored and stored[name].shape != tensor.shape
-    ]
-
-
-def _listed(what: str, names: list[str]) -> list[str]:
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return [f"{what} {', '.join(names[:_FEW])}{more}"] if names else []
+            plain(f"{key}: {path} does not fit model {called(model)!r}: {error}")
+        ) from error
+    network.load_state_dict(made.tensors, strict=False)
+    notes = list(made.notes)
+    if stored.left_out:
+        notes.append(f"what else the file holds was left out: {listed(stored.left_out)}")
+    if notes:
+        logger.warning("%s", plain(f"{key}: {path}: {'; '.join(notes)}"))

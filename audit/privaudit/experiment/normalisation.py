@@ -10,7 +10,7 @@ from torch import Tensor
 from privaudit.errors import DataError
 from privaudit.readers.door import expanded
 from privaudit.readers.tensors import Unreadable, tensor_file
-from privaudit.recipe.target import WEIGHTS, MeanStd, TargetOptions
+from privaudit.recipe.target import MeanStd, TargetOptions
 from privaudit.store.inputs import Inputs
 from privaudit.values import Examples
 
@@ -84,8 +84,6 @@ def normalised(how: str | MeanStd, examples: Examples) -> Examples:
 def stored_normalisation(options: TargetOptions, examples: Examples) -> Examples | None:
     """The examples as the metadata of a .safetensors file say; None where it says nothing."""
     path = expanded(options.checkpoint)
-    if path.suffix != WEIGHTS:
-        return None
     try:
         with tensor_file(path) as file:
             inputs = Inputs.read(file.metadata())

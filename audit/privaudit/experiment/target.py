@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
@@ -139,11 +139,26 @@ def given_target(
     )
     check_answers(cohort, examples, target.checkpoint)
     check_accuracy(target, cohort, examples, pool, role)
+    check_gradients(recipe, cohort.network.module)
     unit = pool.std / examples.std
     program = cohort.network.module
     if isinstance(program, Program):
         return ExternalTarget(cohort, program.parameters_in_all, program.nonzero, unit)
     return ExternalTarget(cohort, cohort.dense_parameters, int(cohort.nonzero()), unit)
+
+
+def check_gradients(recipe: Recipe, network: nn.Module) -> None:
+    """See that no attack asks a program for gradients by its weights.
+
+    Raises:
+        DataError: one does.
+    """
+    asking = [attack for _, attack in recipe.attack_entries() if "gradient_norm" in attack.signals]
+    if asking and isinstance(network, Program):
+        raise DataError(
+            f"target.checkpoint: {asking[0].name!r} needs gradients, which a program does not "
+            "give: leave it out, or give the weights alone"
+        )
 
 
 def _check_alike(name: str, part: Examples, pool: Examples) -> None:

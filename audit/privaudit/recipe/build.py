@@ -207,9 +207,9 @@ class Builder:
         name = options["name"]
         if not isinstance(name, str):
             return self._wrong(kind, where, f"must be text (got {show(name)})")
-        chosen = cast("type[P] | None", self.plugins.find(kind.kind, name))
-        if chosen is None:
-            return self._wrong(kind, where, self._not_installed(kind, name))
+        chosen, options, problem = self._called(kind, name, options)
+        if problem or chosen is None:
+            return self._wrong(kind, where, problem)
         options = self.nested(chosen, options, path)
         with guest(chosen, "validation of its options"):
             result = _validated(chosen, options, self.context)
@@ -218,6 +218,33 @@ class Builder:
             return _stand_in(kind, path)
         self.mistakes += _numbers(options, result, path)
         return result
+
+    def _called(
+        self, kind: type[P], name: str, options: Mapping[str, Any]
+    ) -> tuple[type[P] | None, Mapping[str, Any], str]:
+        """The class of this name, the options it is given, and what is wrong with the name.
+
+        `NAME:VALUE` fills the option that the plugin has for it, its `short_form`.
+        """
+        find = self.plugins.find
+        if (chosen := find(kind.kind, name)) is not None:
+            return cast("type[P]", chosen), options, ""
+        base, colon, value = name.partition(":")
+        chosen = find(kind.kind, base) if colon else None
+        if chosen is None:
+            return None, options, self._not_installed(kind, base)
+        short = chosen.short_form
+        if not short:
+            problem = (
+                f"{base!r} takes nothing behind a colon: write {{name: {base}, OPTION: VALUE}}"
+            )
+        elif not value:
+            problem = f"{name!r} ends in a colon: write {base}:{short.upper()}"
+        elif short in options:
+            problem = f"{name!r} says {short}, which is given once more as an option: leave one out"
+        else:
+            return cast("type[P]", chosen), {**options, "name": base, short: value}, ""
+        return None, options, problem
 
     def nested(
         self, chosen: type[BaseModel], options: Mapping[str, Any], path: Place

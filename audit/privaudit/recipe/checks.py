@@ -140,7 +140,7 @@ def _target(recipe: Recipe) -> Iterator[Mistake]:
         if recipe.target.opaque and "gradient_norm" in entry.plugin.signals:
             message = (
                 f"{entry.plugin.name!r} needs gradients, which target.checkpoint, a program, does "
-                "not give: leave it out, or give the weights as .safetensors"
+                "not give: leave it out, or give the weights alone"
             )
             yield Mistake(("attacks", index), message)
         if recipe.target.dense is None and "original" in entry.plugin.signals:

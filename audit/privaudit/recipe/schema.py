@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -35,7 +36,7 @@ def recipe_schema(plugins: Plugins) -> dict[str, Any]:
     for kind in KINDS:
         chosen = plugins.of(kind.kind)
         for name, plugin in chosen.items():
-            _require_name(definitions[key_of(plugin)], name)
+            _require_name(definitions[key_of(plugin)], name, plugin.short_form)
         options = [{"$ref": f"#/$defs/{key_of(plugin)}"} for plugin in chosen.values()]
         definitions[key_of(kind)] = _choice(chosen, options)
     training = {"$ref": f"#/$defs/{key_of(Training)}"}
@@ -55,14 +56,21 @@ def recipe_schema(plugins: Plugins) -> dict[str, Any]:
     return {"$schema": _DIALECT, **recipe, "$defs": definitions}
 
 
-def _require_name(definition: dict[str, Any], name: str) -> None:
-    definition["properties"]["name"] = {"const": name}
-    definition["required"] = sorted({"name", *definition.get("required", [])})
+def _require_name(definition: dict[str, Any], name: str, short: str) -> None:
+    """Let a mapping say its plugin's name, and behind a colon the option that stands for."""
+    says = {"const": name} if not short else {"pattern": f"^{re.escape(name)}(:.+)?$"}
+    definition["properties"]["name"] = says
+    definition["required"] = sorted({"name", *definition.get("required", [])} - {short})
 
 
 def _choice(chosen: dict[str, type[Plugin]], options: list[dict[str, Any]]) -> dict[str, Any]:
-    """A plugin's name alone, where there is one, or its options."""
-    return {"anyOf": [{"enum": sorted(chosen)}, *options]} if chosen else {"not": {}}
+    """A plugin's name alone, where there is one, its short form, or its options."""
+    short = [
+        {"type": "string", "pattern": f"^{re.escape(name)}:.+$"}
+        for name, plugin in chosen.items()
+        if plugin.short_form
+    ]
+    return {"anyOf": [{"enum": sorted(chosen)}, *short, *options]} if chosen else {"not": {}}
 
 
 def _widened(definition: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:

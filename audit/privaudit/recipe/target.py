@@ -22,16 +22,16 @@ from privaudit.messages import show
 from privaudit.readers.file_path import with_folders
 
 WEIGHTS = ".safetensors"
-SCRIPTED = (".pt", ".ts", ".torchscript")
-EXPORTED = ".pt2"
+SAVED = (".pt", ".pth", ".ckpt", ".bin")
+PROGRAMS = (".pt2", ".ts", ".torchscript")
 
 
 def _readable(path: str) -> str:
-    if PurePath(path).suffix in (WEIGHTS, EXPORTED, *SCRIPTED):
+    if PurePath(path).suffix in (WEIGHTS, *SAVED, *PROGRAMS):
         return path
     raise ValueError(
-        f"must end in {WEIGHTS} (weights of the recipe's model), {EXPORTED} (torch.export), "
-        f"or {', '.join(SCRIPTED)} (TorchScript) (got {show(path)})"
+        f"must end in {', '.join((WEIGHTS, *SAVED))} (weights of the recipe's model), "
+        f"or {', '.join(PROGRAMS)} (a program) (got {show(path)})"
     )
 
 
@@ -69,10 +69,11 @@ class TargetOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     checkpoint: Annotated[str, AfterValidator(_readable), WrapValidator(with_folders)] = Field(
-        description="the file, relative to the recipe's folder, else to the current one: "
-        ".safetensors with all weights and buffers of `model`; or a program, which you must trust, "
-        "though nothing in it is unpickled: .pt2 (torch.export), or .pt, .ts, .torchscript "
-        "(TorchScript), saved after .eval(), without a final softmax, for batches of any size"
+        description="the file, relative to the recipe's folder, else to the current one: all "
+        "weights and buffers of `model`, as .safetensors, or as torch.save writes a state dict "
+        "(.pt, .pth, .ckpt, .bin), bare or among other things; or a program, which you must trust, "
+        "though nothing in it is unpickled: torch.export (.pt2) or TorchScript (.pt, .ts, "
+        ".torchscript), saved after .eval(), without a final softmax, for batches of any size"
     )
     members: SerializeAsAny[Dataset] = Field(description="examples it was trained on")
     non_members: SerializeAsAny[Dataset] = Field(
@@ -113,6 +114,9 @@ class TargetOptions(BaseModel):
 
     @property
     def opaque(self) -> bool:
-        """Whether a file is a program, whose weights cannot be told apart from its code."""
+        """Whether a file's name says that it is a program, whose weights are in its code.
+
+        A .pt may be one as well: only its content tells.
+        """
         files = [self.checkpoint, *([] if self.dense is None else [self.dense])]
-        return any(PurePath(file).suffix != WEIGHTS for file in files)
+        return any(PurePath(file).suffix in PROGRAMS for file in files)

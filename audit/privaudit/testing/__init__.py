@@ -61,20 +61,21 @@ def check_plugin(
         f"{cls.__name__} is no model: `shape` and `classes` of check_plugin are for models",
     )
     try:
-        _check(plugin, shape, classes)
-        check_elsewhere(plugin)
+        count = C if classes is None else classes
+        _check(plugin, shape, count)
+        check_elsewhere(plugin, shape, count)
     except DataError:
         raise
     except PrivauditError as error:
         raise AssertionError(str(error)) from error
 
 
-def _check(plugin: Plugin, shape: tuple[int, ...] | None, classes: int | None) -> None:
+def _check(plugin: Plugin, shape: tuple[int, ...] | None, classes: int) -> None:
     match plugin:
         case Attack() as attack:
             check_attack(attack)
         case Model() as model:
-            check_model(model, shape, C if classes is None else classes)
+            check_model(model, shape, classes)
         case Dataset() as dataset:
             with tempfile.TemporaryDirectory() as root:
                 check_dataset(dataset, Path(root))

@@ -12,22 +12,27 @@ from torch import Tensor
 from privaudit.api.boundary import broken
 from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, Step, Weights, overrides
 from privaudit.testing import pretend
-from privaudit.testing.material import TinyModel, build, generator, tiny_examples
+from privaudit.testing.material import C, TinyModel, build, generator, tiny_examples
 from privaudit.testing.steps import tiny_step
 
 
-def check_elsewhere(plugin: Plugin) -> None:
+def check_elsewhere(plugin: Plugin, shape: tuple[int, ...] | None = None, classes: int = C) -> None:
     """See that no hook mixes tensors of its own, on the host, with those it is given.
 
     Nothing is differentiated. What a hook raises otherwise says nothing here: it was asked the
     same on the host. A torch that cannot pretend another device checks nothing.
+
+    Args:
+        plugin: to be tried.
+        shape: of a model: the only examples to try.
+        classes: of a model: how many there are.
 
     Raises:
         PluginError: it does.
     """
     if not pretend.available():
         return
-    for hook, call in _calls(plugin, pretend.device()):
+    for hook, call in _calls(plugin, pretend.device(), shape, classes):
         try:
             with torch.no_grad(), pretend.watching():
                 call()
@@ -39,15 +44,18 @@ def check_elsewhere(plugin: Plugin) -> None:
             continue
 
 
-def _calls(plugin: Plugin, there: torch.device) -> Iterator[tuple[str, Callable[[], object]]]:
+def _calls(
+    plugin: Plugin, there: torch.device, shape: tuple[int, ...] | None, classes: int
+) -> Iterator[tuple[str, Callable[[], object]]]:
     match plugin:
         case Defense() as defense:
             yield from _of_defense(defense, there)
         case Sparsifier() as sparsifier:
             yield from _of_sparsifier(sparsifier, there)
         case Model() as model:
-            network = build(model, tiny_examples().shape, seed=0)
-            yield "build", lambda: network.to(there)(_numbers(2, *tiny_examples().shape).to(there))
+            shape = shape or tiny_examples().shape
+            network, x = build(model, shape, 0, classes), _numbers(2, *shape)
+            yield "build", lambda: network.to(there)(x.to(there))
 
 
 def _of_defense(

@@ -36,5 +36,6 @@ NEEDED = {
     "table.path": "people.csv",
     "repository": "owner/name",
     "revision": "0123456789abcdef" * 2 + "01234567",
+    "architecture": "resnet18",
 }
 """Options that a recipe must give: what a line that names the plugin gives."""

@@ -48,6 +48,8 @@ def _section(plugin: Provided) -> list[str]:
     if needs := _needs(about):
         lines += ["", f"**Needs of the engine**: {needs}."]
     lines += ["", f"**In a recipe**: {code(line(plugin, about.options))}", ""]
+    if about.short:
+        lines += [f"**In short**: {code(short_line(plugin))}", ""]
     if not about.options:
         return [*lines, "It has no options."]
     rows = ((code(o.name), linked(o.values, "../"), _default(o), o.meaning) for o in about.options)
@@ -64,6 +66,11 @@ def line(plugin: Provided, options: Sequence[Option]) -> str:
     entry = f"{{name: {plugin.name}{words}}}" if words else plugin.name
     key = _LISTED.get(plugin.kind)
     return f"{key}: [{entry}]" if key else f"{plugin.kind}: {entry}"
+
+
+def short_line(plugin: Provided) -> str:
+    """A line of a recipe that names it in its short form."""
+    return f"{plugin.kind}: {plugin.name}:{_given(plugin, plugin.cls.short_form)}"
 
 
 def _given(plugin: Provided, name: str) -> str:

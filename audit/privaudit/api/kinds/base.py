@@ -15,6 +15,8 @@ class Plugin(BaseModel):
         paper: where the method was published, one line; empty where it has no paper.
         deviations: where the code departs from the paper, or from its authors' code: one sentence
             each, which says what differs and why. Empty where it is not known to.
+        short_form: the option that `NAME:VALUE` fills in a recipe, where a plugin is written so;
+            empty where it is written by its name alone, or as a mapping.
         name: what recipes call it; narrowed by each plugin to one `Literal` with a default.
     """
 
@@ -23,5 +25,13 @@ class Plugin(BaseModel):
     kind: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
+    short_form: ClassVar[str] = ""
 
     name: str
+
+
+def called(plugin: Plugin) -> str:
+    """A plugin as messages call it: its name, and what tells it from others of that name."""
+    return (
+        f"{plugin.name}:{getattr(plugin, plugin.short_form)}" if plugin.short_form else plugin.name
+    )
