@@ -82,7 +82,8 @@ def _written(saved: Any, path: Path) -> tuple[dict[str, str], list[str]]:
     left_out = list(_others(saved, taken))
     left_out += [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
     tensors: dict[str, Tensor] = {}
-    names, known = {}, {}
+    names: dict[str, str] = {}
+    known: dict[Any, str] = {}
     for name, value in state.items():
         if not isinstance(value, Tensor):
             continue

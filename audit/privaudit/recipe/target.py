@@ -80,7 +80,7 @@ class TargetOptions(BaseModel):
         description="examples of the same kind that it was not trained on"
     )
 
-    dense: Annotated[str, AfterValidator(_readable)] | None = Field(
+    dense: Annotated[str, AfterValidator(_readable), WrapValidator(with_folders)] | None = Field(
         None,
         description="the dense network that it was made sparse from, a file like `checkpoint`: it "
         "is audited beside it, and attacks such as both_networks see both",
