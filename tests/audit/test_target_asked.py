@@ -10,14 +10,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from privaudit import Attack, AttackScores, DataError, Model, RunResult, Signals, load_recipe, run
 from privaudit.api.host import Plugins, Provided, load_plugins
+from privaudit.doubts.guessing import Agreement
 from privaudit.experiment.export import export
 from privaudit.experiment.running import run_context
 from privaudit.experiment.target import content_order
+from privaudit.experiment.target_accuracy import _far
 from privaudit.store.inputs import packed
 
 SIDE, MEMBERS, CLASSES = 12, 120, 3
@@ -317,6 +320,16 @@ def test_an_accuracy_that_is_not_reached_stops_it(
 ) -> None:
     with pytest.raises(DataError, match=message):
         photos.place(normalise="unit", accuracy=accuracy)
+
+
+@pytest.mark.parametrize(
+    ("correct", "far"), [(511, True), (520, True), (521, False), (541, False), (550, False)]
+)
+def test_how_far_below_is_decided_by_an_exact_test(correct: int, far: bool) -> None:
+    """At most so many of 576 right where 94 % was said, less the point that rounding may take."""
+    assert (binom.cdf(correct, 576, 0.94 - 0.01) < 0.01) == far
+    seen = Agreement(count=576, correct=correct, expected=60, z=9, most=10)
+    assert bool(_far("members", seen, 0.94)) == far
 
 
 def test_a_target_that_guesses_is_audited_where_it_is_said_to_guess(
