@@ -115,7 +115,7 @@ def _constants(entry: str, path_name: str) -> Callable[[dict[str, bytes]], None]
     def make(parts: dict[str, bytes]) -> None:
         (name,) = (name for name in parts if name.endswith("model_constants_config.json"))
         payload = {"path_name": path_name, "is_param": False, "use_pickle": True}
-        payload["tensor_meta"] = None  # type: ignore[assignment]
+        payload["tensor_meta"] = None
         parts[name] = json.dumps({"config": {"evil": payload}}).encode()
         # os.mkdir("executed"), as pickle writes a call
         pickled = b"cposix\nmkdir\n(S'executed'\ntR."

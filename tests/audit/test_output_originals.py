@@ -15,7 +15,7 @@ from privaudit import DataError, RecipeError
 from privaudit.outputs.files.archives import read_archive
 
 N, C, K = 120, 3, 4
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Any]
 
 
 def arrays() -> Arrays:

@@ -150,7 +150,7 @@ def test_pruned_weights_are_multiplied_by_their_masks(
     pruned = Small(3)
     pruned.load_state_dict(network.state_dict())
     for layer in (pruned.stem, pruned.head):
-        prune.l1_unstructured(layer, "weight", amount=0.5)
+        prune.l1_unstructured(layer, "weight", amount=0.5)  # type: ignore[no-untyped-call]
     pruned(torch.zeros(1, 3, 8, 8))  # the hook of pruning makes the weight anew
     wrapped = renamed(pruned.state_dict(), lambda name: f"module.{name}")
     torch.save(wrapped, tmp_path / "a.pt")

@@ -27,7 +27,10 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Where programs that save more than weights keep the weights, the likeliest first."""
 
 _DEEPEST = 4
-_HARMLESS = [Namespace, PosixPath]  # what programs keep beside weights; both hold values alone
+_HARMLESS: list[Any] = [
+    Namespace,
+    PosixPath,
+]  # what programs keep beside weights; both hold values alone
 _GLOBAL = re.compile(r"(?:GLOBAL|class|type) ([\w.]+)")
 
 
