@@ -159,7 +159,7 @@ def test_rows_without_a_label_and_single_probabilities_are_read_alike_for_origin
 
 def test_where_no_attack_is_named_it_is_possible_with_originals_alone() -> None:
     given = arrays()
-    answers = read_answers(*(given[n] for n in ("logits", "labels", "members")))
+    answers = read_answers(given["logits"], given["labels"], given["members"])
     plugins = load_plugins()
     entries, left = possible(answers, plugins, originals=False)
     assert "both_networks" not in dict(entries)

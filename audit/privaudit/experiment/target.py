@@ -111,6 +111,7 @@ def given_target(
     examples: Examples,
     role: Tensor,
     device: torch.device,
+    key: str = "target.checkpoint",
 ) -> ExternalTarget:
     """Read a target from its file, and see that it answers, and knows its members.
 
@@ -120,6 +121,7 @@ def given_target(
         examples: as `joined`.
         role: (N,) uint8: the target's.
         device: where it answers.
+        key: of the recipe that names the file, for messages about reading it.
 
     Raises:
         DataError: the file is missing, damaged, does not fit the model or the data, or does not
@@ -131,7 +133,7 @@ def given_target(
         examples,
         role[None],
         torch.tensor([0]),
-        model=Checkpoint(path=target.checkpoint, model=recipe.model, device=str(device)),
+        model=Checkpoint(path=target.checkpoint, model=recipe.model, device=str(device), key=key),
         sparsifier=Sparsifier(name="given"),
         defense=Defense(name="given"),
         training=recipe.training,

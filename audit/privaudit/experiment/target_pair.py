@@ -16,7 +16,8 @@ from privaudit.recipe import Recipe, TargetOptions
 from privaudit.values import Examples
 
 _ASKED = 500  # examples by which two networks are told apart
-_GIVEN, _DENSE = "target.checkpoint:", "target.dense:"
+DENSE = "target.dense"
+_GIVEN, _DENSE = "target.checkpoint:", f"{DENSE}:"
 _SETTINGS = "If it is right as it is, set target.accuracy", "if this is right, set target.accuracy"
 """Advice about the given target alone: what `target.accuracy` says is of no other network."""
 
@@ -39,7 +40,8 @@ def given_pair(
     if target.dense is None:
         return given
     with _of_dense():
-        original = given_target(recipe, _alone(target, target.dense), examples, role, device)
+        alone = _alone(target, target.dense)
+        original = given_target(recipe, alone, examples, role, device, DENSE)
     _check_pair(target, given, original, examples)
     return replace(given, original=original)
 
@@ -51,8 +53,7 @@ def dense_fingerprint(target: TargetOptions) -> str:
         DataError: there is no such file.
     """
     assert target.dense is not None
-    with _of_dense():
-        return fingerprint(target.dense)
+    return fingerprint(target.dense, DENSE)
 
 
 def _alone(target: TargetOptions, path: str) -> TargetOptions:
