@@ -29,6 +29,7 @@ from privaudit import (
 from privaudit.api.host import Plugins, Provided, load_plugins
 from privaudit.api.needs import seen_by
 from privaudit.cohort.kept import joined_outputs
+from privaudit.experiment.attack_job import attack_job
 from privaudit.experiment.attack_jobs import shared_outputs
 from privaudit.experiment.levels import levels
 from privaudit.experiment.running import run_context
@@ -157,6 +158,19 @@ def test_who_asks_for_no_original_sees_none_and_none_is_asked(tmp_path: Path) ->
     context = run_context(asked, device="cpu", cache=tmp_path)
     (level,) = levels(context, *asked.subjects())
     assert level.outputs.original is None
+
+
+def test_an_attack_sees_originals_only_if_it_asks_whatever_its_neighbours_ask(
+    tmp_path: Path,
+) -> None:
+    asked = recipe({"name": "l1_unstructured", "density": 0.3}, attacks=["loss", "both_networks"])
+    context = run_context(asked, device="cpu", cache=tmp_path)
+    (level,) = levels(context, *asked.subjects())
+    for entry, sees in zip(asked.attacks, (False, True), strict=True):
+        job = attack_job(context, entry.plugin, 0, 0)
+        signals = job.signals(context.examples, level.outputs, level.outputs)
+        assert (signals.target.original is not None) == sees
+        assert (signals.shadows.original is not None) == sees
 
 
 def test_keys_of_scores_of_other_attacks_stay_and_those_with_originals_depend_on_them(
