@@ -28,6 +28,8 @@ DOUBTS = {
     "shadow_counts": "how many shadows hold an example tells whether the target does",
     "shift": "members are easier or harder than non-members to networks that saw neither",
     "shadows_at_chance": "shadows are no better than guessing on their members, and the target is",
+    "unrelated": "a given target seems to be made from another network than the dense one that is "
+    "named",
     "unlike": "a network's log-odds or accuracy on its members are too far from the others' to be "
     "compared",
 }

@@ -32,6 +32,7 @@ from privaudit.experiment.forecast import forecast
 from privaudit.experiment.identity import Data
 from privaudit.experiment.level import DENSE, Level
 from privaudit.experiment.levels import control_of, controls, levels
+from privaudit.experiment.relation import unrelated
 from privaudit.experiment.repeated import repeated
 from privaudit.experiment.suited import check_augmentation, check_memory
 from privaudit.experiment.target import joined
@@ -162,7 +163,7 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
 def _audit_all(auditor: Auditor, folder: Path, told: bool) -> dict[str, int]:
     """Every audit of a recipe; how many models of each subject shared a training step."""
     context = auditor.context
-    auditor.doubts += repeated(context)
+    auditor.doubts += repeated(context) + unrelated(context)
     stacks: dict[str, int] = {}
     subjects = context.recipe.subjects()
     if told:
