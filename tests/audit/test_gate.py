@@ -264,3 +264,10 @@ def test_the_limit_of_an_epsilon_is_any_number_above_zero(text: str) -> None:
     assert parse_gate("epsilon<100").limit == 100
     with pytest.raises(RecipeError, match="must be a number above 0"):
         parse_gate(text)
+
+
+def test_a_verdict_is_true_where_it_passed() -> None:
+    gate = parse_gate("auc<0.6")
+    for high in (0.55, 0.7):
+        metrics = {"loss": {"auc": {"value": 0.5, "low": 0.45, "high": high}}}
+        assert bool(judge(gate, metrics)) == (high < 0.6)

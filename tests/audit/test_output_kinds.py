@@ -19,6 +19,7 @@ from privaudit.doubts.digits import coarseness, decimals
 from privaudit.errors import DataError
 from privaudit.outputs.convert import as_tensor
 from privaudit.outputs.files import read_files
+from privaudit.outputs.kinds import as_logits
 
 ROWS = 300
 
@@ -237,3 +238,10 @@ def test_an_array_s_name_says_its_kind(tmp_path: Path, arrays: dict[str, Any]) -
     np.savez(path, probabilities=arrays["logits"], **arrays)
     with pytest.raises(DataError, match="holds logits, probabilities, shadow_logits: give the ans"):
         read_files([path])
+
+
+def test_rows_of_whole_numbers_are_no_probabilities_unless_they_sum_to_one() -> None:
+    one_hot = np.eye(2)[np.arange(20) % 2]
+    as_logits(as_tensor(one_hot, ""), "probabilities", "probabilities")
+    with pytest.raises(DataError, match="row 0 sums to 2"):
+        as_logits(as_tensor(np.ones((20, 2)), ""), "probabilities", "probabilities")

@@ -206,5 +206,5 @@ def test_how_to_read_the_table_speaks_of_every_metric(metric: Metric) -> None:
     family, at, _ = metric.name.partition("@")
     assert family in text
     assert metric.name in text or metric.by_default  # those of every table have their headings
-    gates = section("Audit outputs you already have")
+    gates = section("What a gate looks at")
     assert (f"`{family}{at}" in gates) == (metric.gate is not None)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from privaudit import DataError, RecipeError, RunResult, load_recipe, run
+from privaudit.experiment.relation import likeness
 
 FEATURES, CLASSES = 5, 3
 SIZES = {"members": 40, "others": 40, "own": 90}
@@ -251,3 +252,41 @@ def test_both_networks_without_dense_is_refused_before_anything_is_trained(
 ) -> None:
     with pytest.raises(RecipeError, match=r"attacks\[1\]: 'both_networks' needs .*target\.dense"):
         company.recipe("target.dense=null")
+
+
+def test_a_dense_network_that_is_another_is_doubted(company: Company) -> None:
+    assert "unrelated" not in {doubt.name for doubt in company.run("related").doubts}
+    torch.manual_seed(7)
+    other = network()
+    inside, labels = map(torch.from_numpy, company.sets["members"])
+    optimizer = torch.optim.Adam(other.parameters(), lr=0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(other(inside), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    save_file(other.state_dict(), company.folder / "other.safetensors")
+    result = company.run("strangers", f"target.dense={company.file('other.safetensors')}")
+    (doubt,) = (doubt for doubt in result.doubts if doubt.name == "unrelated")
+    assert doubt.about == "target"
+    assert doubt.seen.startswith("correlation ")
+
+
+def test_likeness_is_the_correlation_of_the_weights_that_are_left() -> None:
+    draw = np.random.default_rng(0)
+    dense = draw.normal(size=(2, 30, 20)) + np.array([3.0, -2.0])[:, None, None]
+    sparse = np.where(draw.random(dense.shape) < 0.3, dense + draw.normal(size=dense.shape), 0)
+    pair = [
+        {"a": torch.tensor(w[:1]), "b": torch.tensor(w[1:]), "bias": torch.ones(1, 9)}
+        for w in (sparse, dense)
+    ]
+    found = likeness(*pair)
+    counts, values = [], []
+    for left, right in zip(sparse, dense, strict=True):
+        kept = left != 0
+        counts.append(kept.sum())
+        values.append(np.corrcoef(left[kept], right[kept])[0, 1])
+    assert found is not None
+    assert found == (pytest.approx(np.average(values, weights=counts)), sum(counts))
+    assert likeness({"a": torch.zeros(1, 3, 3)}, {"a": torch.ones(1, 3, 3)}) is None
+    assert likeness({"a": torch.rand(1, 3, 3)}, {"a": torch.rand(1, 3, 4)}) is None

@@ -41,6 +41,10 @@ class Verdict:
     doubts: tuple[str, ...] = ()
     sample: str = ""
 
+    def __bool__(self) -> bool:
+        """Whether it passed, so that `if verdict:` and `assert verdict` do what they say."""
+        return self.passed
+
     @property
     def told(self) -> Told:
         """One of three answers: what is not known, or in doubt, is not broken either."""

@@ -66,9 +66,9 @@ def _probabilities(values: Tensor, name: str) -> Tensor:
 
 
 def _unit(values: Tensor) -> float:
-    """One of the last decimal that numbers have; 0 where they are not rounded."""
+    """One of the last decimal that numbers have; 0 where they are not rounded, or are whole."""
     count = decimals(values)
-    return 0.0 if count is None else 10.0**-count
+    return 10.0**-count if count else 0.0
 
 
 def _margins(values: Tensor, name: str) -> Tensor:

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from privaudit.api.boundary import guest
 from privaudit.api.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
-from privaudit.messages import Place, show, spell, unknown
+from privaudit.messages import Place, show, spell
 from privaudit.readers.file_path import FOLDERS
+from privaudit.recipe.called import called
 from privaudit.recipe.checks import PAIRS, cross_check
 from privaudit.recipe.messages import Mistake, mistakes_of, parts_of
 from privaudit.recipe.model import Entry, Recipe, combined
@@ -207,7 +208,7 @@ class Builder:
         name = options["name"]
         if not isinstance(name, str):
             return self._wrong(kind, where, f"must be text (got {show(name)})")
-        chosen, options, problem = self._called(kind, name, options)
+        chosen, options, problem = called(self.plugins, kind, name, options)
         if problem or chosen is None:
             return self._wrong(kind, where, problem)
         options = self.nested(chosen, options, path)
@@ -218,33 +219,6 @@ class Builder:
             return _stand_in(kind, path)
         self.mistakes += _numbers(options, result, path)
         return result
-
-    def _called(
-        self, kind: type[P], name: str, options: Mapping[str, Any]
-    ) -> tuple[type[P] | None, Mapping[str, Any], str]:
-        """The class of this name, the options it is given, and what is wrong with the name.
-
-        `NAME:VALUE` fills the option that the plugin has for it, its `short_form`.
-        """
-        find = self.plugins.find
-        if (chosen := find(kind.kind, name)) is not None:
-            return cast("type[P]", chosen), options, ""
-        base, colon, value = name.partition(":")
-        chosen = find(kind.kind, base) if colon else None
-        if chosen is None:
-            return None, options, self._not_installed(kind, base)
-        short = chosen.short_form
-        if not short:
-            problem = (
-                f"{base!r} takes nothing behind a colon: write {{name: {base}, OPTION: VALUE}}"
-            )
-        elif not value:
-            problem = f"{name!r} ends in a colon: write {base}:{short.upper()}"
-        elif short in options:
-            problem = f"{name!r} says {short}, which is given once more as an option: leave one out"
-        else:
-            return cast("type[P]", chosen), {**options, "name": base, short: value}, ""
-        return None, options, problem
 
     def nested(
         self, chosen: type[BaseModel], options: Mapping[str, Any], path: Place
@@ -263,16 +237,6 @@ class Builder:
             else:
                 result[name] = self.plugin(inner[0], value, inner_path)
         return result
-
-    def _not_installed(self, kind: type[Plugin], name: str) -> str:
-        for other in KINDS:
-            if self.plugins.find(other.kind, name) is not None:
-                return f"{name!r} names another kind of plugin: {other.kind}, not {kind.kind}"
-        text = unknown(kind.kind, name, self.plugins.names(kind.kind))
-        problems = self.plugins.known_problems
-        meant = [problem for problem in problems if problem.name == name]
-        broken = "; ".join(map(str, meant or ([] if "did you mean" in text else problems)))
-        return f"{text} (what could not be loaded: {broken})" if broken else text
 
     def _wrong(self, kind: type[P], path: Place, message: str) -> P:
         self.mistakes.append(Mistake(path, message))

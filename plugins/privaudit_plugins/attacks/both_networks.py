@@ -38,8 +38,9 @@ class BothNetworks(privaudit.Attack):
     | 0.3 | .661 | .659 | .668 | .580 | .516 |
     | 0.1 | .661 | .623 | .665 | .581 | .527 |
 
-    So both tell a little more than the better one. Without shadows they do not: the mean tells
-    about as much as the loss of the better one, .578 to .580 here.
+    So both tell at least about as much as the better one; the difference to it is about one
+    standard error. Without shadows the mean tells about as much as the loss of the better one, .578
+    to .580 here.
     """
 
     paper: ClassVar[str] = (

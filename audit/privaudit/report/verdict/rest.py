@@ -24,6 +24,7 @@ GRAVITY = (
     "chance",
     "shadows_at_chance",
     "unlike",
+    "unrelated",
     "promise",
     "bounded_answers",
     "rounded",
