@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -8,12 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from privaudit.cli import main
+from privaudit.version import __version__
 
 N = 1200
 Said = tuple[int, str, str]
@@ -325,3 +328,149 @@ def test_bounds_on_epsilon_are_shown_gated_and_never_called_safe(
     assert record["attacks"]["loss"]["one_run_epsilon"] is None
     code, _, error = audit(archive, "--attacks", "loss", "--delta", "1")
     assert (code, error.strip()) == (2, "delta must be from 0 to below 1, such as 1e-5 (got 1.0)")
+
+
+def test_json_says_what_it_was_made_from_and_is_the_same_twice(
+    archive: Path, tmp_path: Path, audit: Callable[..., Said]
+) -> None:
+    options = ["--attacks", "correctness,loss", "--format", "json"]
+    options += ["--seed", "7", "--delta", "1e-4", "--confidence", "0.9"]
+    texts = []
+    for name in ("a.json", "b.json"):
+        code, out, err = audit(archive, *options, "--output", tmp_path / name)
+        assert (code, out) == (0, "")
+        assert err.splitlines()[0] == f"audit in {tmp_path / name}"
+        texts.append((tmp_path / name).read_bytes())
+    assert texts[0] == texts[1]
+    record = json.loads(texts[0])
+    content = archive.read_bytes()
+    assert record["files"] == [
+        {
+            "name": "outputs.npz",
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+    ]
+    assert {key: record[key] for key in ("kind", "seed", "delta", "confidence", "coins")} == {
+        "kind": "logits",
+        "seed": 7,
+        "delta": 1e-4,
+        "confidence": 0.9,
+        "coins": False,
+    }
+    assert record["privaudit"] == __version__
+    assert record["options"]["loss"] == {"name": "loss"}
+    assert record["attacks"]["loss"]["delta"] == 1e-4
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_table_in_a_file_is_what_would_be_printed(
+    archive: Path, tmp_path: Path, audit: Callable[..., Said], width: int
+) -> None:
+    command = [archive, "--attacks", "loss", "--gate", "auc<0.51"]
+    code, printed, _ = audit(*command, width=width)
+    file = tmp_path / "audit.txt"
+    written, out, err = audit(*command, "--output", file, width=width)
+    assert (code, written, out) == (3, 3, "")
+    assert file.read_text("utf-8") == printed
+    assert "gate auc<0.51: BROKEN" in err  # a person reads stderr
+    table = printed.partition("gate ")[0]
+    assert max(map(len, table.splitlines())) <= width
+
+
+def test_files_for_a_pipeline_tell_of_each_attack_what_the_command_tells_of_all(
+    archive: Path, tmp_path: Path, audit: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(archive.parent)
+    junit, sarif = tmp_path / "gates.xml", tmp_path / "gates.sarif"
+    gates = ["auc<0.9", "auc<0.55", "tpr@0.001<0.5", "defense>0.01"]
+    options = [f"--gate={gate}" for gate in gates]
+    command = [archive.name, "--attacks=loss,correctness", *options, "--format=json"]
+    code, out, _ = audit(*command, f"--junit={junit}", f"--sarif={sarif}")
+    assert code == 3
+    told = {gate["gate"]: gate["told"] for gate in json.loads(out)["gates"]}
+    words = {"failure": "broken", "error": "cannot be told"}
+    worst = ("broken", "cannot be told", "kept")
+    for suite in ET.parse(junit).getroot():
+        cases = [words.get(child.tag, "") for case in suite for child in case] or ["kept"]
+        assert len(suite) == 2
+        gate = str(suite.get("name")).removeprefix("gate ")
+        # Where one attack cannot tell, the others do not make the gate broken or kept.
+        expected = told[gate]
+        assert next(word for word in worst if word in cases) in (expected, "broken")
+        assert ("kept" in cases) == (expected == "kept")
+    (run,) = json.loads(sarif.read_text())["runs"]
+    alerts = [result["ruleId"] for result in run["results"]]
+    assert alerts == ["gate/auc", "gate/tpr@0.001"]
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == archive.name
+
+
+def test_a_doubt_that_is_accepted_stands_in_every_file(
+    tmp_path: Path, audit: Callable[..., Said]
+) -> None:
+    arrays = _arrays()
+    p = np.exp(arrays["logits"].astype(float))
+    known = {name: arrays[name] for name in ("labels", "members")}
+    np.savez(tmp_path / "named.npz", logits=p / p.sum(-1, keepdims=True), **known)
+    junit, sarif = tmp_path / "gates.xml", tmp_path / "gates.sarif"
+    command = [tmp_path / "named.npz", "--attacks=loss", "--gate=auc<0.95"]
+    command += [f"--junit={junit}", f"--sarif={sarif}"]
+    assert audit(*command)[0] == 3
+    (error,) = ET.parse(junit).getroot().iter("error")
+    assert "the audit is in doubt (kind): look into it, or accept it by" in str(error.text)
+    assert audit(*command, "--accept-doubt=kind")[0] == 0
+    root = ET.parse(junit).getroot()
+    assert not [*root.iter("error"), *root.iter("failure")]
+    (told,) = root.iter("system-out")
+    assert str(told.text).startswith("accepted (--accept-doubt): doubt kind (target")
+    (run,) = json.loads(sarif.read_text())["runs"]
+    assert run["results"] == []
+    assert [doubt["name"] for doubt in run["properties"]["acceptedDoubts"]] == ["kind"]
+
+
+def test_no_file_of_an_earlier_audit_stays_where_this_one_fails(
+    archive: Path, tmp_path: Path, audit: Callable[..., Said]
+) -> None:
+    junit = tmp_path / "gates.xml"
+    assert audit(archive, "--attacks=loss", "--gate=auc<0.95", f"--junit={junit}")[0] == 0
+    assert junit.exists()
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(archive.read_bytes()[:1000])
+    assert audit(broken, "--attacks=loss", "--gate=auc<0.95", f"--junit={junit}")[0] == 2
+    assert not junit.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--junit=j.xml"], 2, "--junit tell of gates: give --gate"),
+        (["--gate=mean(auc)<0.6"], 2, "outputs are of one network: leave out mean()"),
+        (["--output=outputs.npz"], 2, "is what the command reads, too: name another file"),
+        (["--gate=auc<0.9", "--sarif=outputs.npz"], 2, "is what the command reads, too"),
+        (["--gate=auc<0.9", "--sarif=./x", "--junit=x"], 2, "is the file of --junit, too"),
+        (["--output=no/such/folder.txt"], 1, "cannot write no/such/folder.txt: No such file"),
+        (["--output=."], 1, "--output .: is a folder: name a file"),
+        (["--output=/dev/stdout"], 1, "is no regular file: name a file"),
+        (["--output=outputs.npz/x"], 1, "cannot write outputs.npz/x: Not a directory"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_one_line_before_any_work(
+    archive: Path,
+    audit: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    code: int,
+    message: str,
+) -> None:
+    def never(*given: object, **options: object) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.chdir(archive.parent)
+    monkeypatch.setattr("privaudit.outputs.files.read_files", never)
+    before = archive.read_bytes()
+    found, out, err = audit("outputs.npz", "--attacks=loss", *options)
+    assert (found, out, err.count("\n")) == (code, "", 1)
+    assert message in err
+    assert archive.read_bytes() == before
+    assert [path.name for path in archive.parent.iterdir()] == ["outputs.npz"]
