@@ -242,6 +242,6 @@ def test_an_array_s_name_says_its_kind(tmp_path: Path, arrays: dict[str, Any]) -
 
 def test_rows_of_whole_numbers_are_no_probabilities_unless_they_sum_to_one() -> None:
     one_hot = np.eye(2)[np.arange(20) % 2]
-    as_logits(as_tensor(one_hot, ""), "probabilities", "probabilities")
+    as_logits(as_tensor(one_hot, "")[None], "probabilities", "probabilities")
     with pytest.raises(DataError, match="row 0 sums to 2"):
-        as_logits(as_tensor(np.ones((20, 2)), ""), "probabilities", "probabilities")
+        as_logits(as_tensor(np.ones((20, 2)), "")[None], "probabilities", "probabilities")

@@ -12,6 +12,7 @@ from tests.pages._pages import Fence, fences, named, pages
 from tests.pages._story import Story, headings, not_printed
 
 import privaudit
+from privaudit.testing.pretend import backend
 
 RECIPE = "name: r\ndataset: digits\nmodel: mlp\nattacks: "
 PAGES = [page for page in pages() if fences(page)]
@@ -35,7 +36,11 @@ def told(tmp_path: Path, *blocks: tuple[str, str]) -> Story:
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_what_a_page_shows_runs(page: Path, tmp_path: Path) -> None:
+def test_what_a_page_shows_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where other tests of this process have pretended to have a device, none is there any more.
+    monkeypatch.setattr(backend._Module, "is_available", lambda self: False)
     story = Story(tmp_path)
     for fence in fences(page):
         story.tell(fence)
@@ -100,7 +105,7 @@ def test_what_is_wrong_in_a_page_is_said_with_its_line(
         ("toml", "a =", ValueError),
         ("yaml", "a: [", yaml.YAMLError),
         ('yaml title="r.yaml"', f"{RECIPE}[los]", privaudit.RecipeError),
-        ('python title="p.py"', "import privaudit_provide", privaudit.PluginError),
+        ('python title="p.py"', "@privaudit.hookimpl\ndef f(): pass", privaudit.PluginError),
     ],
 )
 def test_what_cannot_be_read_is_refused(

@@ -133,7 +133,8 @@ REMEDIES: tuple[Remedy, ...] = (
         "noisy",
         r"NoneType",
         "There are noisy copies only where the class asks for them: write "
-        "`noise: ClassVar[int] = 2`, or as many as it takes.",
+        "`noise: ClassVar[int] = 2`, or as many as it takes; with `noise_optional` it has to do "
+        "without.",
         kinds=frozenset({"attack"}),
         line=r"\.noisy\b",
     ),

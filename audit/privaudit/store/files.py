@@ -42,6 +42,8 @@ def write_many(items: Iterable[tuple[Path, bytes]], *, mode: int = 0o600) -> Non
     path = Path()
     try:
         for path, data in items:
+            if path.exists() and not path.is_file():  # a device would become a file
+                raise IsADirectoryError(errno.EISDIR, "it is no regular file")
             waiting.append((_write_temporary(path.parent, data, mode), path))
             folders[path.parent] = None
         while waiting:

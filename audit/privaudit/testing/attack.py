@@ -37,6 +37,8 @@ def check_attack(attack: Attack) -> None:
         "draw its randomness from a generator seeded with `signals.seed`",
     )
     scored(attack, _strided(signals))
+    if attack.noise and attack.noise_optional:
+        scored(attack, _without_noise(signals))
     if overrides(attack, "score_all"):
         _check_together(attack, signals)
 
@@ -52,6 +54,13 @@ def _check_together(attack: Attack, signals: Signals) -> None:
             f"{type(attack).__name__}.score_all gives a target other scores than score gives it: "
             "let no target's numbers depend on those beside it",
         )
+
+
+def _without_noise(signals: Signals) -> Signals:
+    """As brought outputs may be, of which nobody has asked noisy copies."""
+    sides = (one.changed(noisy=None) for one in (signals.target, signals.shadows))
+    target, shadows = sides
+    return replace(signals, target=target, shadows=shadows)
 
 
 def _strided(signals: Signals) -> Signals:

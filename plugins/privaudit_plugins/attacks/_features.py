@@ -44,12 +44,13 @@ def shadow_features(attack: str, signals: Signals) -> tuple[Tensor, Tensor]:
 
 def _features(signals: Signals) -> Measure:
     """One-hot class, prediction and sensitivity (n, 2C + 1) of some examples under one model."""
+    asked = any(one.noisy is not None for one in (signals.target, signals.shadows))
 
     def measure(outputs: Outputs, rows: Tensor, whose: str) -> Tensor:
         logits = outputs.logits[0, rows].double()
         own_class = (signals.y[rows, None] == torch.arange(logits.shape[-1])).double()
         known = [own_class, logits.softmax(-1)]
-        if outputs.noisy is not None:
+        if asked:
             known.append(first_order_sensitivity(outputs, rows)[:, None])
         return finite(torch.cat(known, dim=1), whose)
 

@@ -53,6 +53,12 @@ class SAMIA(privaudit.Attack):
         Raises:
             PrivauditError: as `score`.
         """
+        for one in signals:
+            if (one.target.noisy is None) != (one.shadows.noisy is None):
+                raise privaudit.PrivauditError(
+                    "the answers to noisy copies of the examples are missing, of the target or of "
+                    "the shadows: give those of all, or none"
+                )
         return learn_and_score(
             self.name, signals, features, SELF_ATTENTION, self.epochs, self.learning_rate
         )
