@@ -185,7 +185,11 @@ def test_members_and_others_in_two_files_with_a_population(tmp_path: Path) -> No
         own = [row[:-1] for row, kept in zip(rows, which, strict=True) if kept]
         (tmp_path / f"{name}.csv").write_text(lines(header[:-1], own))
     inside, outside = [tmp_path / "in.csv"], [tmp_path / "out.csv"]
-    arrays, _ = read_files([], members=inside, non_members=outside, population=outside)
+    others = [tmp_path / "others.csv"]
+    others[0].write_text(
+        lines(header[:-1], [[y, *z] for y, z in zip(_LABELS[:20], _Z[:20] + 1, strict=True)])
+    )
+    arrays, _ = read_files([], members=inside, non_members=outside, population=others)
     assert np.asarray(arrays["members"]).tolist() == [True] * 20 + [False] * 40
     assert np.asarray(arrays["audited"]).tolist() == [True] * 40 + [False] * 20
     found = audit_outputs(**arrays, attacks=["loss", "population"], quiet=True)
@@ -206,8 +210,76 @@ def test_files_that_do_not_fit_together(tmp_path: Path) -> None:
         read_files([tmp_path / "a.csv", tmp_path / "b.csv"])
     header[1:3] = header[2:0:-1]
     (tmp_path / "c.csv").write_text(lines(header, [[r[0], r[2], r[1], *r[3:]] for r in rows]))
-    arrays, _ = read_files([tmp_path / "a.csv", tmp_path / "c.csv"])
-    np.testing.assert_array_equal(arrays["logits"][:N], arrays["logits"][N:])
+    turned, _ = read_files([tmp_path / "c.csv"])
+    np.testing.assert_array_equal(turned["logits"], read_files([tmp_path / "a.csv"])[0]["logits"])
+    with pytest.raises(DataError, match=r"c\.csv: holds the same rows as .*a\.csv: leave one"):
+        read_files([tmp_path / "a.csv", tmp_path / "c.csv"])
+
+
+def _sides(tmp_path: Path, labels: Any, names: Any) -> tuple[list[Path], list[Path]]:
+    files = []
+    for name, own in (("in.csv", _MEMBERS), ("out.csv", ~_MEMBERS)):
+        files.append(tmp_path / name)
+        rows = [[y, *map(repr, z)] for y, z in zip(labels[own], _Z[own].tolist(), strict=True)]
+        files[-1].write_text(lines(["label", *(f"logit_{one}" for one in names)], rows))
+    return files[:1], files[1:]
+
+
+def test_a_file_given_twice_is_refused(tmp_path: Path) -> None:
+    inside, outside = _sides(tmp_path, _LABELS, range(C))
+    for members, non_members in ((inside, inside), (inside * 2, outside)):
+        with pytest.raises(DataError, match=r"in\.csv: is given twice: leave one of them out"):
+            read_files([], members=members, non_members=non_members)
+
+
+@pytest.mark.parametrize("names", [(1, 2, 3), (2, 5, 7), (-1, 0, 1), (1, 2, "other")])
+def test_labels_are_names_of_columns_in_all_files_alike(names: Any, tmp_path: Path) -> None:
+    kept = np.flatnonzero(_LABELS < C - 1)  # the last name, which would give it away, is no label
+    labels = np.array([int(one) for one in names[: C - 1]])[np.minimum(_LABELS, C - 2)]
+    labels[_LABELS == C - 1] = -100  # without a label, on both sides or, below, on one
+    for one_sided in (False, True):
+        if one_sided:
+            labels[_MEMBERS & (labels == -100)] = names[0]
+        inside, outside = _sides(tmp_path, labels, names)
+        arrays, _ = read_files([], members=inside, non_members=outside)
+        order = np.argsort(~_MEMBERS, kind="stable")
+        same = np.isin(order, kept)
+        np.testing.assert_array_equal(arrays["labels"][same], _LABELS[order][same])
+        assert set(arrays["labels"][~same].tolist()) <= {-100, 0}
+
+
+def test_a_label_that_no_column_is_called_by_is_refused(tmp_path: Path) -> None:
+    inside, outside = _sides(tmp_path, _LABELS, (1, 2, 3))
+    with pytest.raises(DataError, match="label 0 has no column, and columns are called by the cl"):
+        read_files([], members=inside, non_members=outside)
+
+
+def test_truths_are_the_columns_called_by_them(tmp_path: Path) -> None:
+    rows = [{"label": True, "member": True, "p_True": 0.9, "p_False": 0.1}] * 2
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert read_files([tmp_path / "a.jsonl"])[0]["labels"].tolist() == [0, 0]
+
+
+def test_sides_of_an_archive_are_said(tmp_path: Path) -> None:
+    own = {"train_logits": _Z[:9], "train_labels": _LABELS[:9]}
+    np.savez(tmp_path / "a.npz", **own, test_logits=_Z[9:], test_labels=_LABELS[9:])
+    arrays, said = read_files([tmp_path / "a.npz"])
+    assert arrays["members"].tolist() == [True] * 9 + [False] * (N - 9)
+    assert said == ["arrays called train_ are taken for members, and test_ for non-members"]
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+@pytest.mark.parametrize("wider", [True, False])
+def test_a_side_that_stands_on_the_other_is_doubted(cut: int, wider: bool) -> None:
+    whole = np.random.default_rng(1).normal(size=(3000, 5))
+    labels = whole.argmax(1)
+    copies = np.concatenate([whole[: 1500 // cut], whole[np.argsort(labels, kind="stable")]])
+    members = (np.arange(len(copies)) < 1500 // cut) == wider
+    audits = audit_outputs(copies, copies.argmax(1), members, "loss")
+    assert "duplicate_rows" in {doubt.name for doubt in audits.doubts}
+    assert not audits.verdict("auc<0.6").passed
+    clean = audit_outputs(whole, labels, np.arange(3000) < 1500, "loss")
+    assert "duplicate_rows" not in {doubt.name for doubt in clean.doubts}
 
 
 @pytest.mark.parametrize(
@@ -327,6 +399,11 @@ def test_without_names_all_attacks_that_can_be_made_are() -> None:
         ("label,p_0,p_1,member\n0,1,1_0,1\n", "column 'p_1': row 0 is '1_0', no number"),
         ("label,p_0,p_1,member\n,1,0,1\n", "column 'label': row 0 is empty"),
         ("label,p_0,p_1,member\n0,1,0,perhaps\n", "column 'member' must say true or false"),
+        ("label,p_0,p_1,member\n0,1,0,1\n0,1,0,perhaps\n", "row 1 is 'perhaps'"),
+        (
+            "true_label,p_0,p_1,member\n",
+            "--columns label=true_label; the columns are true_label, p_0",
+        ),
         ("label,p_0,logit_1,member\n", "two kinds of answers"),
         ("label,p_0,p0,member\n", "'p_0' and 'p0' mean the same"),
         ("label,p_0,p,member\n", "column 'p' names no class"),
@@ -362,6 +439,7 @@ def test_tables_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> 
             '{"label":0,"member":1,"logits":[1,2]}\n{"label":0,"member":1,"logits":[1]}',
             "row 1 has 1 numbers, and row 0 2",
         ),
+        ('{"label":0,"member":1,"member":0,"logits":[1,2]}', "row 0 holds 'member' twice"),
         ('{"label":null,"member":1,"logits":[1,2]}', "'label': row 0 is null"),
         ("[1]", "row 0 is 1, and must be an object"),
         ("[" * 100_000, "row 0 is no JSON|lists stand in lists without end"),

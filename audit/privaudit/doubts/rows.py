@@ -14,6 +14,8 @@ _SHARE = 0.01  # of the non-members: so many blur even the lowest false positive
 _NETWORKS = 3
 _COMPARED = 8  # networks; of more, a number next to a rounding's edge parts twins
 _SAME = 1e-4  # of the interquartile range: the sums of another batch differ by far less
+_MOST = 0.5  # of one side: what fewer than three networks must answer alike to prove copies
+_ALIKE = 0.1  # of one side that may be alike among themselves
 _FINE = 1024  # distinct numbers up to which equal answers prove nothing: votes, rounded numbers
 
 
@@ -30,8 +32,9 @@ def duplicate_rows(
     Rows are the same where the examples are, or where eight networks give their true class the
     same log-odds but for what another batch changes. Two different examples never get that from
     three networks or more; from fewer they do, as shallow trees give all examples of one leaf the
-    same. Where answers are coarse, as votes are, or saturate at 0 and 1, equal answers prove
-    nothing and are not looked at.
+    same. There rows are the same where all answers are, to the last digit, and only if that holds
+    for most of one side, of which hardly any two are alike. Where answers are coarse, as votes
+    are, or saturate at 0 and 1, equal answers prove nothing and are not looked at.
 
     Args:
         answers: of each network (N, C), with the target's first.
@@ -45,8 +48,6 @@ def duplicate_rows(
     keys = labels[rows].astype(np.int64)
     if examples is not None and examples.numel():
         keys = _joined(keys, examples.flatten(1).numpy()[rows])
-    elif len(answers) < _NETWORKS:
-        return []
     else:
         telling = np.ones(len(rows), dtype=bool)
         for network in answers:
@@ -56,7 +57,14 @@ def duplicate_rows(
             if len(np.unique(some)) <= min(_FINE, len(some) / 4):
                 return []
             telling &= finite.all(1) & ~np.isin(numbers, (0.0, 1.0)).any(1)
-        rows, keys = rows[telling], _joined(keys, _rounded(odds[:_COMPARED, rows]))[telling]
+        if len(answers) < _NETWORKS:
+            whole = np.concatenate([network.numpy()[rows] for network in answers], axis=1)
+            keys = _joined(keys, whole)
+        else:
+            keys = _joined(keys, _rounded(odds[:_COMPARED, rows]))
+        rows, keys = rows[telling], keys[telling]
+        if len(answers) < _NETWORKS and not _copied(keys, members[rows]):
+            return []
     inside = members[rows]
     twins = np.isin(keys, keys[inside]) & ~inside
     if not many(int(twins.sum()), int((~members & audited).sum())):
@@ -70,6 +78,16 @@ def duplicate_rows(
         "duplicates out of the audit"
     )
     return [Doubt("duplicate_rows", "members", words)]
+
+
+def _copied(keys: NDArray[np.int64], inside: NDArray[np.bool_]) -> bool:
+    """Whether most of members or non-members stand on the other side, and are no two alike."""
+    for own, other in ((keys[inside], keys[~inside]), (keys[~inside], keys[inside])):
+        if len(own) == 0 or len(np.unique(own)) < (1 - _ALIKE) * len(own):
+            continue
+        if np.isin(own, other).mean() > _MOST:
+            return True
+    return False
 
 
 def many(count: int, of: int) -> bool:

@@ -14,6 +14,7 @@ from privaudit.messages import plain, show
 from privaudit.outputs.files.archives import read_archive, read_arrays
 from privaudit.outputs.files.columns import Roles, assign
 from privaudit.outputs.files.delimited import read_delimited
+from privaudit.outputs.files.naming import by_name
 from privaudit.outputs.files.parquet import read_parquet
 from privaudit.outputs.files.part import Part, joined
 from privaudit.outputs.files.records import read_records
@@ -81,6 +82,9 @@ def read_files(
         parts += [part.flagged(member, audited) for part in own]
     whole = joined(parts)
     arrays = {**whole.arrays, "kind": whole.kind}
+    if whole.table:
+        name = ", ".join(part.name for part in parts)
+        arrays["labels"] = by_name(name, np.asarray(arrays["labels"]), whole.classes)
     if whole.classes:
         arrays["classes"] = whole.classes
     return arrays, list(whole.said)
@@ -159,7 +163,7 @@ def _table(
     flag = partial(_flags, path, columns)
     arrays: dict[str, Any] = {
         "logits": _side_by_side(columns, roles.answers),
-        "labels": _labels(columns[roles.single["label"]], roles.classes),
+        "labels": columns[roles.single["label"]],
     }
     for own, name in (("member", "members"), ("audited", "audited")):
         if own in roles.single:
@@ -172,26 +176,13 @@ def _table(
     if roles.rest:
         shown = ", ".join(roles.rest[:6]) + (", …" if len(roles.rest) > 6 else "")
         said.append(plain(f"columns not used: {shown}"))
-    return Part(str(path), kind or roles.kind, arrays, roles.classes, tuple(said))
+    return Part(str(path), kind or roles.kind, arrays, roles.classes, tuple(said), table=True)
 
 
 def _side_by_side(columns: Mapping[str, Array], names: Sequence[str]) -> Array:
     if len(names) == 1:
         return columns[names[0]]
     return np.stack([columns[name] for name in names], axis=1)
-
-
-def _labels(values: Array, classes: Sequence[str]) -> Array:
-    """Labels as names of the classes, where these are the columns' own; else as they are."""
-    if values.dtype == object or not classes or values.ndim != 1 or values.dtype == bool:
-        return values
-    if not all(name.isdigit() for name in classes):
-        return values
-    known = {float(name) for name in classes}
-    if [*map(float, classes)] != [*range(len(classes))] and known >= set(values.tolist()):
-        place = {float(name): number for number, name in enumerate(classes)}
-        return np.array([place[value] for value in values.tolist()])
-    return values
 
 
 def _flags(path: Path, columns: Mapping[str, Array], name: str) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -87,7 +88,9 @@ def _part(path: Path, arrays: dict[str, Any], kind: str | None) -> Part:
         for prefix in sides:
             own = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
             parts.append(_part(path, own, kind).flagged(_SIDES[prefix]))
-        return joined(parts)
+        whole = joined(parts)
+        sentence = "arrays called train_ are taken for members, and test_ for non-members"
+        return replace(whole, said=(sentence, *whole.said))
     said = []
     for alias, called in ALIASES.items():
         if alias in arrays:

@@ -123,7 +123,7 @@ def assign(
             )
         else:
             roles.rest.append(name)
-    _check_singles(path, roles, needs_member)
+    _check_singles(path, roles, names, needs_member)
     if len(kinds) > 1:
         first, second = list(kinds.values())[:2]
         raise DataError(
@@ -159,8 +159,8 @@ def _ours(path: object, names: Sequence[str], renamed: Mapping[str, str]) -> dic
             found = [theirs] if theirs in names else []
         if not found:
             near = get_close_matches(theirs, names, n=1)
-            hint = f"did you mean {show(near[0])}?" if near else _shown(names)
-            raise DataError(plain(f"{path}: --columns {own}={theirs}: no such column; {hint}"))
+            hint = f"; did you mean {show(near[0])}?" if near else _shown(names)
+            raise DataError(plain(f"{path}: --columns {own}={theirs}: no such column{hint}"))
         for name in found:
             middle = name
             if "*" in theirs:
@@ -186,7 +186,7 @@ def _once(path: object, into: dict[str, str], key: str, name: str) -> None:
     into[key] = name
 
 
-def _check_singles(path: object, roles: Roles, needs_member: bool) -> None:
+def _check_singles(path: object, roles: Roles, names: Sequence[str], needs_member: bool) -> None:
     needed = ["label", *(["member"] if needs_member else [])]
     for own in needed:
         if own in roles.single:
@@ -204,7 +204,7 @@ def _check_singles(path: object, roles: Roles, needs_member: bool) -> None:
                 "--non-members"
             )
         )
-        raise DataError(plain(f"{path}: there is no column {own!r}: {remedy}{_shown(roles.rest)}"))
+        raise DataError(plain(f"{path}: there is no column {own!r}: {remedy}{_shown(names)}"))
     if "audited" not in roles.single:
         near = get_close_matches("audited", [name.lower() for name in roles.rest], n=1, cutoff=0.8)
         if near:

@@ -30,6 +30,7 @@ class Part:
         arrays: by the argument of `audit_outputs`.
         classes: names of the classes, in the order of the answers; empty where the file has none.
         said: what was decided in reading it.
+        table: whether `classes` are names of columns, by which labels may go.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Part:
     arrays: dict[str, Any]
     classes: tuple[str, ...] = ()
     said: tuple[str, ...] = field(default=())
+    table: bool = False
 
     @property
     def count(self) -> int:
@@ -69,7 +71,7 @@ def joined(parts: Sequence[Part]) -> Part:
     """Several parts one after another.
 
     Raises:
-        DataError: they differ in kind, classes, arrays or shapes.
+        DataError: they differ in kind, classes, arrays or shapes, or two hold the same rows.
     """
     first = parts[0]
     if len(parts) == 1:
@@ -81,12 +83,14 @@ def joined(parts: Sequence[Part]) -> Part:
         for what, theirs, ours in (
             ("answers are", part.kind, first.kind),
             ("classes are", ", ".join(part.classes), ", ".join(first.classes)),
+            ("classes are named by", _namer(part), _namer(first)),
             ("arrays are", ", ".join(sorted(part.arrays)), ", ".join(sorted(first.arrays))),
         ):
             if theirs != ours:
                 raise DataError(
                     plain(f"{part.name}: its {what} {theirs}, and those of {first.name} {ours}")
                 )
+    _check_different(parts)
     arrays = {
         name: np.concatenate(
             [np.asarray(part.arrays[name]) for part in _alike(parts, name)],
@@ -99,6 +103,25 @@ def joined(parts: Sequence[Part]) -> Part:
         arrays["noise_scale"] = first.arrays["noise_scale"]
     said = dict.fromkeys(line for part in parts for line in part.said)
     return replace(first, arrays=arrays, said=tuple(said))
+
+
+def _namer(part: Part) -> str:
+    if not part.classes:
+        return ""
+    return "columns" if part.table else "an array"
+
+
+def _check_different(parts: Sequence[Part]) -> None:
+    """Refuse rows that are given twice: a copy narrows every interval, and tells nobody apart."""
+    for place, part in enumerate(parts):
+        for other in parts[:place]:
+            if all(
+                np.array_equal(np.asarray(part.arrays[name]), np.asarray(other.arrays[name]))
+                for name in ("labels", "logits")
+            ):
+                same = part.name == other.name
+                how = "is given twice" if same else f"holds the same rows as {other.name}"
+                raise DataError(plain(f"{part.name}: {how}: leave one of them out"))
 
 
 def _all_audited(part: Part) -> Part:

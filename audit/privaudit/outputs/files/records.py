@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,9 +57,18 @@ def _objects(path: Path, file: BinaryIO) -> Iterator[tuple[int, Any]]:
             row += 1
 
 
+def _once(path: Path, row: int, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(plain(f"{path}: row {row} holds {show(twice)} twice: keep one of them"))
+    return value
+
+
 def _parsed(path: Path, row: int, text: str, wanted: type) -> Any:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=partial(_once, path, row))
     except ValueError as error:
         raise DataError(
             plain(f"{path}: row {row} is no JSON ({error}): write one object a line")

@@ -42,10 +42,9 @@ def worded(cells: Sequence[str]) -> Array:
     return np.array([cell.strip() for cell in cells], dtype=object)
 
 
-_WORDS = {
-    **dict.fromkeys(("true", "t", "yes", "y", "member", "in", "train"), True),
-    **dict.fromkeys(("false", "f", "no", "n", "non-member", "nonmember", "out", "test"), False),
-}
+_YES = ("true", "t", "yes", "y", "member", "in", "train", "1", "1.0")
+_NO = ("false", "f", "no", "n", "non-member", "nonmember", "out", "test", "0", "0.0")
+_WORDS = {**dict.fromkeys(_YES, True), **dict.fromkeys(_NO, False)}
 
 
 def truths(values: Array, path: object, column: str) -> Array:
