@@ -492,3 +492,28 @@ def test_columns_are_read_with_every_mistake() -> None:
     with pytest.raises(RecipeError) as caught:
         parse_columns(["label", "p_*=q", "label=a,label=b"])
     assert len(caught.value.problems) == 3
+
+
+def test_rows_without_a_label_are_left_out_of_answers_of_one_number() -> None:
+    labels = _MEMBERS * 1
+    labels[[3, 8]] = -100
+    kept = labels >= 0
+    z, shadows = _Z[:, 0], np.stack([_Z[:, 1], _Z[:, 2]])
+    inside, noisy = np.stack([_MEMBERS, ~_MEMBERS]), np.stack([z + 0.01, z - 0.02, z])
+    arrays: dict[str, Any] = {"shadow_logits": shadows, "noisy": noisy}
+    arrays["shadow_noisy"] = shadows[:, None] + 0.01
+    arrays["shadow_noisy"] = np.concatenate([arrays["shadow_noisy"]] * 3, axis=1)
+    for kind in ("margins", "probabilities"):
+        asked: dict[str, Any] = {
+            n: 1 / (1 + np.exp(-a)) if kind != "margins" else a for n, a in arrays.items()
+        }
+        own = 1 / (1 + np.exp(-z)) if kind != "margins" else z
+        options: dict[str, Any] = {"kind": kind, "quiet": True, "attacks": "logistic_regression"}
+        found = audit_outputs(own, labels, _MEMBERS, shadow_members=inside, **asked, **options)
+        cut: dict[str, Any] = {name: array[..., kept] for name, array in asked.items()}
+        true = audit_outputs(
+            own[kept], labels[kept], _MEMBERS[kept], shadow_members=inside[:, kept],
+            **cut, **options,
+        )  # fmt: skip
+        left, right = (one["logistic_regression"].scores for one in (found, true))
+        np.testing.assert_array_equal(left, right)

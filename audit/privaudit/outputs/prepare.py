@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 
 from privaudit.errors import DataError
+from privaudit.outputs.axes import ANSWERS, example_axis
 from privaudit.outputs.convert import as_tensor
 from privaudit.outputs.kinds import check_kind
 from privaudit.outputs.labels import NO_LABEL, class_numbers, without_label
-
-_NETWORKS = ("shadow_logits", "shadow_original_logits")  # of several networks
-_ANSWERS = ("logits", "original_logits", *_NETWORKS, "noisy", "shadow_noisy")
-_LAST = ("labels", "members", "audited", "shadow_members")  # examples are their last axis
 
 
 def prepared(
@@ -59,14 +56,13 @@ def prepared(
 def _both_sides(arrays: dict[str, Any]) -> list[str]:
     """Of one probability for each example, that of class 1, make two."""
     said = []
-    for name in _ANSWERS:
+    for name, axes in ANSWERS.items():
         if arrays.get(name) is None:
             continue
         values = as_tensor(arrays[name], "probabilities")
-        own = 1 if name in ("logits", "original_logits") else 2
-        if values.ndim == own:
+        if values.ndim == axes - 1:
             values = values[..., None]
-        if values.ndim <= own or values.shape[-1] != 1 or not values.is_floating_point():
+        if values.ndim < axes or values.shape[-1] != 1 or not values.is_floating_point():
             continue
         arrays[name] = torch.cat([1 - values.double(), values.double()], dim=-1)
         if name == "logits":
@@ -80,15 +76,6 @@ def _keep(arrays: dict[str, Any], rows: Tensor) -> None:
         if value is None:
             continue
         values = as_tensor(value, name)
-        axis = _axis(name, values)
+        axis = example_axis(name, values.ndim)
         if values.shape[axis : axis + 1 or None] == rows.shape:
             arrays[name] = values.index_select(axis % values.ndim, rows.nonzero()[:, 0])
-
-
-def _axis(name: str, values: Tensor) -> int:
-    """Where the examples lie in an array of that name."""
-    if name == "x":
-        return 0
-    if name in _LAST or values.ndim == 1 or (name in _NETWORKS and values.ndim == 2):
-        return -1
-    return -2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -38,6 +40,25 @@ def others(inside: Tensor, outside: Tensor, count: int) -> Tensor:
     own, opposite = numbered(inside, outside), numbered(outside, inside)
     itself = torch.eye(len(inside), dtype=torch.bool)[:count]
     return (own[:count, None] != opposite) & ~itself
+
+
+def attacked_in_turn(
+    attack: Callable[[Tensor, Tensor], Tensor], phi: Tensor, inside: Tensor, outside: Tensor
+) -> tuple[Tensor, float | None]:
+    """The target's scores (n,), and the best threshold for shadows attacked in the same way.
+
+    Args:
+        attack: from φ (T, Q, n) of T targets, and which shadows serve for each (T, K) bool, to
+            their scores (T, n).
+        phi: (1 + K, Q, n): the target's φ, then the shadows'.
+        inside: (K, n) bool: members of each shadow.
+        outside: (K, n) bool: its non-members.
+    """
+    everyone = torch.ones((1, len(phi) - 1), dtype=torch.bool)
+    score = attack(phi[:1], everyone)[0]
+    count = turns(len(phi) - 1, phi.shape[-1])
+    learnt = attack(phi[1 : 1 + count], others(inside, outside, count))
+    return score, threshold_in_turn(learnt, inside, outside)
 
 
 def threshold_in_turn(score: Tensor, inside: Tensor, outside: Tensor) -> float | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 import privaudit
-from privaudit_plugins.attacks._in_turn import others, threshold_in_turn, turns
+from privaudit_plugins.attacks._in_turn import attacked_in_turn
 from privaudit_plugins.attacks._lira import Shadows
 from privaudit_plugins.attacks._pool import odds_of_all
 from privaudit_plugins.attacks._posterior import Predictive, posterior_ratios
@@ -83,14 +82,11 @@ class BaVarIA(privaudit.Attack):
             known = Shadows(phi[1:], shadows.inside, shadows.outside, kept)
             return posterior_ratios(targets, known, online=online, predictive=self.predictive)
 
-        everyone = torch.ones((1, len(phi) - 1), dtype=torch.bool)
-        score = attack(phi[:1], everyone)[0]
-        count = turns(len(phi) - 1, len(shadows.rows))
-        learnt = attack(phi[1 : 1 + count], others(shadows.inside, shadows.tested, count))
+        score, threshold = attacked_in_turn(attack, phi, shadows.inside, shadows.tested)
         return row_scores(
             signals,
             score,
-            threshold_in_turn(learnt, shadows.inside, shadows.tested),
+            threshold,
             scorable=scorable,
             lacks=_LACKS,
             offline=~both if online else None,

@@ -10,14 +10,7 @@ import numpy as np
 
 from privaudit.errors import DataError
 from privaudit.messages import plain
-
-LAST_AXIS = ("labels", "members", "audited", "shadow_members")
-"""Arrays whose last axis are the examples; in `x` it is the first, in answers the last but one."""
-
-NETWORKS = ("shadow_logits", "shadow_original_logits")
-"""Answers of several networks."""
-
-_ONE_HOT = 2  # axes of labels that are rows
+from privaudit.outputs.axes import example_axis
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ def joined(parts: Sequence[Part]) -> Part:
     arrays = {
         name: np.concatenate(
             [np.asarray(part.arrays[name]) for part in _alike(parts, name)],
-            axis=_axis(name, np.asarray(first.arrays[name]), first.kind),
+            axis=example_axis(name, np.ndim(first.arrays[name])),
         )
         for name in first.arrays
         if name != "noise_scale"
@@ -137,7 +130,7 @@ def _alike(parts: Sequence[Part], name: str) -> Sequence[Part]:
         DataError: they do not.
     """
     first = np.asarray(parts[0].arrays[name])
-    axis = _axis(name, first, parts[0].kind) % max(1, first.ndim)
+    axis = example_axis(name, first.ndim) % max(1, first.ndim)
     for part in parts[1:]:
         array = np.asarray(part.arrays[name])
         rest = [array.shape[:axis] + array.shape[axis + 1 :] for array in (first, array)]
@@ -147,13 +140,3 @@ def _alike(parts: Sequence[Part], name: str) -> Sequence[Part]:
                 f"{first.shape}: they do not fit together"
             )
     return parts
-
-
-def _axis(name: str, array: Any, kind: str) -> int:
-    if name == "x" or (name == "labels" and array.ndim == _ONE_HOT):
-        return 0
-    if name in LAST_AXIS or array.ndim == 1:
-        return -1
-    if kind in ("margins", "probabilities") and name in NETWORKS and array.ndim == _ONE_HOT:
-        return -1
-    return -2
