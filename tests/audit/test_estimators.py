@@ -272,3 +272,8 @@ def test_boosted_trees(module: str, name: str) -> None:
     options = {"n_estimators": 20, "verbosity": 0 if module == "xgboost" else -1}
     found = audited(getattr(library, name)(**options), ["loss", "lira"], shadows=4)
     assert found["lira"].metrics["auc"]["value"] > 0.55
+
+
+def test_a_wrong_attack_is_told_before_any_shadow_is_trained() -> None:
+    with pytest.raises(RecipeError, match="unknown attack 'los'; did you mean 'loss'"):
+        audited(Unlucky(), "los", shadows=2)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from privaudit.api.host import Plugins
+from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.plugin import Attack
 from privaudit.errors import DataError, RecipeError, ShortageError
 from privaudit.messages import show
 from privaudit.outputs import OutputAudits, audit_outputs
+from privaudit.outputs.entries import attack_entries
 from privaudit.outputs.estimators.answering import (
     Response,
     answers,
@@ -84,6 +85,9 @@ def audit_classifier(
         raise RecipeError(f"seed must be a whole number from 0 on (got {show(seed)})")
     if (X_population is None) != (y_population is None):
         raise DataError("give X_population and y_population, or neither")
+    installed = plugins or load_plugins()
+    if attacks is not None:  # a wrong name is told before shadows are trained
+        attack_entries([attacks] if isinstance(attacks, str) else attacks, installed)
     method, classes = method_of(estimator, response_method), classes_of(estimator)
     sides = [("X_in", X_in, "y_in", y_in), ("X_out", X_out, "y_out", y_out)]
     if X_population is not None:
@@ -122,7 +126,7 @@ def audit_classifier(
             seed=seed,
             confidence=confidence,
             delta=delta,
-            plugins=plugins,
+            plugins=installed,
             quiet=quiet,
             **given,
         )
