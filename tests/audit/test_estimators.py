@@ -255,13 +255,23 @@ def test_the_clone_of_what_is_frozen_is_no_shadow() -> None:
         audit_classifier(*given, shadows=4)
 
 
+class Unfit:
+    """Answers like another, and cannot be trained again."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.classes_ = model, model.classes_
+
+    def predict_proba(self, x: Any) -> Any:
+        return self.model.predict_proba(x)
+
+
 def test_what_an_attack_lacks_is_said_in_words_of_this_function() -> None:
     model = LogisticRegression(max_iter=2000).fit(_X[:200], _Y[:200])
     given = (model, _X[:200], _Y[:200], _X[200:], _Y[200:])
-    with pytest.raises(RecipeError, match=r": give shadows \(got 0\)"):
+    with pytest.raises(RecipeError, match=r"^'lira' needs shadows, 2 or more \(got 0\)"):
         audit_classifier(*given, ["lira"])
-    with pytest.raises(DataError, match="give X_population and y_population"):
-        audit_classifier(*given, ["rmia"], shadows=4)
+    with pytest.raises(RecipeError, match=r"^'rmia' compares with others: give X_population and"):
+        audit_classifier(Unfit(model), *given[1:], ["rmia"], shadows=4)  # before any is trained
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from privaudit.gate import Verdict, judge, parse_gate
 from privaudit.keys import derive
 from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
+from privaudit.outputs.convert import places
 from privaudit.outputs.doubts import doubts_about
 from privaudit.outputs.entries import attack_entries, check_needs, possible, without_noise
 from privaudit.outputs.originals import NAMES, shown, with_originals
@@ -79,6 +81,8 @@ class OutputAudits(dict[str, OutputAudit]):
         read: how what was given was understood, where that is not plain: one sentence each.
         confidence: of every interval.
         left_out: of all attacks, if none were named, those that the arrays do not allow, and why.
+        accuracy: the shares of the audited members and non-members that the network classifies as
+            they are labelled.
     """
 
     def __init__(
@@ -88,10 +92,16 @@ class OutputAudits(dict[str, OutputAudit]):
         read: Sequence[str] = (),
         left_out: Sequence[str] = (),
         confidence: float = 0.95,
+        accuracy: tuple[float, float] = (nan, nan),
     ) -> None:
         super().__init__(audits)
         self.doubts, self.read, self.left_out = tuple(doubts), tuple(read), tuple(left_out)
-        self.confidence = confidence
+        self.confidence, self.accuracy = confidence, accuracy
+
+    def accuracy_sentence(self) -> str:
+        """How often the network is right, which its owner knows: another number is a warning."""
+        inside, outside = (f"{100 * share:.1f} %" for share in self.accuracy)
+        return f"The network is right about {inside} of the members, {outside} of the non-members."
 
     def verdict(self, gate: str, accept_doubts: Sequence[str] = ()) -> Verdict:
         """Whether a gate such as "auc<0.6" holds, by every attack: `passed`, `told`, `sentence()`.
@@ -103,6 +113,10 @@ class OutputAudits(dict[str, OutputAudit]):
         Raises:
             RecipeError: the gate, or the name of a doubt, is wrong.
         """
+        if not isinstance(gate, str):
+            raise RecipeError(
+                f"a gate is a text such as 'auc<0.6', one at a time: got {show(gate)}"
+            )
         opened = still_open(self.doubts, check_accepted(accept_doubts))
         metrics = {label: audit.metrics for label, audit in self.items()}
         return judge(parse_gate(gate), metrics, opened, self.confidence)
@@ -118,6 +132,7 @@ def audit_outputs(
     shadow_members: Any = None,
     audited: Any = None,
     x: Any = None,
+    ids: Any = None,
     noisy: Any = None,
     shadow_noisy: Any = None,
     noise_scale: float | None = None,
@@ -152,6 +167,8 @@ def audit_outputs(
         audited: (N,) bool; the other rows are the population, whose membership is ignored.
             All rows if not given.
         x: (N, ...) the examples themselves, for attacks that look at them.
+        ids: (N,) numbers or names: rows with the same one are the same example, and must not
+            stand among members and non-members at once.
         noisy: (D, N, C) answers to D noisy copies x + ε·N(0, I) of each example, for attacks that
             ask how fast answers change.
         shadow_noisy: (K, D, N, C), the shadows'.
@@ -197,7 +214,13 @@ def audit_outputs(
     given = dict(
         zip(_ARRAYS, (logits, labels, members, shadow_logits, shadow_members), strict=True)
     )
-    given |= {"audited": audited, "x": x, "noisy": noisy, "shadow_noisy": shadow_noisy}
+    given |= {
+        "audited": audited,
+        "x": x,
+        "ids": places(ids),
+        "noisy": noisy,
+        "shadow_noisy": shadow_noisy,
+    }
     given |= dict(zip(NAMES, (original_logits, shadow_original_logits), strict=True))
     arrays, read = prepared(given, kind, classes)
     originals = [arrays.pop(name) for name in NAMES]
@@ -229,7 +252,14 @@ def audit_outputs(
         rows = [s for label, audit in audits.items() for s in row_sentences(label, audit.metrics)]
         for line in [*read, *rows, *lines(doubts)]:
             logger.warning("%s", line)
-    return OutputAudits(audits, doubts, read, left, confidence)
+    return OutputAudits(audits, doubts, read, left, confidence, _accuracy(answers))
+
+
+def _accuracy(answers: Answers) -> tuple[float, float]:
+    """The shares of audited members and non-members whose label the target puts first."""
+    right = answers.logits[0].argmax(-1) == answers.labels
+    inside, outside = (answers.audited & side for side in (answers.members, ~answers.members))
+    return float(right[inside].double().mean()), float(right[outside].double().mean())
 
 
 def _signals(answers: Answers, seed: int) -> Signals:
