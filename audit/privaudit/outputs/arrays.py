@@ -12,7 +12,7 @@ from torch import Tensor
 from privaudit.doubts.digits import coarseness
 from privaudit.doubts.numbers import log_probabilities, looks_like
 from privaudit.errors import DataError
-from privaudit.outputs.convert import as_tensor, flags, whole
+from privaudit.outputs.convert import as_tensor, flags, places, whole
 from privaudit.outputs.kinds import Kind, as_logits, check_kind
 
 NOISE_SCALE = 1e-3
@@ -113,7 +113,7 @@ def read_answers(
         kind=what,
         seeming=tuple(_seeming(numbers, what) for numbers in networks),
         coarse=tuple(coarseness(numbers, _meaning(numbers, what)) for numbers in networks),
-        ids=None if ids is None else _sized(as_tensor(ids, "ids"), "ids", target, what),
+        ids=None if ids is None else _sized(as_tensor(places(ids), "ids"), "ids", target, what),
     )
 
 
