@@ -168,6 +168,8 @@ def _table(
     for own, name in (("member", "members"), ("audited", "audited")):
         if own in roles.single:
             arrays[name] = flag(roles.single[own])
+    if "ids" in roles.single:
+        arrays["ids"] = columns[roles.single["ids"]]
     if roles.noisy:
         arrays["noisy"] = np.stack([_side_by_side(columns, names) for names in roles.noisy])
     if roles.shadows:

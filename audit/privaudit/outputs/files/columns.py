@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from privaudit.errors import DataError
 from privaudit.messages import plain, show
 
-SINGLE = {"label": "labels", "member": "members", "audited": "audited"}
+SINGLE = {"label": "labels", "member": "members", "audited": "audited", "ids": "ids"}
 """Columns of one value for each row, and the array each makes."""
 
 FAMILIES = {
