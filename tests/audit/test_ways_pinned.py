@@ -37,7 +37,7 @@ DEFENSES = {
     "early_stopping": "chain",
     "ppb": "chain",
     "none": "chain",
-    "memguard": "vmapped",
+    "memguard": "chain",
     "min_max": "vmapped",
     "mixup": "vmapped",
     "dp_sgd": "vmapped",
