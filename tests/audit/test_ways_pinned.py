@@ -31,6 +31,7 @@ SMALLER: dict[str, dict[str, int]] = {
 SPARSIFIERS = {"butterfly": "vmapped", "block_circulant": "vmapped", "dense": "chain"}
 DEFENSES = {
     "relaxloss": "chain",
+    "ccl": "chain",
     "label_smoothing": "chain",
     "confidence_penalty": "chain",
     "hamp": "chain",

@@ -206,7 +206,8 @@ def test_the_classifier_learns_from_the_answers_that_are_shown(
         optimizer = torch.optim.Adam(mine.parameters(), lr=0.05)
         for _ in range(5):
             optimizer.zero_grad()
-            binary_cross_entropy_with_logits(mine.layers(scores)[:, 0], member).backward()
+            cost = binary_cross_entropy_with_logits(mine.layers(scores)[:, 0], member)
+            cost.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         assert play is not None
         with torch.no_grad():

@@ -199,10 +199,10 @@ class Cohort(StackedModels, AbstractCohort):
     def fit_companion(self, epochs: int, batch_size: int = 64) -> None:
         """As `privaudit.Cohort.fit_companion` says."""
         self._watched.check()
+        now, owner = self._state.weights, (self.sparsifier, self.defense)
         second = self._companion, self._afterwards
-        who = (self.sparsifier, self.defense), self._rows, self.seeds
-        now = self._state.weights
-        self._move(fit_companions(self._fits, *second, now, *who, epochs, batch_size))
+        work = epochs, batch_size
+        self._move(fit_companions(self._fits, *second, now, owner, self._rows, self.seeds, *work))
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -160,8 +160,11 @@ class DeviceDataset:
         if query >= len(fixed):
             return self.augmented(rows, key)
         flip, down, right = fixed[query]
-        window = [torch.full_like(rows, self._crop + shift) for shift in (down, right)]
-        moves = Moves(*(window if self._crop else (None, None)), torch.full_like(rows, flip).bool())
+        moves = Moves(
+            torch.full_like(rows, self._crop + down) if self._crop else None,
+            torch.full_like(rows, self._crop + right) if self._crop else None,
+            torch.full_like(rows, flip, dtype=torch.bool),
+        )
         return self.moved(rows, moves)
 
     def moves(self, key: Tensor, count: int) -> Moves:

@@ -35,6 +35,8 @@ class HAMP(privaudit.Defense):
         "The scores shown are the same for all queries and models, where the paper takes the "
         "network's on an input drawn at random for each: both tell the order of classes "
         "alone, and these need no second query.",
+        "Labels have the entropy asked for, where the authors' code lowers the true class's share "
+        "in steps of 0.01 until they have it or more.",
         "The loss is that of the authors' code times the number of classes: there the KL "
         "divergence is divided by it. `weight` weighs the same against the divergence, and "
         "gradients are as large as those of cross-entropy, so that learning rates mean the same.",
