@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -22,6 +23,8 @@ from privaudit.store.unit_file import like
 from privaudit.train.dataset import epoch_order
 from privaudit.train.objective import derivatives
 from privaudit.train.returned import scalar
+
+logger = logging.getLogger(__name__)
 
 Play = Callable[..., Tensor]
 
@@ -110,6 +113,7 @@ def fit_companions(
         schema = like("companion", here)
         unit = fits.journal.find(key, schema)
         if unit is None and not fits.plan:
+            logger.info("training the second network of model %d of %d", m + 1, len(rows))
             learner = _Learner(fits, network, state, defense)
             unit = learner.fitted(chosen.member, reference, seed, epochs, batch_size)
             fits.journal.keep(schema.name, {key: unit})

@@ -39,7 +39,8 @@ class MemGuard(privaudit.Defense):
     The network learns from cross-entropy alone and is the one it would be without the defense.
     Once it is trained, the defender trains a classifier of its own on what it answers to its
     members and to reference examples, in evaluation and without augmentation, as an attacker is
-    answered. Every answer then gets the noise that makes this classifier undecided.
+    answered. Every answer then gets the noise that makes this classifier undecided. The estimate of
+    `--dry-run` leaves out both.
 
     The search for noise moves an answer by at most `iterations` / 10 logits: less than published
     is faster, and leaves the surest answers alone.
