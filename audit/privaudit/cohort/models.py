@@ -36,7 +36,6 @@ class StackedModels:
         dense: parameters of the network before anything was made sparse.
 
     Attributes:
-        looked: what scripts have asked about examples beside training, in a few words each.
         history: (M, E, 3) of the last fit, as `Trained` has it; of no epoch before the first.
     """
 
@@ -49,7 +48,6 @@ class StackedModels:
         self._notes: dict[str, Tensor] = {}
         self._watched = Watched()
         self.history = torch.zeros((len(weights.flat), 0, 3), dtype=torch.float64)
-        self.looked: frozenset[str] = frozenset()  # never changed in place: forks share it
 
     def __len__(self) -> int:
         """M."""
