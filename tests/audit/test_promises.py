@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 
 from privaudit import Defense, Promise, Sparsifier
 from privaudit.api.calls import promised
@@ -83,12 +84,9 @@ def test_the_engine_adds_what_it_did_beside_the_promise(make_cohort: Make) -> No
     other = cohort.fork()
     cohort.fit()
     assert promise(cohort).trainings == 2
-    cohort.gradients(lambda logits, y: logits.logsumexp(-1).mean())
-    assert promise(cohort).outside == (
-        "the seed",
-        "what was decided by gradients on member examples",
-    )
-    assert promise(other).outside == ("the seed",)
+    cohort.gradients(lambda logits, y: logits.logsumexp(-1).mean(), rows="reference")
+    seen = ("the seed", "what was decided by gradients on reference examples")
+    assert promise(cohort).outside == promise(other).outside == seen
     watched = make_cohort([30, 40], defense=Counting(), validation=6)
     watched.fit()
     assert promise(watched).outside[-1].startswith("the validation examples, which choose an epoch")
@@ -102,6 +100,45 @@ def test_nothing_is_promised_where_members_were_trained_on_without_the_defense(
     cohort.fit(defense=Defense(name="none"))
     assert promise_of(cohort.defense, cohort) is None
     assert "no epsilon is reported, as 1 of 2 trainings" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda cohort: cohort.gradients(lambda logits, y: logits.logsumexp(-1).mean()),
+        lambda cohort: cohort.fork().gradients(lambda logits, y: logits.sum(), most=3),
+        lambda cohort: cohort.mean_inputs("member"),
+        lambda cohort: cohort.logits(),
+    ],
+)
+def test_nothing_is_promised_where_a_script_has_looked_at_members(
+    make_cohort: Make, caplog: pytest.LogCaptureFixture, look: Callable[[Cohort], object]
+) -> None:
+    cohort = make_cohort([30, 40], defense=Counting(), validation=0)
+    look(cohort)
+    cohort.fit()
+    assert promise_of(cohort.defense, cohort) is None
+    assert "no epsilon is reported, as networks were changed by looking at members" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda cohort: cohort.gradients(lambda logits, y: logits.sum(), rows="reference"),
+        lambda cohort: cohort.mean_inputs("reference"),
+        lambda cohort: cohort.gradients(lambda logits, y: logits.sum(), rows="ones"),
+        lambda cohort: cohort.logits(torch.zeros(1, 1, 8, 8)),
+    ],
+)
+def test_a_promise_stands_where_a_script_has_looked_at_others(
+    make_cohort: Make, look: Callable[[Cohort], object]
+) -> None:
+    cohort = make_cohort([30, 40], defense=Counting(), validation=0)
+    look(cohort)
+    cohort.fit()
+    promise = promise_of(cohort.defense, cohort)
+    assert promise is not None
+    assert promise.epsilon == 1 / 40
 
 
 def _run(*promises: Promise | None) -> RunResult:

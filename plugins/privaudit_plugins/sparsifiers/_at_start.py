@@ -89,9 +89,10 @@ class AtStart(privaudit.Sparsifier):
         for name, count in empty.items():
             if count:
                 _log.warning(
-                    "sparsifier %r: density %g leaves %s of %d networks without a weight: what "
-                    "they answer hardly depends on the example, so that little can leak",
-                    self.name, density, name, count,
+                    "sparsifier %r: density %g leaves %s of %d of %d networks without a weight: "
+                    "where nothing leads past it answers are the same for every example, and "
+                    "that nothing leaks then says nothing about sparsity",
+                    self.name, density, name, count, len(masks[name]),
                 )  # fmt: skip
 
 

@@ -77,12 +77,16 @@ class FinePruning(OneShot, Looks):
         if self.layers == "all":
             return hidden
         module = cohort.network.module
-        convolutions = [
-            n
-            for n in hidden
-            if isinstance(module.get_submodule(n), nn.Conv1d | nn.Conv2d | nn.Conv3d)
-        ]
-        return (convolutions or hidden)[-1:]
+        before_last = list(channels.filters)[:-1]
+        kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        convolutions = [n for n in before_last if isinstance(module.get_submodule(n), kinds)]
+        last = (convolutions or before_last)[-1]
+        if last not in hidden:
+            raise privaudit.RecipeError(
+                f"fine_pruning: what becomes of the units of {last!r} before the next layer takes "
+                f"them in is not known: set `layers: all`, which prunes {', '.join(hidden)}"
+            )
+        return [last]
 
 
 @privaudit.hookimpl
