@@ -309,9 +309,9 @@ def test_a_layer_without_weights_is_told(
         list(plugin.sparsify(cohort))
     told = [r.getMessage() for r in caplog.records if "without a weight" in r.getMessage()]
     assert told == [
-        "sparsifier 'magnitude_at_init': density 0.01 leaves hidden1.weight of 2 of 2 networks "
-        "without a weight: where nothing leads past it answers are the same for every example, "
-        "and that nothing leaks then says nothing about sparsity"
+        "sparsifier 'magnitude_at_init': density 0.01 leaves hidden1.weight without a weight, in 2 "
+        "of 2 networks: where nothing leads past such a layer answers are the same for every "
+        "example, and that nothing leaks then says nothing about sparsity"
     ]
 
 

@@ -155,15 +155,15 @@ def test_a_network_without_hidden_units_is_refused(
     assert cohort.records == []
 
 
-def test_a_last_convolution_whose_units_are_lost_is_refused(make_cohort: Make) -> None:
-    """That of a transformer, which cuts images into tokens; its perceptrons can be pruned."""
+def test_a_last_layer_whose_units_are_lost_is_refused(make_cohort: Make) -> None:
+    """That of a transformer, whose stream all blocks add to; layers inside of a block can go."""
     cohort = make_cohort([20], model=ViTTiny(width=12, depth=1, patch=4), epochs=1)
-    with pytest.raises(privaudit.RecipeError, match="units of 'embed' .* set `layers: all`, which"):
+    with pytest.raises(privaudit.RecipeError, match=r"'blocks.0.fc2' .* set `layers: all`"):
         list(FinePruning().sparsify(cohort))
     assert cohort.records == []
     assert list(FinePruning(layers="all").sparsify(cohort)) == ["density 0.5"]
     assert len(pruned_filters(cohort, "blocks.0.fc1")[0]) > 0
-    assert bool(cohort.masks["embed.weight"].all())
+    assert bool(cohort.masks["blocks.0.fc2.bias"].all())
 
 
 @pytest.mark.parametrize(

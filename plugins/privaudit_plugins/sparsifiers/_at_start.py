@@ -85,15 +85,16 @@ class AtStart(privaudit.Sparsifier):
         return _shuffled(masks, cohort.seeds) if self.shuffle else masks
 
     def _warn_of_empty_layers(self, masks: Mapping[str, Tensor], density: float) -> None:
-        empty = {n: int((~mask.flatten(1).any(1)).sum()) for n, mask in masks.items()}
-        for name, count in empty.items():
-            if count:
-                _log.warning(
-                    "sparsifier %r: density %g leaves %s of %d of %d networks without a weight: "
-                    "where nothing leads past it answers are the same for every example, and "
-                    "that nothing leaks then says nothing about sparsity",
-                    self.name, density, name, count, len(masks[name]),
-                )  # fmt: skip
+        empty = {n: ~mask.flatten(1).any(1) for n, mask in masks.items()}
+        names = [n for n, of_models in empty.items() if bool(of_models.any())]
+        if names:
+            networks = torch.stack([empty[n] for n in names]).any(0)
+            _log.warning(
+                "sparsifier %r: density %g leaves %s without a weight, in %d of %d networks: where "
+                "nothing leads past such a layer answers are the same for every example, and that "
+                "nothing leaks then says nothing about sparsity",
+                self.name, density, ", ".join(names), int(networks.sum()), len(networks),
+            )  # fmt: skip
 
 
 def candidates(cohort: privaudit.Cohort) -> tuple[str, ...]:
