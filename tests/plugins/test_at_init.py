@@ -127,7 +127,12 @@ def test_snip_looks_at_no_more_than_its_batch(
     cohort = make_cohort([40, 23])
     asked: list[Any] = []
     gradients = cohort.gradients
-    monkeypatch.setattr(cohort, "gradients", lambda loss, **o: asked.append(o) or gradients(loss))
+
+    def noted(loss: Any, **options: Any) -> dict[str, Tensor]:
+        asked.append(options)
+        return gradients(loss)
+
+    monkeypatch.setattr(cohort, "gradients", noted)
     Snip(batch=7, rows="reference").prune(cohort, 0.5)
     assert asked == [{"rows": "reference", "most": 7}]
 
@@ -161,9 +166,9 @@ def test_synflow_keeps_what_the_paper_s_algorithm_keeps(make_cohort: Make, itera
         b = [cohort.weights[f"{n}.bias"][m].numpy() for n in names]
         total = sum(a.size for a in w)
         for k in range(1, iterations + 1):
-            scores = dict(enumerate(flow_scores(w, b)))
+            scores = dict(zip(names, flow_scores(w, b), strict=True))
             kept = largest(scores, round(0.05 ** (k / iterations) * total))
-            w = [a * kept[i] for i, a in enumerate(w)]
+            w = [a * kept[name] for a, name in zip(w, names, strict=True)]
         for name, layer in zip(names, w, strict=True):
             assert np.array_equal(masks[f"{name}.weight"][m].numpy(), layer != 0), name
 

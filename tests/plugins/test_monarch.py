@@ -17,6 +17,7 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 
 import privaudit
 from privaudit.cohort import Cohort
+from privaudit.networks.multiply_adds import multiply_adds
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.models.resnet20 import ResNet20
@@ -94,12 +95,12 @@ def test_layers_are_their_matrix() -> None:
     dense = nn.Linear(10, 7).double()
     linear = MonarchLinear(dense, 3)
     x = torch.randn(4, 5, 10).double()
-    product = matrix(linear.first, linear.second)[:7, :10]
+    product = matrix(*linear.factors)[:7, :10]
     assert (linear(x) - (x @ product.T + dense.bias)).abs().max() < 1e-12
     for options in ({"stride": 2, "padding": 1}, {"dilation": 2, "bias": False}):
         of = nn.Conv2d(3, 5, 3, **options).double()  # type: ignore[arg-type]
         conv = MonarchConv2d(of, 2)
-        kernel = matrix(conv.first, conv.second)[:5, :27].reshape(5, 3, 3, 3).permute(0, 3, 1, 2)
+        kernel = matrix(*conv.factors)[:5, :27].reshape(5, 3, 3, 3).permute(0, 3, 1, 2)
         with torch.no_grad():
             of.weight.copy_(kernel)
         image = torch.randn(2, 3, 9, 9).double()
@@ -110,10 +111,29 @@ def test_factors_start_as_in_the_paper_s_code() -> None:
     """Each block by Kaiming's uniform with a = √5, that is U(±1/√columns)."""
     torch.manual_seed(0)
     layer = MonarchLinear(nn.Linear(400, 900), 20)
-    for factor in (layer.first.detach(), layer.second.detach()):
+    for factor in (f.detach() for f in layer.factors):
         bound = 1 / sqrt(factor.shape[-1])
         assert 0.98 * bound < float(factor.abs().max()) <= bound
         assert float(factor.std()) == pytest.approx(bound / sqrt(3), rel=0.03)
+
+
+@pytest.mark.parametrize(("rows", "columns", "blocks"), [(10, 37, 3), (7, 12, 4), (16, 16, 4)])
+def test_weights_are_those_that_have_an_effect(rows: int, columns: int, blocks: int) -> None:
+    """By the gradients of all entries of the matrix, where blocks do not divide its sides."""
+    torch.manual_seed(0)
+    layer = MonarchLinear(nn.Linear(columns, rows).double(), blocks)
+    layer(torch.eye(columns).double()).square().sum().backward()
+    for factor in layer.factors:
+        assert factor.grad is not None
+        assert torch.equal(factor != 0, factor.grad != 0)
+
+
+def test_factors_cost_what_they_hold() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, bias=False), nn.Flatten())
+    network.append(nn.Linear(8 * 16, 9, bias=False))
+    Monarch(layers=("0", "2")).prepare(network).eval()
+    held = [sum(int((p != 0).sum()) for p in network[n].parameters()) for n in (0, 2)]
+    assert multiply_adds(network, torch.zeros(1, 4, 4, 4)) == 16 * held[0] + held[1]
 
 
 def test_layers_are_chosen_as_for_the_butterfly() -> None:

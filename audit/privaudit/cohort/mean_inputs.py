@@ -15,7 +15,11 @@ from privaudit.store.journal import digest
 from privaudit.store.unit_file import like
 
 _ROWS = 500  # examples at once
-_CONVOLUTIONS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}  # axes of space
+_CONVOLUTIONS: dict[type[nn.Module], int] = {
+    nn.Conv1d: 1,
+    nn.Conv2d: 2,
+    nn.Conv3d: 3,
+}  # axes of space
 
 
 def mean_inputs(

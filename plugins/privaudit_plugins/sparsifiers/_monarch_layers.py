@@ -55,10 +55,27 @@ def matrix(first: Tensor, second: Tensor) -> Tensor:
     return apply(first, second, eye).t()
 
 
-def initial(shape: tuple[int, int, int], like: Tensor) -> nn.Parameter:
-    """A factor drawn from U(±1/√columns of a block), as in the paper's code."""
-    bound = 1 / sqrt(shape[-1])
-    return nn.Parameter(like.new_empty(shape).uniform_(-bound, bound))
+def initial(rows: int, columns: int, blocks: int, like: Tensor) -> nn.ParameterList:
+    """Both factors, drawn from U(±1/√columns of a block), as in the paper's code.
+
+    What stands for inputs and outputs that only fill up a side has no effect; it starts at 0, so
+    that it does not count as a weight.
+
+    Args:
+        rows: outputs of the layer.
+        columns: inputs of the layer.
+        blocks: of each factor.
+        like: a tensor of the wanted type and device.
+    """
+    (b, q, p), (_, s, _) = sizes(rows, columns, blocks)
+    k = torch.arange(b, device=like.device)
+    inputs = k[:, None] * p + torch.arange(p, device=like.device)  # (b, p)
+    outputs = k[:, None] + torch.arange(s, device=like.device) * b  # (b, s)
+    first = like.new_empty(b, q, p).uniform_(-1 / sqrt(p), 1 / sqrt(p))
+    second = like.new_empty(b, s, q).uniform_(-1 / sqrt(q), 1 / sqrt(q))
+    first *= (inputs < columns)[:, None, :]
+    second *= (outputs < rows)[:, :, None]
+    return nn.ParameterList([nn.Parameter(first), nn.Parameter(second)])
 
 
 class MonarchLinear(nn.Module):
@@ -74,23 +91,21 @@ class MonarchLinear(nn.Module):
     def __init__(self, dense: nn.Linear, blocks: int) -> None:
         super().__init__()
         self.rows, self.columns = dense.weight.shape
-        first, second = sizes(self.rows, self.columns, blocks)
-        self.first = initial(first, dense.weight)
-        self.second = initial(second, dense.weight)
+        self.factors = initial(self.rows, self.columns, blocks, dense.weight.detach())
         self.bias = dense.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """The matrix times each row of x, plus the bias."""
-        missing = self.first.shape[0] * self.first.shape[2] - self.columns
-        rows = pad(x.reshape(-1, self.columns), (0, missing))
-        y = apply(self.first, self.second, rows)[:, : self.rows]
+        first, second = self.factors
+        missing = first.shape[0] * first.shape[2] - self.columns
+        y = apply(first, second, pad(x.reshape(-1, self.columns), (0, missing)))[:, : self.rows]
         if self.bias is not None:
             y = y + self.bias
         return y.reshape(*x.shape[:-1], -1)
 
     def extra_repr(self) -> str:
         """The sizes, for people."""
-        return f"{self.columns}, {self.rows}, blocks={len(self.first)}"
+        return f"{self.columns}, {self.rows}, blocks={len(self.factors[0])}"
 
 
 class MonarchConv2d(nn.Module):
@@ -110,9 +125,7 @@ class MonarchConv2d(nn.Module):
     def __init__(self, dense: nn.Conv2d, blocks: int) -> None:
         super().__init__()
         self.rows, self.columns = dense.weight.flatten(1).shape
-        first, second = sizes(self.rows, self.columns, blocks)
-        self.first = initial(first, dense.weight)
-        self.second = initial(second, dense.weight)
+        self.factors = initial(self.rows, self.columns, blocks, dense.weight.detach())
         self.bias = dense.bias
         self.kernel_size = dense.kernel_size
         self.stride = dense.stride
@@ -121,10 +134,10 @@ class MonarchConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve with the product of the factors."""
-        weight = matrix(self.first, self.second)[: self.rows, : self.columns]
+        weight = matrix(*self.factors)[: self.rows, : self.columns]
         weight = weight.reshape(self.rows, *self.kernel_size, -1).permute(0, 3, 1, 2)
         return conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation)
 
     def extra_repr(self) -> str:
         """The sizes, for people."""
-        return f"{self.columns}, {self.rows}, blocks={len(self.first)}"
+        return f"{self.columns}, {self.rows}, blocks={len(self.factors[0])}"
