@@ -170,7 +170,7 @@ def test_batched_products_give_the_weights_of_vmap(
     ],
     ids=[
         "residual",
-        "a layer used twice",
+        "used twice",
         "a sequence of its own",
         "butterfly",
         "monarch",

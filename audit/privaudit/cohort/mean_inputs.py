@@ -15,11 +15,7 @@ from privaudit.store.journal import digest
 from privaudit.store.unit_file import like
 
 _ROWS = 500  # examples at once
-_CONVOLUTIONS: dict[type[nn.Module], int] = {
-    nn.Conv1d: 1,
-    nn.Conv2d: 2,
-    nn.Conv3d: 3,
-}  # axes of space
+_SPACE: dict[type[nn.Module], int] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}  # its axes
 
 
 def mean_inputs(
@@ -81,7 +77,7 @@ def _means(fits: Fits, state: State, rows: Tensor) -> Tensor:
 
 
 def _layers(module: nn.Module) -> dict[str, nn.Module]:
-    kinds = (*_CONVOLUTIONS, nn.Linear)
+    kinds = (*_SPACE, nn.Linear)
     return {name: layer for name, layer in module.named_modules() if type(layer) in kinds}
 
 
@@ -91,4 +87,4 @@ def _inputs(layer: nn.Module) -> int:
 
 def _axis(layer: nn.Module) -> int:
     """Of the inputs, counted from the last."""
-    return -1 - _CONVOLUTIONS.get(type(layer), 0)
+    return -1 - _SPACE.get(type(layer), 0)

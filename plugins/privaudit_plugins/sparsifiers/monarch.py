@@ -37,8 +37,8 @@ class Monarch(privaudit.Sparsifier):
         "the linear layers of attention and perceptrons.",
         "The number of blocks goes by each layer's shorter side, where the paper's code has 4 in "
         "all layers unless told.",
-        "What fills up a side that blocks do not divide starts at 0, where the paper's code draws it; "
-        "it has no effect on any answer.",
+        "What fills up a side that blocks do not divide starts at 0, where the paper's code draws "
+        "it; it has no effect on any answer.",
         "Trained from the start by random factors, not projected from dense weights.",
     )
     name: Literal["monarch"] = "monarch"
