@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy, max_pool2d
 
 from privaudit import Model
@@ -87,6 +89,36 @@ def test_mean_inputs_are_what_layers_take_in(
             assert (found["7"][m] - expected).abs().max() < 1e-12
     module = cohort.network.module
     assert not any(layer._forward_pre_hooks for layer in module.modules())
+
+
+class Named(Model):
+    """A network that calls its layers by the name of their argument, and one of them twice."""
+
+    name: Literal["named"] = "named"
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        return _Named()
+
+
+class _Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice = nn.Linear(8, 8)
+        self.output = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        once = self.twice(input=x.flatten(1).view(-1, 8, 8)).relu()
+        answer: Tensor = self.output(input=self.twice(once).flatten(1))
+        return answer
+
+
+def test_places_and_calls_are_averaged_over(make_cohort: Make) -> None:
+    cohort = make_cohort([30], model=Named())
+    found = cohort.mean_inputs()["twice"][0]
+    w = {n: t[0] for n, t in cohort.weights.items()}
+    x = cohort.data.plain(cohort.rows("member")[0]).view(-1, 8)
+    once = (x @ w["twice.weight"].T + w["twice.bias"]).clamp(min=0)
+    assert (found - torch.cat([x, once]).mean(0)).abs().max() < 1e-12
 
 
 def test_mean_inputs_are_found_again_in_the_cache(

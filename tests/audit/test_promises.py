@@ -171,6 +171,9 @@ def test_a_report_says_the_terms_once_for_all_that_share_them() -> None:
         "a, b."
     ) in text
     assert "epsilon at least" in text  # the bound stands beside it, unasked
+    assert "Where epsilon is missing" not in text
+    missing = "Where epsilon is missing none is promised: no defense makes a promise, a training "
+    assert missing in render([_run(PROMISE, None)], width=1000)
     other = replace(PROMISE, delta=1e-3)
     text = render([_run(PROMISE, other)], width=1000)
     assert "epsilon of subject 0: (epsilon, delta = 6.7e-05)" in text

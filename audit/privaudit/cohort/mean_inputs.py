@@ -54,16 +54,17 @@ def _means(fits: Fits, state: State, rows: Tensor) -> Tensor:
     }
     counts = dict.fromkeys(layers, 0)
 
-    def listener(name: str, axis: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hear(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0].movedim(axis, -1).flatten(0, -2)  # (examples and places, inputs)
+    def listener(name: str, axis: int) -> Callable[..., None]:
+        def hear(layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            given = inputs[0] if inputs else named["input"]
+            x = given.movedim(axis, -1).flatten(0, -2)  # (examples and places, inputs)
             sums[name] += x.double().sum(0).cpu()
             counts[name] += len(x)
 
         return hear
 
     handles = [
-        layer.register_forward_pre_hook(listener(name, _axis(layer)))
+        layer.register_forward_pre_hook(listener(name, _axis(layer)), with_kwargs=True)
         for name, layer in layers.items()
     ]
     try:
