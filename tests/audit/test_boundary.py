@@ -249,6 +249,16 @@ class Refusing(privaudit.Attack):
         return True
 
 
+class Picky(privaudit.Sparsifier):
+    """Neither says why."""
+
+    name: Literal["picky"] = "picky"
+    raises: bool = True
+
+    def refusal(self, split: privaudit.SplitOptions) -> Any:
+        return 1 / 0 if self.raises else False
+
+
 class Reading(privaudit.Dataset):
     """Reads nothing."""
 
@@ -287,6 +297,11 @@ def test_hooks_around_training_are_called_through_the_boundary() -> None:
             call()
     with pytest.raises(PluginError, match=r"refusal .* a reason in text, or None: not -1"):
         refused_by_split(wrong, split)
+    with pytest.raises(PluginError, match=r"^sparsifier 'picky' .*: refusal .*ZeroDivision"):
+        refused_by_split(Picky(), split)
+    with pytest.raises(PluginError, match=r"refusal .* a reason in text, or None: not False"):
+        refused_by_split(Picky(raises=False), split)
+    assert refused_by_split(Scripted(), split) is None
     with pytest.raises(PluginError, match=r"epsilon .* a number from 0 on, or None: not -1"):
         promised(wrong, 0.1, 1, 9)
     with pytest.raises(PluginError, match=r"refusal .* not True"):
