@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from privaudit import Defense, Promise, Sparsifier
+from privaudit import Defense, Promise, Sparsifier, Step
 from privaudit.api.calls import promised
+from privaudit.api.cohort import Cohort as AbstractCohort
 from privaudit.api.kinds.promise import usual_delta
 from privaudit.cohort import Cohort
 from privaudit.doubts.promises import promise_doubts
@@ -119,6 +121,43 @@ def test_nothing_is_promised_where_a_script_has_looked_at_members(
     cohort.fit()
     assert promise_of(cohort.defense, cohort) is None
     assert "no epsilon is reported, as networks were changed by looking at members" in caplog.text
+
+
+class Judging(Counting):
+    """Has a second network learn from members once the first is trained."""
+
+    name: Literal["judging"] = "judging"  # type: ignore[assignment]
+
+    def companion(self, classes: int) -> nn.Module:
+        return _Judge()
+
+    def companion_schedule(self) -> tuple[int, float]:
+        return 0, 1e-2
+
+    def companion_loss(self, step: Step) -> Tensor:
+        assert step.companion is not None
+        return step.companion(step.logits, step.y).square().mean()
+
+    def finish(self, cohort: AbstractCohort) -> None:
+        cohort.fit_companion(1)
+
+
+class _Judge(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(10, 1)
+
+    def forward(self, logits: Tensor, y: Tensor) -> Tensor:
+        answer: Tensor = self.layer(logits)
+        return answer
+
+
+def test_nothing_is_promised_where_a_companion_learns_from_members(make_cohort: Make) -> None:
+    cohort = make_cohort([30, 40], defense=Judging(), validation=0)
+    cohort.fit()
+    assert promise_of(cohort.defense, cohort) is not None
+    cohort.defense.finish(cohort.fork())
+    assert promise_of(cohort.defense, cohort) is None
 
 
 @pytest.mark.parametrize(

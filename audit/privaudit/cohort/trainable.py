@@ -171,6 +171,7 @@ class Cohort(LookingModels, AbstractCohort):
     def fit_companion(self, epochs: int, batch_size: int = 64) -> None:
         """As `privaudit.Cohort.fit_companion` says."""
         self._watched.check()
+        self.looks.note("the training of a companion", members=True)
         now, owner = self._state.weights, (self.sparsifier, self.defense)
         second = self._companion, self._afterwards
         work = epochs, batch_size
