@@ -23,7 +23,7 @@ from privaudit.api.calls import (
     loaded,
     promised,
     refused_by_attack,
-    refused_by_defense,
+    refused_by_split,
     scored,
 )
 from privaudit.api.host import load_plugins
@@ -249,6 +249,16 @@ class Refusing(privaudit.Attack):
         return True
 
 
+class Picky(privaudit.Sparsifier):
+    """Neither says why."""
+
+    name: Literal["picky"] = "picky"
+    raises: bool = True
+
+    def refusal(self, split: privaudit.SplitOptions) -> Any:
+        return 1 / 0 if self.raises else False
+
+
 class Reading(privaudit.Dataset):
     """Reads nothing."""
 
@@ -279,14 +289,19 @@ def test_examples_that_cannot_be_are_told_of_the_plugin_that_made_them() -> None
 def test_hooks_around_training_are_called_through_the_boundary() -> None:
     split, wrong = privaudit.SplitOptions(), Careless(raises=False)
     for hook, call in (
-        ("refusal", lambda: refused_by_defense(Careless(), split)),
+        ("refusal", lambda: refused_by_split(Careless(), split)),
         ("epsilon", lambda: promised(Careless(), 0.1, 1, 9)),
         ("finish", lambda: finished(Careless(), tiny_cohort(Scripted()))),
     ):
         with pytest.raises(PluginError, match=f"^defense 'careless' .*: {hook} .*ZeroDivision"):
             call()
     with pytest.raises(PluginError, match=r"refusal .* a reason in text, or None: not -1"):
-        refused_by_defense(wrong, split)
+        refused_by_split(wrong, split)
+    with pytest.raises(PluginError, match=r"^sparsifier 'picky' .*: refusal .*ZeroDivision"):
+        refused_by_split(Picky(), split)
+    with pytest.raises(PluginError, match=r"refusal .* a reason in text, or None: not False"):
+        refused_by_split(Picky(raises=False), split)
+    assert refused_by_split(Scripted(), split) is None
     with pytest.raises(PluginError, match=r"epsilon .* a number from 0 on, or None: not -1"):
         promised(wrong, 0.1, 1, 9)
     with pytest.raises(PluginError, match=r"refusal .* not True"):

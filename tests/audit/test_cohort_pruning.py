@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -310,6 +311,26 @@ def test_gradients_are_those_of_the_mean_loss_over_all_rows(make_cohort: Make) -
             expected = torch.autograd.grad(loss, list(held.values()))
             for name, gradient in zip(held, expected, strict=True):
                 assert (found[name][m] - gradient).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_stays_is_what_sorting_all_scores_puts_first(seed: int) -> None:
+    """With ties, infinities, and what is no number, which sorting takes for the largest."""
+    random = np.random.default_rng(seed)
+    scores = random.integers(-3, 3, (4, 60)).astype(float)
+    for odd in (np.inf, -np.inf, np.nan)[: seed % 4]:
+        scores[random.random(scores.shape) < 0.1] = odd
+    kept = random.random(scores.shape) < 0.7
+    share = np.array([0, 0.3, 0.55, 1])
+    mask = keep_largest(*map(torch.from_numpy, (scores, kept, share)))
+    for m in range(4):
+        columns = np.flatnonzero(kept[m])
+        ranks = [
+            (not np.isnan(v), -v if not np.isnan(v) else 0, c)
+            for v, c in zip(scores[m, columns], columns, strict=True)
+        ]
+        stays = sorted(c for *_, c in sorted(ranks)[: round(share[m] * len(columns))])
+        assert mask[m].nonzero()[:, 0].tolist() == stays
 
 
 def test_a_dense_parameter_count_is_the_one_before_pruning(make_cohort: Make) -> None:

@@ -28,6 +28,7 @@ from privaudit.train.dataset import DeviceDataset, epoch_order
 from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.sparsifiers.butterfly import Butterfly
+from privaudit_plugins.sparsifiers.monarch import Monarch
 
 Make = Callable[..., Cohort]
 MEMBERS = [20, 33, 48, 17, 64, 33, 40, 25]  # two to four batches of 16
@@ -78,6 +79,7 @@ CASES: dict[str, dict[str, Any]] = {
         "sparsifier": Butterfly(layers=("conv2",)),
         "augment": True,
     },
+    "monarch": {"model": CNN(width=4, norm="batch"), "sparsifier": Monarch()},
 }
 
 

@@ -34,6 +34,7 @@ from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.models.resnet20 import ResNet20
 from privaudit_plugins.sparsifiers.butterfly import Butterfly
+from privaudit_plugins.sparsifiers.monarch import Monarch
 
 Make = Callable[..., Cohort]
 MEMBERS = [20, 33, 48]
@@ -164,9 +165,17 @@ def test_batched_products_give_the_weights_of_vmap(
         {"model": Twice()},
         {"model": Negative()},
         {"model": MLP(hidden=(16,)), "sparsifier": Butterfly()},
+        {"model": MLP(hidden=(16,)), "sparsifier": Monarch()},
         {"model": MLP(hidden=(16,)), "defense": Mixup()},
     ],
-    ids=["residual", "a layer used twice", "a sequence of its own", "butterfly", "inputs"],
+    ids=[
+        "residual",
+        "used twice",
+        "a sequence of its own",
+        "butterfly",
+        "monarch",
+        "inputs",
+    ],
 )
 def test_what_is_no_plain_chain_is_left_to_vmap(make_cohort: Make, options: dict[str, Any]) -> None:
     assert not _is_batched(make_cohort(**options))

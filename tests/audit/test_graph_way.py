@@ -23,6 +23,7 @@ from privaudit_plugins.models.cnn import CNN
 from privaudit_plugins.models.mlp import MLP
 from privaudit_plugins.models.resnet20 import ResNet20
 from privaudit_plugins.sparsifiers.butterfly import Butterfly
+from privaudit_plugins.sparsifiers.monarch import Monarch
 from privaudit_plugins.sparsifiers.slimming import Slimming
 
 Make = Callable[..., Cohort]
@@ -40,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
         "model": CNN(width=2, norm="batch"), "sparsifier": Slimming(), "optimizer": "adam",
     },
     "a projection": {"model": MLP(hidden=(16,)), "sparsifier": Butterfly()},
+    "two factors": {"model": CNN(width=2), "sparsifier": Monarch()},
     "gradients of single examples": {"model": MLP(hidden=(16,)), "defense": DPSGD()},
     "a companion": {"model": MLP(hidden=(16,)), "defense": MinMax()},
     "inputs of its own": {"model": MLP(hidden=(16,)), "defense": Mixup()},

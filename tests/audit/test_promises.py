@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
+from torch import Tensor, nn
 
-from privaudit import Defense, Promise, Sparsifier
+from privaudit import Defense, Promise, Sparsifier, Step
 from privaudit.api.calls import promised
+from privaudit.api.cohort import Cohort as AbstractCohort
 from privaudit.api.kinds.promise import usual_delta
 from privaudit.cohort import Cohort
 from privaudit.doubts.promises import promise_doubts
@@ -83,12 +86,9 @@ def test_the_engine_adds_what_it_did_beside_the_promise(make_cohort: Make) -> No
     other = cohort.fork()
     cohort.fit()
     assert promise(cohort).trainings == 2
-    cohort.gradients(lambda logits, y: logits.logsumexp(-1).mean())
-    assert promise(cohort).outside == (
-        "the seed",
-        "what was decided by gradients on member examples",
-    )
-    assert promise(other).outside == ("the seed",)
+    cohort.gradients(lambda logits, y: logits.logsumexp(-1).mean(), rows="reference")
+    seen = ("the seed", "what was decided by gradients on reference examples")
+    assert promise(cohort).outside == promise(other).outside == seen
     watched = make_cohort([30, 40], defense=Counting(), validation=6)
     watched.fit()
     assert promise(watched).outside[-1].startswith("the validation examples, which choose an epoch")
@@ -102,6 +102,82 @@ def test_nothing_is_promised_where_members_were_trained_on_without_the_defense(
     cohort.fit(defense=Defense(name="none"))
     assert promise_of(cohort.defense, cohort) is None
     assert "no epsilon is reported, as 1 of 2 trainings" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda cohort: cohort.gradients(lambda logits, y: logits.logsumexp(-1).mean()),
+        lambda cohort: cohort.fork().gradients(lambda logits, y: logits.sum(), most=3),
+        lambda cohort: cohort.mean_inputs("member"),
+        lambda cohort: cohort.logits(),
+    ],
+)
+def test_nothing_is_promised_where_a_script_has_looked_at_members(
+    make_cohort: Make, caplog: pytest.LogCaptureFixture, look: Callable[[Cohort], object]
+) -> None:
+    cohort = make_cohort([30, 40], defense=Counting(), validation=0)
+    look(cohort)
+    cohort.fit()
+    assert promise_of(cohort.defense, cohort) is None
+    assert "no epsilon is reported, as networks were changed by looking at members" in caplog.text
+
+
+class Judging(Counting):
+    """Has a second network learn from members once the first is trained."""
+
+    name: Literal["judging"] = "judging"  # type: ignore[assignment]
+
+    def companion(self, classes: int) -> nn.Module:
+        return _Judge()
+
+    def companion_schedule(self) -> tuple[int, float]:
+        return 0, 1e-2
+
+    def companion_loss(self, step: Step) -> Tensor:
+        assert step.companion is not None
+        return step.companion(step.logits, step.y).square().mean()
+
+    def finish(self, cohort: AbstractCohort) -> None:
+        cohort.fit_companion(1)
+
+
+class _Judge(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(10, 1)
+
+    def forward(self, logits: Tensor, y: Tensor) -> Tensor:
+        answer: Tensor = self.layer(logits)
+        return answer
+
+
+def test_nothing_is_promised_where_a_companion_learns_from_members(make_cohort: Make) -> None:
+    cohort = make_cohort([30, 40], defense=Judging(), validation=0)
+    cohort.fit()
+    assert promise_of(cohort.defense, cohort) is not None
+    cohort.defense.finish(cohort.fork())
+    assert promise_of(cohort.defense, cohort) is None
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda cohort: cohort.gradients(lambda logits, y: logits.sum(), rows="reference"),
+        lambda cohort: cohort.mean_inputs("reference"),
+        lambda cohort: cohort.gradients(lambda logits, y: logits.sum(), rows="ones"),
+        lambda cohort: cohort.logits(torch.zeros(1, 1, 8, 8)),
+    ],
+)
+def test_a_promise_stands_where_a_script_has_looked_at_others(
+    make_cohort: Make, look: Callable[[Cohort], object]
+) -> None:
+    cohort = make_cohort([30, 40], defense=Counting(), validation=0)
+    look(cohort)
+    cohort.fit()
+    promise = promise_of(cohort.defense, cohort)
+    assert promise is not None
+    assert promise.epsilon == 1 / 40
 
 
 def _run(*promises: Promise | None) -> RunResult:
@@ -134,6 +210,9 @@ def test_a_report_says_the_terms_once_for_all_that_share_them() -> None:
         "a, b."
     ) in text
     assert "epsilon at least" in text  # the bound stands beside it, unasked
+    assert "Where epsilon is missing" not in text
+    missing = "Where epsilon is missing none is promised: no defense makes a promise, a training "
+    assert missing in render([_run(PROMISE, None)], width=1000)
     other = replace(PROMISE, delta=1e-3)
     text = render([_run(PROMISE, other)], width=1000)
     assert "epsilon of subject 0: (epsilon, delta = 6.7e-05)" in text

@@ -28,7 +28,17 @@ SMALLER: dict[str, dict[str, int]] = {
     "densenet40": {"depth": 10},
     "vit_tiny": {"width": 12, "depth": 2},
 }
-SPARSIFIERS = {"butterfly": "vmapped", "block_circulant": "vmapped", "dense": "chain"}
+SPARSIFIERS = {
+    "butterfly": "vmapped",
+    "monarch": "vmapped",
+    "block_circulant": "vmapped",
+    "dense": "chain",
+    "snip": "chain",
+    "synflow": "chain",
+    "magnitude_at_init": "chain",
+    "random_at_init": "chain",
+    "fine_pruning": "chain",
+}
 DEFENSES = {
     "relaxloss": "chain",
     "ccl": "chain",

@@ -232,15 +232,15 @@ def refused_by_attack(attack: Attack, split: SplitOptions, shadows: int) -> str 
     return _reason(attack, reason)
 
 
-def refused_by_defense(defense: Defense, split: SplitOptions) -> str | None:
-    """Why a defense cannot work with a recipe's split.
+def refused_by_split(plugin: Sparsifier | Defense, split: SplitOptions) -> str | None:
+    """Why a sparsifier or a defense cannot work with a recipe's split.
 
     Raises:
         PluginError: it fails, or answers with something else than text or None.
     """
-    with guest(defense, "refusal"):
-        reason = defense.refusal(split)
-    return _reason(defense, reason)
+    with guest(plugin, "refusal"):
+        reason = plugin.refusal(split)
+    return _reason(plugin, reason)
 
 
 def _reason(plugin: Plugin, reason: object) -> str | None:

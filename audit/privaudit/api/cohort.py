@@ -189,13 +189,36 @@ class Cohort(ABC):
 
     @abstractmethod
     def gradients(
-        self, loss: Callable[[Tensor, Tensor], Tensor], rows: str = "member"
+        self,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        rows: str = "member",
+        most: int | None = None,
     ) -> dict[str, Tensor]:
         """Gradients (M, *shape) by name of `loss(logits, y)`, a mean over examples.
 
         Args:
             loss: of logits (B, C) and labels (B,), differentiable, a mean over its batch.
+            rows: "member", "validation" or "reference": over which of each model's examples. Or
+                "ones": at one input of ones, of label 0, which looks at nobody; in float64.
+            most: so many of the examples at most, drawn by each model's seed; all if not given.
+
+        Raises:
+            PluginError: there are no such examples.
+        """
+
+    @abstractmethod
+    def mean_inputs(self, rows: str = "member", most: int | None = None) -> dict[str, Tensor]:
+        """What each convolution and linear layer takes in, (M, inputs) float64 by layer.
+
+        The mean of each input over examples and places, dropout off: what the units that feed it
+        answer, once BatchNorm, activation and pooling are behind them.
+
+        Args:
             rows: "member", "validation" or "reference": over which of each model's examples.
+            most: so many of the examples at most, drawn by each model's seed; all if not given.
+
+        Raises:
+            PluginError: there are no such examples.
         """
 
     @property

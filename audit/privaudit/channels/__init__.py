@@ -44,6 +44,46 @@ class Channels:
         layers = {n: self._layers[n] for n in order}
         return {n: len(m.weight) for n, m in layers.items() if not isinstance(m, NORMS)}
 
+    @property
+    def read_filters(self) -> tuple[str, ...]:
+        """The layers of `filters` each filter of which is known to reach another layer's input."""
+        columns = self._wiring.columns
+        return tuple(self.at_filters({n: torch.zeros(1, len(c)) for n, c in columns.items()}))
+
+    def at_filters(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What layers take in, by the filters that it comes from.
+
+        Args:
+            inputs: by layer, (M, inputs): a number for each input of a convolution or linear
+                layer, such as its mean over examples.
+
+        Returns:
+            By layer, (M, filters): the mean over all inputs that a filter feeds, by way of
+            BatchNorm, activations and pooling; of an input that several filters add up to, each
+            has the number. Layers some filter of which reaches none of these inputs are left out.
+        """
+        wiring = self._wiring
+        count = len(next(iter(inputs.values()), torch.zeros(0)))
+        sums = torch.zeros(count, len(wiring.group), dtype=torch.float64)
+        times = torch.zeros(len(wiring.group), dtype=torch.float64)
+        for name, columns in wiring.columns.items():
+            if name not in inputs:
+                continue
+            for turn, sources in enumerate(columns.unbind(1)):
+                new = (sources != columns[:, 0]) | (turn == 0)  # rows are filled by their first
+                sums.index_add_(1, sources[new], inputs[name][:, new].double())
+                times.index_add_(0, sources[new], torch.ones(int(new.sum()), dtype=torch.float64))
+        for unit in range(len(times) - 1, ALIVE, -1):  # what reads a unit has a higher number
+            for reader in set(wiring.used[unit].tolist()) - {ALIVE}:
+                sums[:, unit] += sums[:, reader]
+                times[unit] += times[reader]
+        known = {n: wiring.units[n] for n in self.filters if n in wiring.units}
+        return {
+            n: sums[:, units] / times[units]
+            for n, units in known.items()
+            if bool((times[units] > 0).all())
+        }
+
     def without_effect(self, dead: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All weights that do nothing once some filters or BatchNorm channels are zero.
 

@@ -1,7 +1,8 @@
-"""Gradients of a loss over all of a model's examples, for importance scores."""
+"""Gradients of a loss over a model's examples, or at an input of ones, for importance scores."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 
@@ -46,6 +47,35 @@ def mean_gradients(
                 fits.journal.keep(schema.name, {key: unit})
         result.append(unit["gradient"])
     return torch.stack(result)
+
+
+def gradients_at_ones(fits: Fits, weights: State, loss: Loss) -> Tensor:
+    """Gradients (M, P), float64, of the loss of what each model answers to one input of ones.
+
+    In float64 whatever the models' own precision: without signs, activations of a deep network
+    grow beyond what float32 holds. Not kept in the journal, for pruners ask a hundred times.
+    """
+    result = torch.zeros_like(weights.flat, dtype=torch.float64)
+    if fits.waits:
+        return result
+    network = copy.copy(fits.network.one_at_a_time())
+    network.module, network.dtype = copy.deepcopy(network.module).double(), torch.float64
+    examples = fits.data.examples
+    kind = torch.int64 if examples.tokens else torch.float64
+    count = network.batch or 1
+    ones = torch.ones(count, *examples.shape, dtype=kind, device=network.device)
+    y = torch.zeros(count, dtype=torch.int64, device=network.device)
+    for m in range(len(result)):
+        state = weights[torch.tensor([m])].to(network.device).one(0)
+        buffers = {n: b.double() if b.is_floating_point() else b for n, b in state.buffers.items()}
+        leaves = network.leaves(state.flat.double())
+        with seeded(derive(0, "gradient"), network.device):
+            logits, _ = network.forward(leaves, buffers, ones)
+            value = loss(logits, y) / count
+        result[m] = network.flatten(
+            derivatives(value, leaves), torch.zeros_like(state.flat).double()
+        )
+    return result
 
 
 @float32_products()

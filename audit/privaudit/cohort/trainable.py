@@ -12,17 +12,15 @@ from torch import Tensor
 
 from privaudit.api.calls import learns_afterwards, scheduled
 from privaudit.api.cohort import Cohort as AbstractCohort
-from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
 from privaudit.cohort.companions import fit_companions, players
 from privaudit.cohort.fits import FitRecord, Fits
-from privaudit.cohort.importance import mean_gradients
-from privaudit.cohort.models import Named, Snapshot, StackedModels
+from privaudit.cohort.looking import LookingModels, Looks
+from privaudit.cohort.models import Named, Snapshot
 from privaudit.cohort.watched import Watched
 from privaudit.errors import PluginError
 from privaudit.events import Event
 from privaudit.jobs.local import Workers
-from privaudit.networks.answer import Answers
 from privaudit.networks.build import build_companions, build_networks
 from privaudit.networks.network import Network
 from privaudit.networks.state import Rows, State, lost_epochs
@@ -35,7 +33,7 @@ from privaudit.training import Training
 from privaudit.values import Examples, Role
 
 
-class Cohort(StackedModels, AbstractCohort):
+class Cohort(LookingModels, AbstractCohort):
     """M models of one architecture, each with its own seed, examples and mask.
 
     A sparsifier's script and a defense's `finish` work on it; they are written once and run for
@@ -99,6 +97,7 @@ class Cohort(StackedModels, AbstractCohort):
         self._fits = Fits(network, self._data, journal, model, plan, on_event, workers, limits)
         self._best = weights
         self._saved: dict[str, Snapshot] = {}
+        self.looks = Looks()
         self._first: Fit | None = None
         self.lost = torch.zeros(len(self._seeds), dtype=torch.int64)
 
@@ -130,7 +129,7 @@ class Cohort(StackedModels, AbstractCohort):
             L cohorts, each model at the epoch whose accuracy comes nearest, the first of equals.
         """
         chosen = [r.nonzero()[:, 0] for r in rows]
-        self.looked |= {"accuracy on non-members"}
+        self.looks.note("accuracy on non-members", members=False)
         states = self._fits.matched(self._fit(False, None, {}), chosen, accuracy)
         controls = [self.fork() for _ in states]
         for control, weights in zip(controls, states, strict=True):
@@ -165,33 +164,6 @@ class Cohort(StackedModels, AbstractCohort):
         other._watched = Watched()
         return other
 
-    def gradients(
-        self, loss: Callable[[Tensor, Tensor], Tensor], rows: str = "member"
-    ) -> dict[str, Tensor]:
-        """As `privaudit.Cohort.gradients` says."""
-        chosen = self.rows(rows)
-        self.looked |= {f"gradients on {rows} examples"}
-        owner = (self.sparsifier, self.defense)
-        flat = mean_gradients(self._fits, self._state.weights, loss, chosen, owner)
-        return self._network.views(flat)
-
-    @float32_products()
-    def logits(self, x: Tensor | None = None) -> Tensor:
-        """As `privaudit.Cohort.logits` says; zeros in a plan that lacks a training."""
-        if self._fits.waits:
-            count = len(self._data.y) if x is None else len(x)
-            return torch.zeros(len(self), count, len(self._data.examples.classes))
-        self._watched.check()
-        self.looked |= {"answers to examples"}
-        data = self._data if x is None else self._data.on(x)
-        rows = torch.arange(len(data.y), device=self._network.device)
-        ask = Answers(self._network).to_rows
-        return torch.stack([ask(state, data.plain, rows) for state in self.states()]).cpu()
-
-    def rows(self, role: str) -> list[Tensor]:
-        """As `privaudit.Cohort.rows` says."""
-        return [getattr(rows, role).clone() for rows in self._rows]
-
     def companions(self) -> list[Callable[..., Tensor] | None]:
         """Each model's trained second player, called as `companion(logits, y)` on the host."""
         return players(self._companion, self.states())
@@ -199,6 +171,7 @@ class Cohort(StackedModels, AbstractCohort):
     def fit_companion(self, epochs: int, batch_size: int = 64) -> None:
         """As `privaudit.Cohort.fit_companion` says."""
         self._watched.check()
+        self.looks.note("the training of a companion", members=True)
         now, owner = self._state.weights, (self.sparsifier, self.defense)
         second = self._companion, self._afterwards
         work = epochs, batch_size
@@ -213,11 +186,6 @@ class Cohort(StackedModels, AbstractCohort):
     def training(self) -> Training:
         """The recipe's schedule."""
         return self._training
-
-    @property
-    def labels(self) -> Tensor:
-        """(N,) int64."""
-        return self._data.examples.y.clone()
 
     @property
     def data(self) -> DeviceDataset:

@@ -16,9 +16,10 @@ def promise_of(defense: Defense, cohort: Cohort) -> Promise | None:
     """The differential privacy of every model's members; None where none is promised.
 
     It covers all trainings so far: a sequence of levels on the same data costs their sum. What a
-    script does to weights alone is paid for with them. Not so what it decides by looking at
-    examples, nor the choice of an epoch by validation examples, whom no promise is about. Where
-    members were trained on without the defense, nothing is promised.
+    script does to weights alone is paid for with them. What it decides by looking at reference or
+    validation examples, as which epoch is best, costs members nothing: no promise is about those.
+    Where members were trained on without the defense, or a script has looked at them by itself,
+    nothing is promised.
     """
     records = [record for record in cohort.records if record.epochs]
     defended = [record for record in records if record.defended]
@@ -38,7 +39,16 @@ def promise_of(defense: Defense, cohort: Cohort) -> Promise | None:
             len(records),
         )
         return None
-    outside = [*promise.outside, *(f"what was decided by {look}" for look in sorted(cohort.looked))]
+    if cohort.looks.members:
+        logger.warning(
+            "defense %r: no epsilon is reported, as networks were changed by looking at members "
+            "beside training (%s), which no noise covers: have it look at reference examples",
+            defense.name,
+            ", ".join(sorted(cohort.looks.members)),
+        )
+        return None
+    looks = sorted(cohort.looks.others)
+    outside = [*promise.outside, *(f"what was decided by {look}" for look in looks)]
     if any(map(len, cohort.rows("validation"))):
         outside.append("the validation examples, which choose an epoch and are no members")
     return replace(promise, outside=tuple(outside), trainings=len(records))

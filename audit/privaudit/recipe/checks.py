@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from privaudit.api.calls import refused_by_attack, refused_by_defense
+from privaudit.api.calls import refused_by_attack, refused_by_split
+from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.messages import Place, unknown
 from privaudit.recipe.messages import Mistake
 from privaudit.recipe.model import Recipe
@@ -80,10 +81,18 @@ def _refused(recipe: Recipe) -> Iterator[Mistake]:
             yield Mistake(("attacks", index), f"{entry.plugin.name!r} {refusal}")
 
 
-def _refused_defenses(recipe: Recipe) -> Iterator[Mistake]:
-    for index, entry in enumerate(recipe.defenses):
-        if refusal := refused_by_defense(entry.plugin, recipe.split):
-            yield Mistake(("defenses", index), f"{entry.plugin.name!r} {refusal}")
+def _refused_by_split(recipe: Recipe) -> Iterator[Mistake]:
+    named: list[tuple[Place, object]] = []
+    for key in ("sparsifiers", "defenses"):
+        named += [((key, index), e.plugin) for index, e in enumerate(getattr(recipe, key))]
+    for key in ("shadow_sparsifier", "shadow_defense"):
+        named.append(((key,), getattr(recipe, key)))
+        named += [(("attacks", i, key), getattr(e, key)) for i, e in enumerate(recipe.attacks)]
+    for path, plugin in named:
+        if not isinstance(plugin, Sparsifier | Defense):
+            continue
+        if refusal := refused_by_split(plugin, recipe.split):
+            yield Mistake(path, f"{plugin.name!r} {refusal}")
 
 
 def _tuning(recipe: Recipe) -> Iterator[Mistake]:
@@ -197,7 +206,7 @@ _CHECKS: list[tuple[str, Callable[[Recipe], Iterator[Mistake]]]] = [
     ("shadows", _pairs),
     ("shadows", _enough_shadows),
     ("shadows", _refused),
-    ("split", _refused_defenses),
+    ("split", _refused_by_split),
     (PAIRS, _tuning),
     ("sparsifiers", _labels),
     (PAIRS, _subjects),

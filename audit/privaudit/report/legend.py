@@ -76,7 +76,14 @@ def _promises(rows: Sequence[Row]) -> list[str]:
         names = f" of {', '.join(dict.fromkeys(name for name, _ in alike))}"
         of = names if len(kinds) > 1 else ""
         sentences.append(f"epsilon{of}: {terms([promise for _, promise in alike])}.")
-    return [*sentences, f"epsilon is what training promises at most; {nothing}"]
+    sentences.append(f"epsilon is what training promises at most; {nothing}")
+    if not all("epsilon" in row.notes for row in rows):
+        sentences.append(
+            "Where epsilon is missing none is promised: no defense makes a promise, a training "
+            "went without it, or a sparsifier looked at members beside training, which no noise "
+            "covers."
+        )
+    return sentences
 
 
 def _measured(rows: Sequence[Row], metric: Metric) -> bool:

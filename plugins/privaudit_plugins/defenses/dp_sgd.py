@@ -27,8 +27,9 @@ class DPSGD(privaudit.Defense):
     Each member is in each batch by a coin of its own, as the accountants assume; the step is the
     noisy sum over the number of examples that a batch has on average (Abadi et al. 2016,
     algorithm 1, where it is called the lot size). Momentum, weight decay and a best epoch chosen
-    on validation examples see members through that sum alone, so they cost no ε. A sparsifier
-    that looks at members by itself is not covered by it.
+    on validation examples see members through that sum alone, so they cost no ε. Nor does a
+    support that a sparsifier chooses on reference or validation examples, or on none; one that
+    looks at members by itself leaves the network without an ε.
 
     ε is summed up by dp-accounting (`pip install privaudit[dp]`), from privacy loss distributions.
     Training works without it: a run then ends with a warning and without ε, and running it again

@@ -42,7 +42,7 @@ class OneShot(privaudit.Sparsifier):
 
     @model_validator(mode="after")
     def _levels_differ(self) -> Self:
-        if len({_label(density) for density in self.densities}) < len(self.densities):
+        if len({label(density) for density in self.densities}) < len(self.densities):
             raise ValueError("every density of the list needs to be another")
         return self
 
@@ -62,7 +62,7 @@ class OneShot(privaudit.Sparsifier):
             self.prune(cohort, density)
             cohort.fit(self.epochs, tune=True, **options)
             cohort.rewind("best")
-            yield _label(density)
+            yield label(density)
 
 
 def weakest(scores: Mapping[str, Tensor], density: float, scope: Scope) -> dict[str, Tensor]:
@@ -94,5 +94,6 @@ def _spared(scores: Tensor) -> Tensor:
     return scores.scatter(1, scores.argmax(1, keepdim=True), torch.inf)
 
 
-def _label(density: float) -> str:
+def label(density: float) -> str:
+    """What the level of a density is called."""
     return f"density {density:g}"

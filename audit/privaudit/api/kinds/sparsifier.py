@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from privaudit.api.cohort import Cohort
 from privaudit.api.kinds.base import Plugin
+from privaudit.api.split_options import SplitOptions
 
 
 class Weights(dict[str, Tensor]):
@@ -36,6 +37,16 @@ class Sparsifier(Plugin):
     kind: ClassVar[str] = "sparsifier"
     tunes: ClassVar[bool] = False
     during: ClassVar[str] = "all"
+
+    def refusal(self, split: SplitOptions) -> str | None:
+        """Why a recipe's split cannot serve it, and which setting would; None if it can.
+
+        Asked before anything is trained.
+
+        What breaks: `return True`. Right is the reason, as it ends a sentence that begins with the
+        sparsifier's name: `return "looks at reference examples: set split.reference"`.
+        """
+        return None
 
     def prepare(self, module: nn.Module) -> nn.Module:
         """Replace layers before training; called for each model under its own seed.
