@@ -96,7 +96,8 @@ def _seen(
 
     def measure(outputs: Outputs, rows: Tensor, whose: str) -> Tensor:
         noisy = None if outputs.noisy is None else outputs.noisy[:, rows]
-        own = Outputs(outputs.logits[:, rows], noisy, None, outputs.noise_scale)
+        versions = {name: Outputs(v.logits[:, rows]) for name, v in outputs.versions.items()}
+        own = Outputs(outputs.logits[:, rows], noisy, None, outputs.noise_scale, versions=versions)
         return finite(features(own, signals.y[rows]), whose)
 
     learnt = needed(attack, signals, on_shadows(signals, measure))
