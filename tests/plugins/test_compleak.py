@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from privaudit import AttackScores, Outputs, PrivauditError, Role, ShortageError, Signals
+from privaudit_plugins.attacks import _training
 from privaudit_plugins.attacks.compleak import CompLeak, TwoParts, features, two_parts
 
 CLASSES = 4
@@ -175,3 +177,14 @@ def test_shadows_of_members_alone_are_refused() -> None:
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         CompLeak.model_validate(options)
+
+
+def test_features_are_standardised_by_what_the_shadows_show_and_the_target_by_the_same() -> None:
+    given, _ = versions((1.0, 1.0, 1.0))
+    plain, scaled = (_training._seen("compleak", given, features, way) for way in (False, True))
+    (rows, member), others = plain
+    known, asked = rows.double().numpy(), others.double().numpy()
+    mean, std = known.mean(0), known.std(0)
+    np.testing.assert_allclose(scaled[0][0].numpy(), (known - mean) / std, atol=1e-4)
+    np.testing.assert_allclose(scaled[1].numpy(), (asked - mean) / std, atol=1e-4)
+    assert torch.equal(scaled[0][1], member)
