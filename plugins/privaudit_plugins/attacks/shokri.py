@@ -93,7 +93,7 @@ class Shokri(privaudit.Attack):
 
     def _lessons(self, pool: Pool, seed: int) -> Iterator[tuple[int, Problem]]:
         """What the network of each class learns from, where a class has enough."""
-        for label in pool.y.unique().tolist():
+        for label in torch.unique(pool.y).tolist():
             own = pool.y == label
             member = pool.member[own]
             if min(int(member.sum()), int((~member).sum())) >= self.least:
