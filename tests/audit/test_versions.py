@@ -34,6 +34,8 @@ from privaudit.api.contract import check_class
 from privaudit.api.host import Plugins, Provided, load_plugins
 from privaudit.api.needs import seen_by
 from privaudit.cohort.kept import joined_outputs
+from privaudit.errors import DamageError
+from privaudit.events import Event
 from privaudit.experiment.attack_job import attack_job
 from privaudit.experiment.attack_jobs import shared_outputs
 from privaudit.experiment.kept_scores import _OutputDigests
@@ -91,11 +93,23 @@ class Named(Sparsifier):
             yield label
 
 
+class Vandal(Sparsifier):
+    """Writes into what is everybody's."""
+
+    name: Literal["vandal"] = "vandal"
+
+    def sparsify(self, cohort: Cohort) -> Iterator[str]:
+        cohort.data.examples.x.zero_()  # type: ignore[attr-defined]
+        cohort.fit()
+        yield ""
+
+
 INSTALLED = load_plugins()
 PLUGINS = Plugins(
     (
         *INSTALLED.provided,
         Provided(Named, "sparsifier", "named", "test", "1", "0"),
+        Provided(Vandal, "sparsifier", "vandal", "test", "1", "0"),
         Provided(Plain, "attack", "plain", "test", "1", "0"),
         Provided(Hoarder, "attack", "hoarder", "test", "1", "0"),
     ),
@@ -299,3 +313,13 @@ def test_a_class_that_asks_for_something_else_is_told_what_there_is() -> None:
 
     with pytest.raises(PrivauditError, match=r"asks for 'levels' in `signals`: .*'versions'"):
         check_class(Wrong)
+
+
+def test_levels_are_counted_without_a_word_and_by_a_script_that_leaves_the_examples_alone(
+    tmp_path: Path,
+) -> None:
+    told: list[Event] = []
+    run_context(recipe(L1, "imp"), device="cpu", cache=tmp_path, on_event=told.append)
+    assert told == []
+    with pytest.raises(DamageError, match=r"'vandal'.* writes into the dataset's x"):
+        run_context(recipe("vandal"), device="cpu", cache=tmp_path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from privaudit.api.calls import labels
 from privaudit.errors import PrivauditError, RecipeError
 from privaudit.experiment.context import RunContext
+from privaudit.experiment.forecast import check_seal, sealed_examples
 from privaudit.experiment.kept_kinds import answer_bytes
 from privaudit.experiment.versions import asks_originals, asks_versions
 from privaudit.readers.door import amount
@@ -37,17 +39,20 @@ def check_versions(context: RunContext) -> None:
 
     Raises:
         RecipeError: they cannot.
+        DamageError: a script has written into the examples.
     """
     recipe = context.recipe
-    if not asks_versions(recipe) or context.given is not None:
-        return  # a given target has one level, whatever its shadows went through
-    models = len(recipe.seeds) * (1 + recipe.shadows)
+    if not asks_versions(recipe):
+        return
+    silent = replace(context, on_event=lambda event: None, workers=None)
+    seal, models = sealed_examples(context), len(recipe.seeds) * (1 + recipe.shadows)
     for subject in recipe.subjects():
-        cohort = context.cohort(subject, context.trained[:1], plan=True)
+        cohort = silent.cohort(subject, context.trained[:1], plan=True)
         levels = 1  # the original
         with suppress(PrivauditError):  # what is wrong with a script is told when it runs
             for _ in labels(subject.sparsifier, cohort, subject.defense, recipe.model):
                 levels += 1
+        check_seal(context, subject, seal)
         needed = levels * models * _answer_bytes(recipe, context.examples)
         if needed > context.memory:
             raise RecipeError(

@@ -18,8 +18,12 @@ from privaudit.values import Outputs
 
 
 def asks_versions(recipe: Recipe) -> bool:
-    """Whether an attack needs what networks answered at the levels before."""
-    return any(VERSIONS in attack.signals for _, attack in recipe.attack_entries())
+    """Whether an attack needs what networks answered at the levels before.
+
+    A given target has one level, whatever its shadows went through.
+    """
+    asks = any(VERSIONS in attack.signals for _, attack in recipe.attack_entries())
+    return asks and recipe.target is None
 
 
 def asks_originals(recipe: Recipe) -> bool:
