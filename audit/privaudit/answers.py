@@ -12,6 +12,12 @@ from torch import Tensor
 from privaudit.errors import PrivauditError
 from privaudit.reductions import REDUCTIONS, reduced, reduction
 
+ORIGINAL = "original"
+"""The signal that asks for the dense original, and its name among `Outputs.versions`."""
+
+VERSIONS = "versions"
+"""The signal that asks for every other version of the networks."""
+
 
 class Kept(Protocol):
     """One kind of answer of M models, in memory or in a file."""
@@ -77,8 +83,9 @@ class Outputs:
         extremes: (M, 2) float64: the smallest and the largest of each model's logits; NaN where
             one is NaN. None where there are logits.
         labels: (N,) int64, for reductions of logits.
-        original: what the dense networks answer from which these were made sparse, model by
-            model; None unless an attack asks, and where there are none.
+        versions: what the same networks answer elsewhere on their way, model by model: under
+            `ORIGINAL` the dense ones from which these were made sparse; under "level " and its
+            label each level before this one, in order. Empty unless an attack asks.
     """
 
     logits: Tensor = field(repr=False)
@@ -91,7 +98,7 @@ class Outputs:
     classes: int = 0
     extremes: Tensor | None = None
     labels: Tensor | None = field(default=None, repr=False)
-    original: Outputs | None = field(default=None, repr=False)
+    versions: Mapping[str, Outputs] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.logits is None:  # `changed` and `without_logits` say so
@@ -119,6 +126,11 @@ class Outputs:
     def has_logits(self) -> bool:
         """Whether logits are there, for which any reduction can be found."""
         return "logits" in vars(self)
+
+    @property
+    def original(self) -> Outputs | None:
+        """What the dense networks answer from which these were made sparse; None if unknown."""
+        return self.versions.get(ORIGINAL)
 
     @property
     def log_odds(self) -> Tensor:
@@ -179,18 +191,19 @@ class Outputs:
         """Bytes of memory that they take."""
         tensors = (vars(self).get("logits"), self.noisy, self.gradient_norm)
         tables = sum(table.nbytes for table in self.kept.values())
-        originals = 0 if self.original is None else self.original.nbytes
+        versions = sum(version.nbytes for version in self.versions.values())
         return (
-            tables + originals + sum(t.numel() * t.element_size() for t in tensors if t is not None)
+            tables + versions + sum(t.numel() * t.element_size() for t in tensors if t is not None)
         )
 
     def __getitem__(self, models: int | slice | Tensor) -> Outputs:
         """The outputs of one model (no M axis), or of several; a slice of them is no copy."""
         chosen: dict[str, Any] = {
             name: part[models]
-            for name in ("logits", "noisy", "gradient_norm", "extremes", "original")
+            for name in ("logits", "noisy", "gradient_norm", "extremes")
             if (part := vars(self).get(name)) is not None
         }
+        chosen["versions"] = {name: version[models] for name, version in self.versions.items()}
         if self.kept:
             every = self.chosen
             if every is None:

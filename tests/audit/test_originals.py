@@ -26,6 +26,7 @@ from privaudit import (
     load_recipe,
     run,
 )
+from privaudit.answers import ORIGINAL
 from privaudit.api.host import Plugins, Provided, load_plugins
 from privaudit.api.needs import seen_by
 from privaudit.cohort.kept import joined_outputs
@@ -181,8 +182,8 @@ def test_keys_of_scores_of_other_attacks_stay_and_those_with_originals_depend_on
     y = torch.tensor([0, 1, 1])
     logits = torch.randn(2, 1, 3, 2, generator=torch.Generator().manual_seed(0))
     alone = _OutputDigests(Outputs(logits), y)
-    first = _OutputDigests(Outputs(logits, original=Outputs(logits + 1)), y)
-    other = _OutputDigests(Outputs(logits, original=Outputs(2 * logits)), y)
+    first = _OutputDigests(Outputs(logits, versions={ORIGINAL: Outputs(logits + 1)}), y)
+    other = _OutputDigests(Outputs(logits, versions={ORIGINAL: Outputs(2 * logits)}), y)
     assert alone.of(Loss(), [0]) == first.of(Loss(), [0]) == other.of(Loss(), [0])
     assert first.of(BothNetworks(), [0]) != other.of(BothNetworks(), [0])
 
@@ -193,7 +194,7 @@ def test_answers_of_originals_are_reduced_joined_shared_and_chosen_like_the_othe
 
     def outputs() -> Outputs:
         logits, dense = (torch.randn(2, 1, 3, 2, generator=draw) for _ in range(2))
-        return Outputs(logits, labels=y, original=Outputs(dense, labels=y))
+        return Outputs(logits, labels=y, versions={ORIGINAL: Outputs(dense, labels=y)})
 
     parts = outputs(), outputs()
     both = seen_by(BothNetworks(), joined_outputs(parts), y)
@@ -208,10 +209,10 @@ def test_answers_of_originals_are_reduced_joined_shared_and_chosen_like_the_othe
                 assert seen is not None
                 assert not seen.has_logits
                 assert torch.equal(seen.log_odds, expected[model % 2].log_odds)
-    lone = joined_outputs([parts[0], parts[1].changed(original=None)])
+    lone = joined_outputs([parts[0], parts[1].changed(versions={})])
     assert lone.original is None
     whole = joined_outputs(parts)
-    assert whole.nbytes == 2 * whole.changed(original=None).nbytes
+    assert whole.nbytes == 2 * whole.changed(versions={}).nbytes
 
 
 def test_a_third_partys_sparsifier_says_what_its_original_is(

@@ -159,6 +159,28 @@ def test_shadows_are_pairs_as_well(company: Company) -> None:
     )
 
 
+def test_a_given_target_has_its_original_for_other_version_whatever_its_shadows_went_through(
+    company: Company, caplog: pytest.LogCaptureFixture
+) -> None:
+    pruner = "sparsifiers=[{name: l1_unstructured, density: [0.5, 0.3]}]"
+    asked = "attacks=[loss, {name: compleak, epochs: 1, label: all}, "
+    asked += "{name: compleak, epochs: 1, original: false, label: this}]"
+    with caplog.at_level(logging.WARNING, "privaudit"):
+        result = company.run("versions", pruner, "shadows=2", asked)
+    assert not result.failures
+    assert not caplog.records
+    scores = scores_of(result)
+    names = "loss", "all", "this"
+    assert list(scores) == [
+        ("original", "loss"),
+        *((level, name) for level in ("density 0.5", "density 0.3") for name in names),
+    ]
+    alone = {a.level: a.variants["alone"] for a in result.audits if a.attack == "all"}
+    for audit in result.audits:
+        if audit.attack == "this":  # nothing but this level is left to its attacker
+            assert audit.metrics["auc"]["value"] == alone[audit.level]["auc"]["value"]
+
+
 def test_dense_shadows_of_a_pruned_target_are_no_pairs(
     company: Company, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -247,11 +269,12 @@ def test_a_dense_key_that_is_wrong_is_told_on_loading(
         company.recipe(change)
 
 
-def test_both_networks_without_dense_is_refused_before_anything_is_trained(
-    company: Company,
+@pytest.mark.parametrize("name", ["both_networks", "compleak"])
+def test_a_pair_without_dense_is_refused_before_anything_is_trained(
+    company: Company, name: str
 ) -> None:
-    with pytest.raises(RecipeError, match=r"attacks\[1\]: 'both_networks' needs .*target\.dense"):
-        company.recipe("target.dense=null")
+    with pytest.raises(RecipeError, match=rf"attacks\[1\]: '{name}' needs .*target\.dense"):
+        company.recipe("target.dense=null", f"attacks=[loss, {name}]", "shadows=2")
 
 
 def test_a_dense_network_that_is_another_is_doubted(company: Company) -> None:

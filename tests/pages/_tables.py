@@ -29,6 +29,7 @@ VALIDATED = {
     "privaudit run recipes/wang_min_max_pruning_quick.yaml": "its data is downloaded",
     "privaudit run recipes/yuan_zhang_pruning_quick.yaml": "its data is downloaded",
     "privaudit run attacks_digits --set name=defenses": "twelve defenses, nine networks each",
+    "privaudit run attacks_location30 --set name=versions": "its data is downloaded",
 }
 """Recipes that are not run, only read with all their changes: the reason."""
 

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from privaudit import AttackScores, Outputs, PrivauditError, Role, ShortageError, Signals
+from privaudit.answers import ORIGINAL
 from privaudit_plugins.attacks.both_networks import BothNetworks
 
 CLASSES = 4
@@ -32,7 +33,7 @@ def pairs(
         logits = torch.randn(shadows + 1, 1, examples, CLASSES, generator=draw)
         logits[:, 0, torch.arange(examples), y] += 1 + surer * inside
         both.append(logits)
-    outputs = Outputs(both[1], original=Outputs(both[0]))
+    outputs = Outputs(both[1], versions={ORIGINAL: Outputs(both[0])})
     signals = Signals(
         x=torch.empty(examples, 0),
         y=y,
@@ -202,9 +203,10 @@ def test_a_lacking_original_and_a_diverged_one_are_told(which: str) -> None:
     signals, _ = pairs(dense=1.0, sparse=1.0)
 
     def changed(original: Outputs | None) -> Signals:
+        versions = {} if original is None else {ORIGINAL: original}
         if which == "target":
-            return replace(signals, target=signals.target.changed(original=original))
-        return replace(signals, shadows=signals.shadows.changed(original=original))
+            return replace(signals, target=signals.target.changed(versions=versions))
+        return replace(signals, shadows=signals.shadows.changed(versions=versions))
 
     whose = "the target" if which == "target" else "shadow 0"
     with pytest.raises(PrivauditError, match=f"dense original of {whose}"):

@@ -15,6 +15,7 @@ from privaudit import Attack, AttackScores, Outputs, PrivauditError, Role, Signa
 from privaudit.learning import Dropper
 from privaudit_plugins.attacks import _training, samia
 from privaudit_plugins.attacks._training import Kind, problem, train
+from privaudit_plugins.attacks.compleak import two_parts
 from privaudit_plugins.attacks.neural import NN, PERCEPTRON, NNCls, NNTop3, perceptron
 from privaudit_plugins.attacks.samia import SAMIA, SELF_ATTENTION, SelfAttention
 
@@ -212,7 +213,11 @@ def trained_alone(network: nn.Module, x: Tensor, member: Tensor, seed: int) -> N
         schedule.step()
 
 
-@pytest.mark.parametrize("kind", [PERCEPTRON, SELF_ATTENTION], ids=["perceptron", "attention"])
+@pytest.mark.parametrize(
+    "kind",
+    [PERCEPTRON, SELF_ATTENTION, two_parts(4, 2)],
+    ids=["perceptron", "attention", "two parts"],
+)
 @pytest.mark.usefixtures("dropper")
 def test_networks_trained_together_equal_each_trained_alone_by_torch_optim(kind: Kind) -> None:
     draw = torch.Generator().manual_seed(1)

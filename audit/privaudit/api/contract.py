@@ -22,7 +22,7 @@ _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
 """The words that a kind's class attribute may be."""
 
 _LEAST = {"queries": 1, "noise": 0, "shadows": 0}
-_SIGNALS = ("augmentation", "gradient_norm", "original", "x")
+_SIGNALS = ("augmentation", "gradient_norm", "original", "versions", "x")
 
 
 def check_class(cls: object) -> type[Plugin]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from privaudit.answers import DerivedTable, Kept, Outputs
+from privaudit.answers import ORIGINAL, VERSIONS, DerivedTable, Kept, Outputs
 from privaudit.api.boundary import broken, guest
 from privaudit.api.plugin import Attack, overrides
 from privaudit.reductions import REDUCTIONS, reduction
@@ -54,14 +54,21 @@ def sees_logits(attack: Attack, outputs: Outputs) -> bool:
     return wanted and outputs.has_logits
 
 
+def versions_seen(attack: Attack, outputs: Outputs) -> Mapping[str, Outputs]:
+    """Those of the other versions of M models that an attack asks for."""
+    if VERSIONS in attack.signals:
+        return outputs.versions
+    asked = {ORIGINAL} & attack.signals
+    return {name: one for name, one in outputs.versions.items() if name in asked}
+
+
 def seen_by(attack: Attack, outputs: Outputs, y: Tensor) -> Outputs:
     """What is kept of M models' answers, but no more than an attack has declared.
 
     So it works alike whatever its neighbours need.
     """
-    original = outputs.original
-    if original is not None:
-        outputs = outputs.changed(original=seen_by(attack, original, y))
+    versions = versions_seen(attack, outputs)
+    outputs = outputs.changed(versions={n: seen_by(attack, v, y) for n, v in versions.items()})
     if sees_logits(attack, outputs):
         return outputs.changed(labels=y)
     names = needed_answers(attack)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from privaudit.answers import ORIGINAL
 from privaudit.messages import plain
 from privaudit.values import Examples, Outputs, Signals
 
@@ -51,7 +52,9 @@ def signal_tensors(signals: Signals) -> dict[str, Tensor]:
     named = {}
     parts: list[tuple[str, Signals | Outputs | None]] = [("", signals)]
     for name, outputs in (("target.", signals.target), ("shadows.", signals.shadows)):
-        parts += [(name, outputs), (f"{name}original.", outputs.original if outputs else None)]
+        parts.append((name, outputs))
+        for key, version in outputs.versions.items() if outputs else ():
+            parts.append((f"{name}{key if key == ORIGINAL else f'versions[{key!r}]'}.", version))
     for part, value in parts:
         for name, tensor in vars(value).items() if value else ():
             if isinstance(tensor, Tensor):
@@ -94,6 +97,8 @@ def copied(value: Values) -> Values:
             changed[name] = part.clone()
         elif isinstance(part, Outputs):
             changed[name] = copied(part)
+        elif name == "versions":
+            changed[name] = {key: copied(version) for key, version in part.items()}
     own: Any = value.changed if isinstance(value, Outputs) else partial(replace, value)
     return cast("Values", own(**changed))
 

@@ -130,7 +130,7 @@ def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
 
     reduced = [part for part in parts if not part.has_logits]
     names = reduced[0].kept if reduced else ()
-    originals = [part.original for part in parts if part.original is not None]
+    versions = [name for name in parts[0].versions if all(name in p.versions for p in parts)]
     return parts[0].changed(
         logits=cat("logits"),
         noisy=cat("noisy"),
@@ -138,7 +138,7 @@ def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
         extremes=torch.cat([_extremes(part) for part in parts]) if reduced else None,
         kept={name: JoinedTable([_table(part, name) for part in parts]) for name in names},
         chosen=None,
-        original=joined_outputs(originals) if len(originals) == len(parts) else None,
+        versions={n: joined_outputs([part.versions[n] for part in parts]) for n in versions},
     )
 
 

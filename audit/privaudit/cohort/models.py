@@ -108,6 +108,11 @@ class StackedModels:
         self._original = self._state
 
     @property
+    def snapshot(self) -> Snapshot:
+        """Where the models are; the same object for as long as nothing moves them."""
+        return self._state
+
+    @property
     def original(self) -> Snapshot | None:
         """Where the models were when `mark_original` was called; None where it was not."""
         return self._original

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -39,7 +39,7 @@ class SharedOutputs:
 
     tensors: SharedTensors
     rest: Mapping[str, Any]
-    original: SharedOutputs | None = None
+    versions: Mapping[str, SharedOutputs] = field(default_factory=dict)
 
     def load(self) -> Outputs:
         """The answers, mapped into memory; of those in files of their own, the places."""
@@ -47,7 +47,7 @@ class SharedOutputs:
         places = [name for name in tensors if name.startswith(_TABLE)]
         tables = {n.removeprefix(_TABLE): MemoryTable(tensors.pop(n)) for n in places}
         rest["kept"] = rest["kept"] | tables
-        rest["original"] = None if self.original is None else self.original.load()
+        rest["versions"] = {name: version.load() for name, version in self.versions.items()}
         return Outputs(**({"logits": None} | rest | tensors))
 
 
@@ -56,7 +56,6 @@ def shared_outputs(outputs: Outputs) -> Iterator[SharedOutputs]:
     """Answers for other processes, until the block ends."""
     tensors = {name: t for name, t in vars(outputs).items() if isinstance(t, Tensor)}
     rest = {name: part for name, part in vars(outputs).items() if name not in tensors}
-    original = rest.pop("original")
     rest["kept"] = {n: table for n, table in outputs.kept.items() if isinstance(table, FileTable)}
     for name, table in outputs.kept.items():
         if name not in rest["kept"]:
@@ -64,8 +63,11 @@ def shared_outputs(outputs: Outputs) -> Iterator[SharedOutputs]:
             tensors[f"{_TABLE}{name}"] = every.of(name)
     with ExitStack() as stack:
         folder = stack.enter_context(LentFolder())
-        dense = None if original is None else stack.enter_context(shared_outputs(original))
-        yield SharedOutputs(share_tensors(tensors, folder), rest, dense)
+        versions = {
+            name: stack.enter_context(shared_outputs(version))
+            for name, version in rest.pop("versions").items()
+        }
+        yield SharedOutputs(share_tensors(tensors, folder), rest, versions)
 
 
 def score_remotely(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from privaudit.api.needs import seen_by
+from privaudit.api.needs import seen_by, versions_seen
 from privaudit.api.plugin import Attack, Promise, usual_delta
 from privaudit.errors import DataError, ShortageError
 from privaudit.keys import derive
@@ -104,11 +104,9 @@ def _asked(attack: Attack, outputs: Outputs, y: Tensor) -> Outputs:
     if attack.noise and outputs.noisy is not None:
         noisy = outputs.noisy[:, : attack.noise]
     norm = outputs.gradient_norm if "gradient_norm" in attack.signals else None
-    original = outputs.original if "original" in attack.signals else None
-    if original is not None:
-        original = _asked(attack, original, y)
+    versions = {n: _asked(attack, v, y) for n, v in versions_seen(attack, outputs).items()}
     shown = outputs.changed(
-        noisy=noisy, gradient_norm=norm, original=original, queries=attack.queries
+        noisy=noisy, gradient_norm=norm, versions=versions, queries=attack.queries
     )
     if shown.has_logits:
         shown = shown.changed(logits=shown.logits[:, : attack.queries])

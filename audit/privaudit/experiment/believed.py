@@ -6,13 +6,14 @@ import logging
 from dataclasses import replace
 from logging import INFO, WARNING
 
+from privaudit.answers import ORIGINAL
 from privaudit.api.plugin import Attack
 from privaudit.errors import PrivauditError, contained
 from privaudit.events import BelievedDone, BelievedStarted
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import levels
-from privaudit.experiment.originals import ORIGINAL, left_out
+from privaudit.experiment.versions import left_out
 from privaudit.recipe import Entry, Subject
 from privaudit.recipe.knowledge import shadow_subject
 
@@ -59,7 +60,8 @@ class BelievedShadows:
             try:
                 believed = self.of(subject, entry, level)
                 if why := left_out(entry.plugin, subject, level, believed):
-                    logger.log(INFO if level.label == ORIGINAL else WARNING, "%s", why)
+                    itself = level.given is not None and level.label == ORIGINAL
+                    logger.log(INFO if itself else WARNING, "%s", why)
                     self.left_out.append(why)
                     continue
                 shadows.append(believed)

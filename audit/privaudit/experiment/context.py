@@ -9,6 +9,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
+from privaudit.answers import ORIGINAL
 from privaudit.api.needs import suffice
 from privaudit.cohort import Cohort, Journal
 from privaudit.cohort.answers import answers
@@ -71,7 +72,8 @@ class RunContext:
         audited = self.ensemble.audited[self.ensemble.targets[:1]]
         outputs = asked(self.given.cohort, audited, self.recipe, self.given.noise_unit)
         dense = self.of_dense
-        return outputs if dense is None else outputs.changed(original=dense.given_outputs)
+        versions = {} if dense is None else {ORIGINAL: dense.given_outputs}
+        return outputs.changed(versions=versions)
 
     @cached_property
     def of_dense(self) -> RunContext | None:

@@ -36,8 +36,7 @@ def forecast(context: RunContext) -> RunStarted:
     if len(context.trained) == 0:  # a given target alone, which is only asked
         return RunStarted(0, 0, tuple(0 for _ in context.recipe.subjects()))
     silent = replace(context, on_event=listen, workers=None)
-    every = {name: getattr(context.examples, name) for name in ("x", "y", "mean", "std")}
-    seal = Seal({f"the dataset's {name}": tensor for name, tensor in every.items()})
+    seal = sealed_examples(context)
     parts, believed = [], list[Subject]()
     for subject in context.recipe.subjects():
         before = len(fits)
@@ -47,14 +46,29 @@ def forecast(context: RunContext) -> RunStarted:
                 _go_through(silent, other)
             if levels:
                 _match(silent, subject, levels)
-        if name := seal.broken():
-            raise written((subject.sparsifier, subject.defense, context.recipe.model), name)
+        check_seal(context, subject, seal)
         parts.append(sum((fit.models - fit.found) * fit.epochs for fit in fits[before:]))
     return RunStarted(
         trainings=sum(fit.models for fit in fits),
         found=sum(fit.found for fit in fits),
         epochs=tuple(parts),
     )
+
+
+def sealed_examples(context: RunContext) -> Seal:
+    """The examples as they are before a script goes through without training."""
+    every = {name: getattr(context.examples, name) for name in ("x", "y", "mean", "std")}
+    return Seal({f"the dataset's {name}": tensor for name, tensor in every.items()})
+
+
+def check_seal(context: RunContext, subject: Subject, seal: Seal) -> None:
+    """See that a subject's script has not written into the examples.
+
+    Raises:
+        DamageError: it has.
+    """
+    if name := seal.broken():
+        raise written((subject.sparsifier, subject.defense, context.recipe.model), name)
 
 
 def _go_through(context: RunContext, subject: Subject) -> int:

@@ -9,8 +9,9 @@ from typing import Self
 from pydantic import BaseModel
 from torch import Tensor
 
+from privaudit.answers import ORIGINAL
 from privaudit.api.calls import checked_scores
-from privaudit.api.needs import needed_answers, sees_logits
+from privaudit.api.needs import needed_answers, sees_logits, versions_seen
 from privaudit.api.plugin import Attack
 from privaudit.api.source import has_source
 from privaudit.errors import PrivauditError
@@ -144,8 +145,7 @@ class _OutputDigests:
         self._reduced: dict[tuple[str, int], list[str]] = {}
         self._noisy = [] if outputs.noisy is None else [_digests(n) for n in outputs.noisy]
         self._norm = [] if outputs.gradient_norm is None else _digests(outputs.gradient_norm)
-        original = outputs.original
-        self._original = None if original is None else _OutputDigests(original, y)
+        self._versions = {name: _OutputDigests(v, y) for name, v in outputs.versions.items()}
 
     def of(self, attack: Attack, models: Sequence[int]) -> str:
         """Of what an attack is told about some models, by their places.
@@ -161,8 +161,9 @@ class _OutputDigests:
         noisy = [self._noisy[m][: attack.noise] for m in models] if self._noisy else []
         norm = [self._norm[m] for m in models] if "gradient_norm" in attack.signals else []
         told = [self._outputs.noise_scale, seen, noisy, norm]
-        if "original" in attack.signals and self._original is not None:
-            told.append(self._original.of(attack, models))
+        for name in versions_seen(attack, self._outputs):
+            told += [] if name == ORIGINAL else [name]
+            told.append(self._versions[name].of(attack, models))
         return digest(*told)
 
     def _of_one(self, name: str, model: int) -> list[str]:

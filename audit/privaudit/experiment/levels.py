@@ -17,9 +17,10 @@ from privaudit.events import LevelReached
 from privaudit.experiment.context import RunContext, asked
 from privaudit.experiment.diverged import diverged
 from privaudit.experiment.level import DENSE, Level, beside, joined
-from privaudit.experiment.originals import Originals, finished_by_defense, original_level
+from privaudit.experiment.originals import finished_by_defense, original_level
 from privaudit.experiment.own_answers import lost
 from privaudit.experiment.promises import promise_of
+from privaudit.experiment.versions import Versions
 from privaudit.recipe import Recipe, Subject
 from privaudit.recipe.model import Entry, acts, combined
 
@@ -142,12 +143,11 @@ def _audited(
         PrivauditError: a network's training diverged; or something else, if none has.
     """
     cohort = context.cohort(subject, models)
-    originals = Originals(context, subject, models)
+    versions = Versions(context, subject, models)
     try:
         for label, reached in script(cohort, models):
-            answers = originals.of(reached)
             level = _level(context, subject, models, label, reached)
-            yield replace(level, outputs=level.outputs.changed(original=answers))
+            yield versions.beside(reached, level)
             del level
     except PrivauditError as error:
         astray = ~cohort.finite()  # of whatever meets them first, none says why they are not

@@ -34,7 +34,7 @@ from privaudit.experiment.level import Level
 from privaudit.experiment.levels import control_of, controls, levels, wants_control
 from privaudit.experiment.relation import unrelated
 from privaudit.experiment.repeated import repeated
-from privaudit.experiment.suited import check_augmentation, check_memory
+from privaudit.experiment.suited import check_augmentation, check_memory, check_versions
 from privaudit.experiment.target import joined
 from privaudit.experiment.target_pair import given_pair
 from privaudit.experiment.telling import Telling
@@ -238,7 +238,7 @@ def run_context(
         ensemble = make_ensemble(recipe, len(examples), candidates)
         role = ensemble.role[ensemble.targets[0]]
         target = given_pair(recipe, recipe.target, examples, role, chosen)
-    return RunContext(
+    context = RunContext(
         recipe,
         examples,
         ensemble,
@@ -251,6 +251,8 @@ def run_context(
         workers=workers,
         digests=data.digests,
     )
+    check_versions(context)
+    return context
 
 
 def run_folder(recipe: Recipe) -> Path:

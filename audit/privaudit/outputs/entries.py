@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from privaudit.answers import ORIGINAL, VERSIONS
 from privaudit.api.contract import RESERVED
 from privaudit.api.host import Plugins
 from privaudit.api.plugin import Attack
@@ -95,12 +96,12 @@ def _lack(attack: Attack, answers: Answers, originals: bool) -> str:
             "answers to noisy copies of the examples: give noisy (D, N, C), and of shadows "
             "shadow_noisy (K, D, N, C)"
         )
-    if "original" in attack.signals and not originals:
+    if attack.signals & {ORIGINAL, VERSIONS} and not originals:
         return (
             "the answers of the dense original: give original_logits, and of shadows "
             "shadow_original_logits"
         )
-    if beyond := sorted(attack.signals - {"x", "original"}):
+    if beyond := sorted(attack.signals - {"x", ORIGINAL, VERSIONS}):
         return f"{beyond[0]} of every network, which arrays do not hold: {_NEVER}"
     if "x" in attack.signals and answers.x.numel() == 0:
         return "the examples themselves: give x (N, ...)"

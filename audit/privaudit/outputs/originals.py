@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from privaudit.answers import ORIGINAL
+from privaudit.api.needs import versions_seen
 from privaudit.api.plugin import Attack
 from privaudit.errors import DataError
 from privaudit.outputs.arrays import Answers
@@ -53,8 +55,8 @@ def with_originals(signals: Signals, answers: Answers, original: Any, shadows: A
         theirs = _alike(shadows, NAMES[1], answers, answers.shadow_logits)
     return replace(
         signals,
-        target=signals.target.changed(original=Outputs(dense)),
-        shadows=signals.shadows.changed(original=Outputs(theirs)),
+        target=signals.target.changed(versions={ORIGINAL: Outputs(dense)}),
+        shadows=signals.shadows.changed(versions={ORIGINAL: Outputs(theirs)}),
     )
 
 
@@ -62,7 +64,7 @@ def shown(attack: Attack, outputs: Outputs) -> Outputs:
     """The outputs without what an attack does not ask for."""
     return outputs.changed(
         noisy=outputs.noisy if attack.noise else None,
-        original=outputs.original if "original" in attack.signals else None,
+        versions=versions_seen(attack, outputs),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from privaudit.answers import ORIGINAL, VERSIONS
 from privaudit.api.calls import refused_by_attack, refused_by_split
 from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.messages import Place, unknown
@@ -152,7 +153,7 @@ def _target(recipe: Recipe) -> Iterator[Mistake]:
                 "not give: leave it out, or give the weights alone"
             )
             yield Mistake(("attacks", index), message)
-        if recipe.target.dense is None and "original" in entry.plugin.signals:
+        if recipe.target.dense is None and entry.plugin.signals & {ORIGINAL, VERSIONS}:
             message = (
                 f"{entry.plugin.name!r} needs the dense original of the target: name its file in "
                 "target.dense, or leave the attack out"

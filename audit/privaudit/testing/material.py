@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from privaudit.answers import ORIGINAL, VERSIONS
 from privaudit.api.boundary import guest
 from privaudit.api.needs import seen_by
 from privaudit.api.plugin import Attack, Defense, Model, Sparsifier
@@ -77,10 +78,10 @@ def _tiny_outputs(attack: Attack, role: Tensor, y: Tensor, g: torch.Generator) -
     norm = None
     if "gradient_norm" in attack.signals:
         norm = torch.rand(len(role), N, generator=g) / surety
-    original = None
-    if "original" in attack.signals:
-        original = Outputs(1.5 * logits + torch.randn(logits.shape, generator=g))
-    return seen_by(attack, Outputs(logits, noisy, norm, original=original), y)
+    versions = {}
+    for name in (ORIGINAL, "level round 1") if attack.signals & {ORIGINAL, VERSIONS} else ():
+        versions[name] = Outputs(1.5 * logits + torch.randn(logits.shape, generator=g))
+    return seen_by(attack, Outputs(logits, noisy, norm, versions=versions), y)
 
 
 class TinyNetwork(nn.Sequential):

@@ -54,6 +54,8 @@ def learn_and_score(
     kind: Kind,
     epochs: int,
     learning_rate: float,
+    *,
+    standardised: bool = False,
 ) -> list[AttackScores]:
     """Train a network on each target's shadows' members and non-members, and let it judge.
 
@@ -65,6 +67,8 @@ def learn_and_score(
         epochs: passes over the shadow examples.
         learning_rate: at first; a tenth of it from half of the epochs, a hundredth from three
             quarters.
+        standardised: whether features are seen in units of the shadows' standard deviations, from
+            their mean.
 
     Returns:
         The member's logit minus the non-member's; the decision is whether it is positive.
@@ -74,7 +78,7 @@ def learn_and_score(
     """
     networks, problems, asked = [], [], []
     for one in signals:
-        learnt, rows = _seen(attack, one, features)
+        learnt, rows = _seen(attack, one, features, standardised)
         with seeded(derive(one.seed, attack)):
             network = kind.build(rows.shape[1])
             _initialise(network)
@@ -90,17 +94,23 @@ def learn_and_score(
 
 
 def _seen(
-    attack: str, signals: Signals, features: Features
+    attack: str, signals: Signals, features: Features, standardised: bool
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """What a network learns from, (n, F) and membership (n,) bool, and what it is asked, (m, F)."""
 
     def measure(outputs: Outputs, rows: Tensor, whose: str) -> Tensor:
         noisy = None if outputs.noisy is None else outputs.noisy[:, rows]
-        own = Outputs(outputs.logits[:, rows], noisy, None, outputs.noise_scale)
+        versions = {name: Outputs(v.logits[:, rows]) for name, v in outputs.versions.items()}
+        own = Outputs(outputs.logits[:, rows], noisy, None, outputs.noise_scale, versions=versions)
         return finite(features(own, signals.y[rows]), whose)
 
     learnt = needed(attack, signals, on_shadows(signals, measure))
-    return (learnt.value.float(), learnt.member), on_target(signals, measure).float()
+    known, asked = learnt.value, on_target(signals, measure)
+    if standardised:
+        std, mean = torch.std_mean(known, 0, correction=0)
+        scale = torch.where(std > 0, std, 1)
+        known, asked = ((x - mean) / scale for x in (known, asked))
+    return (known.float(), learnt.member), asked.float()
 
 
 def _judged(network: nn.Module, asked: Tensor, signals: Signals) -> AttackScores:

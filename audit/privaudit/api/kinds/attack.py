@@ -24,8 +24,9 @@ class Attack(Plugin):
         noise_optional: whether it scores without noisy copies, too, where somebody brings answers
             that have none (`privaudit audit`); `Outputs.noisy` is then None. A run always asks.
         signals: what else is needed: "gradient_norm"; "original", the answers of the dense network
-            from which each was made sparse; "x", the examples themselves; or "augmentation", data
-            whose augmented queries differ from the example.
+            from which each was made sparse; "versions", these and the answers at every level that
+            was reached before (`Outputs.versions`); "x", the examples themselves; or
+            "augmentation", data whose augmented queries differ from the example.
         answers: what it needs of an answer, so that no more is kept: "logits", or names of
             `privaudit.reductions.REDUCTIONS` such as "log_odds", "label_probability", "predicted"
             and "top". Where all attacks of a run do with less than logits, the answers to 200,000
