@@ -173,7 +173,7 @@ class Fits:
         """How the models' steps are taken, tried once for each set of hooks in force."""
         objective = fit.objective
         options = fit.options.model_dump(mode="json", include={"augment", "compile", "precision"})
-        key = digest(objective.defense, objective.tuning, options)
+        key = digest(objective.sparsifier, objective.defense, objective.tuning, options)
         if key not in self._ways:
             with guests(*self._plugins(fit)):
                 choice = choose_way(
