@@ -10,10 +10,12 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from privaudit import Examples, Model, PluginError, PrivauditError, Sparsifier, Weights
+from privaudit.api.contract import check_class
 from privaudit.cohort import Cohort, making
 from privaudit.cohort.unit_keys import unit_keys
 from privaudit.events import EpochDone, Event
@@ -21,6 +23,7 @@ from privaudit.jobs.local import Workers
 from privaudit.keys import derive
 from privaudit.store.cache import contents, schema_of
 from privaudit.store.journal import Journal
+from privaudit.testing import check_plugin
 from privaudit.train.dataset import epoch_order
 from privaudit.train.ways import choose
 from privaudit_plugins.models.cnn import CNN
@@ -35,7 +38,7 @@ class Remembering(Sparsifier):
     """Draws weights towards their running mean, counts steps and epochs, and bounds biases."""
 
     name: Literal["remembering"] = "remembering"
-    pull: float = 0.05
+    pull: float = Field(0.05, description="factor of the penalty")
 
     def memory(self, weights: Weights) -> Mapping[str, Tensor]:
         means = {f"mean {n}": w for n, w in weights.items() if w.ndim > 1}
@@ -336,7 +339,7 @@ Hook = Callable[..., Any]
 
 
 def wrong(**hooks: Hook) -> Sparsifier:
-    return type("Wrong", (Remembering,), hooks)(name="remembering")  # type: ignore[no-any-return]
+    return type("Wrong", (Remembering,), dict(hooks))(name="remembering")  # type: ignore[no-any-return]
 
 
 MISTAKES: dict[str, tuple[dict[str, Hook], str]] = {
@@ -414,3 +417,55 @@ def test_a_branch_on_memory_is_trained_one_after_another(
     branching = fitted(make_cohort, sparsifier=wrong(remember=remember))
     assert list(branching._fits._ways.values()) == ["plain"]
     assert "slower" in caplog.text
+
+
+def test_what_is_drawn_is_each_model_s_own(make_cohort: Make) -> None:
+    def memory(self: Sparsifier, weights: Weights) -> Mapping[str, Tensor]:
+        return {"drawn": torch.randn(3, dtype=torch.float64)}
+
+    drawing = type("Drawing", (Sparsifier,), {"memory": memory})(name="drawing")
+    together = make_cohort(MEMBERS, sparsifier=drawing, epochs=1)
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(len(drawn))
+        together.fit()
+        drawn.append(together.memory["drawn"])
+    assert not torch.equal(drawn[0], drawn[1])  # each fit draws anew
+    assert len({tuple(row.tolist()) for row in drawn[0]}) == 3
+    alone = make_cohort(MEMBERS, models=[1], sparsifier=drawing, epochs=1)
+    alone.fit()
+    assert torch.equal(alone.memory["drawn"][0], drawn[0][1])
+
+
+CHECKED: dict[str, tuple[dict[str, Hook], str]] = {
+    "writes into weights": (
+        {"memory": lambda self, weights: {"a": next(iter(weights.values())).zero_()}},
+        "memory.*writes into the weights that it is given",
+    ),
+    "writes into the memory": (
+        {"remember": lambda self, weights, epoch: {"epochs": weights.memory["epochs"].add_(1)}},
+        "remember.*writes into the memory that it is given",
+    ),
+    "a branch": (
+        {"remember": lambda self, weights, epoch: {"odd": epoch == 1} if epoch > 0 else {}},
+        r"remember.*choose with torch\.where",
+    ),
+    **{name: MISTAKES[name] for name in ("no mapping", "a ghost in remember", "none in remember")},
+}
+
+
+def test_check_plugin_accepts_a_memory() -> None:
+    check_plugin(Remembering)
+
+
+@pytest.mark.parametrize(("hooks", "words"), CHECKED.values(), ids=CHECKED)
+def test_check_plugin_says_what_is_wrong_with_a_memory(hooks: dict[str, Hook], words: str) -> None:
+    with pytest.raises((PluginError, AssertionError), match=words):
+        check_plugin(type("Wrong", (Remembering,), {"__doc__": "Wrong."} | hooks))
+
+
+def test_remember_without_memory_is_refused() -> None:
+    hooks = {"remember": Remembering.remember, "__annotations__": {"name": "Literal['half']"}}
+    half = type("Half", (Sparsifier,), hooks | {"name": "half", "__module__": __name__})
+    with pytest.raises(PluginError, match="writes remember, which is never called: write `memory`"):
+        check_class(half)

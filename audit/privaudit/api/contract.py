@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.errors import PydanticUserError
 
-from privaudit.api.plugin import KINDS, Attack, Defense, Plugin
+from privaudit.api.plugin import KINDS, Attack, Defense, Plugin, Sparsifier
 from privaudit.errors import PluginError
 from privaudit.messages import show
 
@@ -65,6 +65,11 @@ def _check_needs(cls: type[Plugin], where: str) -> None:
                 f"{where} writes {' and '.join(written)}, which is never called: "
                 "set `per_example: ClassVar[bool] = True`"
             )
+    if issubclass(cls, Sparsifier) and _written(cls, "remember") and not _written(cls, "memory"):
+        raise PluginError(
+            f"{where} writes remember, which is never called: write `memory` too, which says "
+            "what there is to remember"
+        )
     if not issubclass(cls, Attack):
         return
     for name, least in _LEAST.items():
@@ -75,6 +80,10 @@ def _check_needs(cls: type[Plugin], where: str) -> None:
     if isinstance(asked, frozenset | set) and (unknown := sorted(map(str, asked - {*_SIGNALS}))):
         known = ", ".join(map(repr, _SIGNALS))
         raise PluginError(f"{where} asks for {unknown[0]!r:.60} in `signals`: there are {known}")
+
+
+def _written(cls: type[Sparsifier], hook: str) -> bool:
+    return getattr(cls, hook) is not getattr(Sparsifier, hook)
 
 
 def kind_of(cls: type[Plugin]) -> type[Plugin]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from privaudit.api.boundary import broken, guest
 from privaudit.api.plugin import Defense, Plugin, Sparsifier, overrides
 from privaudit.errors import PluginError
+from privaudit.keys import derive, seeded
 from privaudit.networks.network import Network
 from privaudit.networks.state import State
 from privaudit.networks.vmapped import stacked_results
@@ -59,8 +61,13 @@ def sparsifier_in_force(own: Sparsifier, asked: Plugin | None) -> Sparsifier:
     return asked
 
 
-def with_memory(objective: Objective, start: State) -> State:
+def with_memory(objective: Objective, start: State, seeds: Sequence[int]) -> State:
     """Models (M, ...) on the host where a fit begins: with a new memory, or with none.
+
+    Args:
+        objective: whose sparsifier may remember.
+        start: the models.
+        seeds: M models' own, for this fit.
 
     Raises:
         PluginError: `memory` fails, or gives what cannot be kept, or other shapes for other models.
@@ -68,8 +75,10 @@ def with_memory(objective: Objective, start: State) -> State:
     if not objective.remembers:
         return replace(start, memory={}) if start.memory else start
     sparsifier = objective.sparsifier
-    with guest(sparsifier, "memory"):
-        each = [objective.start_memory(flat) for flat in start.flat]
+    each = []
+    for flat, seed in zip(start.flat, seeds, strict=True):
+        with guest(sparsifier, "memory"), seeded(derive(seed, "memory")):
+            each.append(objective.start_memory(flat))
     shapes = [{name: (t.shape, t.dtype) for name, t in one.items()} for one in each]
     if any(other != shapes[0] for other in shapes):
         what = "gives other names, shapes or kinds of numbers for some models than for others"

@@ -22,6 +22,7 @@ from privaudit.cohort.watched import Watched
 from privaudit.errors import PluginError
 from privaudit.events import Event
 from privaudit.jobs.local import Workers
+from privaudit.keys import derive
 from privaudit.networks.answer import Answers
 from privaudit.networks.build import build_companions, build_networks
 from privaudit.networks.state import Rows, State, lost_epochs
@@ -251,7 +252,11 @@ class Cohort(StackedModels, AbstractCohort):
         fit = Fit(
             objective=objective,
             options=scheduled(in_force, self._options(changes)),
-            start=with_memory(objective, self._state.weights),
+            start=with_memory(
+                objective,
+                self._state.weights,
+                [derive(seed, "fit", self._state.fits) for seed in self.seeds],
+            ),
             trainable=self._trainable(),
             rows=self._rows,
             seeds=self.seeds,

@@ -76,7 +76,7 @@ class Sparsifier(Plugin):
 
         The other hooks of training find it in `weights.memory`; `project` and `remember` renew
         it. Each fit begins with a new one. You write for one model; it is called for each, on
-        the host.
+        the host, under its own seed.
 
         What breaks: a name that a weight has. Right is `{f"old {n}": w for n, w in
         weights.items()}`.
