@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from privaudit import Examples, Model, RecipeError, Role, Sparsifier
+from privaudit import Examples, Model, RecipeError, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.keys import derive
 from privaudit.train.dataset import epoch_order
@@ -114,9 +114,7 @@ def test_density_is_exact(
 def test_the_primal_residual_falls(make_cohort: Make) -> None:
     found = []
     for epochs in (8, 16, 32):
-        plugin = admm(
-            density=0.2, every=2, admm_epochs=epochs, rho=0.02, rho_growth=1.5, epochs=1
-        )
+        plugin = admm(density=0.2, every=2, admm_epochs=epochs, rho=0.02, rho_growth=1.5, epochs=1)
         cohort = make_cohort([100, 100], sparsifier=plugin, epochs=6, schedule="cosine")
         list(plugin.sparsify(cohort))
         found.append(cohort.take_notes()["primal residual"])
@@ -144,16 +142,19 @@ def accuracy(make: Make, examples: Examples, plugin: Sparsifier) -> float:
     )  # fmt: skip
     list(plugin.sparsify(cohort))
     right = cohort.logits().argmax(-1) == examples.y
-    outside = torch.stack([row == int(Role.NON_MEMBER) for row in roles([700, 700], 1797)])
-    return float(right[outside].double().mean())
+    seen = [(cohort.rows("member")[m], cohort.rows("validation")[m]) for m in range(2)]
+    for m, rows in enumerate(seen):
+        right[m, torch.cat(rows)] = False
+    unseen = right.shape[1] - torch.tensor([sum(map(len, rows)) for rows in seen])
+    return float((right.sum(1) / unseen).mean())
 
 
 def test_accuracy_is_near_that_of_pruning_by_magnitude(
     make_cohort: Make, all_digits: Examples
 ) -> None:
-    pruned = accuracy(make_cohort, all_digits, L1Unstructured(density=0.1, scope="layer"))
-    drawn = accuracy(make_cohort, all_digits, admm(density=0.1, rho=0.01))
-    assert pruned > 0.9
+    pruned = accuracy(make_cohort, all_digits, L1Unstructured(density=0.2, scope="layer"))
+    drawn = accuracy(make_cohort, all_digits, admm(density=0.2, rho=0.01))
+    assert pruned > 0.88
     assert drawn > pruned - 0.02
 
 

@@ -73,7 +73,7 @@ class ADMMPruner(privaudit.Sparsifier):
         return penalty(weights)
 
     def remember(self, weights: privaudit.Weights, epoch: Tensor) -> Mapping[str, Tensor]:
-        """Z = the sparse weights nearest to W + U; U = U + W − Z, rescaled to the new ρ, every few epochs."""
+        """Z = the sparse weights nearest to W + U; U = U + W − Z; both every few epochs."""
         return renewed(
             weights,
             (epoch + 1) % self.every == 0,
