@@ -425,7 +425,7 @@ def test_what_is_drawn_is_each_model_s_own(make_cohort: Make) -> None:
 
     drawing = type("Drawing", (Sparsifier,), {"memory": memory})(name="drawing")
     together = make_cohort(MEMBERS, sparsifier=drawing, epochs=1)
-    drawn = []
+    drawn: list[Tensor] = []
     for _ in range(2):
         torch.manual_seed(len(drawn))
         together.fit()

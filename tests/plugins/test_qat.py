@@ -31,13 +31,14 @@ class Rounding(torch.autograd.Function):
     """Torch's own fake quantisation forth, the gradient as it is back."""
 
     @staticmethod
-    def forward(ctx: Any, w: Tensor, bits: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, w: Tensor, bits: int) -> Tensor:
         most = 2 ** (bits - 1) - 1
         spacing = w.abs().amax(1) / most
-        return (w / spacing[:, None]).round() * spacing[:, None]
+        values: Tensor = (w / spacing[:, None]).round() * spacing[:, None]
+        return values
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         return gradient, None
 
 

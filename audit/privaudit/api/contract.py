@@ -11,7 +11,7 @@ from privaudit.api.plugin import KINDS, Attack, Defense, Plugin, Sparsifier
 from privaudit.errors import PluginError
 from privaudit.messages import show
 
-RESERVED = frozenset({"label", "training", "shadow_sparsifier", "shadow_defense"})
+RESERVED = frozenset({"label", "training", "then", "shadow_sparsifier", "shadow_defense"})
 """Keys of a recipe's entry that stand beside a plugin's options."""
 
 _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -80,6 +80,11 @@ def _check_needs(cls: type[Plugin], where: str) -> None:
     if isinstance(asked, frozenset | set) and (unknown := sorted(map(str, asked - {*_SIGNALS}))):
         known = ", ".join(map(repr, _SIGNALS))
         raise PluginError(f"{where} asks for {unknown[0]!r:.60} in `signals`: there are {known}")
+
+
+def can_follow(cls: type[Plugin]) -> bool:
+    """Whether a sparsifier goes on from another's networks, which are prepared already."""
+    return issubclass(cls, Sparsifier) and _written(cls, "follow") and not _written(cls, "prepare")
 
 
 def _written(cls: type[Sparsifier], hook: str) -> bool:

@@ -61,13 +61,14 @@ def sparsifier_in_force(own: Sparsifier, asked: Plugin | None) -> Sparsifier:
     return asked
 
 
-def with_memory(objective: Objective, start: State, seeds: Sequence[int]) -> State:
+def with_memory(objective: Objective, start: State, seeds: Sequence[int], number: int) -> State:
     """Models (M, ...) on the host where a fit begins: with a new memory, or with none.
 
     Args:
         objective: whose sparsifier may remember.
         start: the models.
-        seeds: M models' own, for this fit.
+        seeds: M models' own.
+        number: how many fits led here.
 
     Raises:
         PluginError: `memory` fails, or gives what cannot be kept, or other shapes for other models.
@@ -77,7 +78,7 @@ def with_memory(objective: Objective, start: State, seeds: Sequence[int]) -> Sta
     sparsifier = objective.sparsifier
     each = []
     for flat, seed in zip(start.flat, seeds, strict=True):
-        with guest(sparsifier, "memory"), seeded(derive(seed, "memory")):
+        with guest(sparsifier, "memory"), seeded(derive(seed, "memory", number)):
             each.append(objective.start_memory(flat))
     shapes = [{name: (t.shape, t.dtype) for name, t in one.items()} for one in each]
     if any(other != shapes[0] for other in shapes):

@@ -22,7 +22,6 @@ from privaudit.cohort.watched import Watched
 from privaudit.errors import PluginError
 from privaudit.events import Event
 from privaudit.jobs.local import Workers
-from privaudit.keys import derive
 from privaudit.networks.answer import Answers
 from privaudit.networks.build import build_companions, build_networks
 from privaudit.networks.state import Rows, State, lost_epochs
@@ -81,7 +80,8 @@ class Cohort(StackedModels, AbstractCohort):
         training = resolved(training, device)
         dtype = torch.float64 if training.precision == "fp64" else torch.float32
         self._seeds = tuple(int(s) for s in seeds)
-        self.sparsifier, self.defense, self._training = sparsifier, defense, training
+        self.sparsifier = self._prepared_by = sparsifier
+        self.defense, self._training = defense, training
         self._rows = [_rows(r) for r in role]
         network, flat, buffers, dense = build_networks(
             model, sparsifier, examples.shape, len(examples.classes), self._seeds, device, dtype
@@ -247,22 +247,18 @@ class Cohort(StackedModels, AbstractCohort):
         sparsifier: Plugin | None = None,
     ) -> Fit:
         in_force, companion = defense_in_force(self.defense, self._companion, tune, defense)
-        shaping = sparsifier_in_force(self.sparsifier, sparsifier)
+        shaping = sparsifier_in_force(self._prepared_by, sparsifier or self.sparsifier)
         objective = Objective(self._network, shaping, in_force, companion, tune)
         fit = Fit(
             objective=objective,
             options=scheduled(in_force, self._options(changes)),
-            start=with_memory(
-                objective,
-                self._state.weights,
-                [derive(seed, "fit", self._state.fits) for seed in self.seeds],
-            ),
+            start=with_memory(objective, self._state.weights, self.seeds, self._state.fits),
             trainable=self._trainable(),
             rows=self._rows,
             seeds=self.seeds,
             number=self._state.fits,
             defended=in_force is self.defense,
-            prepared_by=self.sparsifier,
+            prepared_by=self._prepared_by,
         )
         if in_force.reference and not all(len(r.reference) for r in self._rows):
             raise PluginError(

@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 
 from privaudit.api.boundary import written
-from privaudit.api.calls import labels
 from privaudit.api.watch import Seal
 from privaudit.errors import PrivauditError
 from privaudit.events import Event, FitStarted, RunStarted
 from privaudit.experiment.context import RunContext
+from privaudit.experiment.followed import followed
 from privaudit.experiment.level import DENSE
 from privaudit.experiment.levels import control_of
 from privaudit.experiment.plan import beliefs
@@ -49,7 +49,7 @@ def forecast(context: RunContext) -> RunStarted:
             if context.recipe.matched and levels:
                 _match(silent, subject, levels)
         if name := seal.broken():
-            raise written((subject.sparsifier, subject.defense, context.recipe.model), name)
+            raise written((*subject.plugins, context.recipe.model), name)
         parts.append(sum((fit.models - fit.found) * fit.epochs for fit in fits[before:]))
     return RunStarted(
         trainings=sum(fit.models for fit in fits),
@@ -64,8 +64,8 @@ def _go_through(context: RunContext, subject: Subject) -> int:
     for models in context.groups(subject):
         cohort = context.cohort(subject, models, plan=True)
         sparse = 0
-        for _ in labels(subject.sparsifier, cohort, subject.defense, context.recipe.model):
-            sparse += float(cohort.density().mean()) < DENSE
+        for _, shown in followed(subject, cohort, context.recipe.model):
+            sparse += float(shown.density().mean()) < DENSE
     return sparse
 
 

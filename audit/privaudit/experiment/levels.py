@@ -8,14 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from privaudit.api.boundary import guest
-from privaudit.api.calls import labels
 from privaudit.api.plugin import Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.errors import PluginError, PrivauditError
 from privaudit.events import LevelReached
 from privaudit.experiment.context import RunContext, asked
 from privaudit.experiment.diverged import diverged
+from privaudit.experiment.followed import followed
 from privaudit.experiment.level import Level, beside, joined
 from privaudit.experiment.originals import Originals, finished_by_defense, original_level
 from privaudit.experiment.own_answers import lost
@@ -35,10 +34,7 @@ def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
     """
 
     def script(cohort: Cohort, models: Tensor) -> Iterator[tuple[str, Cohort]]:
-        for label in labels(subject.sparsifier, cohort, subject.defense, context.recipe.model):
-            with guest(subject.sparsifier, "sparsify"):
-                cohort.check_copies()
-            yield label, cohort
+        yield from followed(subject, cohort, context.recipe.model)
 
     yield from _together(context, subject, script)
 
@@ -52,6 +48,7 @@ def control_of(recipe: Recipe, subject: Subject) -> Subject:
         sparsifier=Sparsifier(name="control"),
         sparsifier_label="dense control",
         training=combined(recipe.training, defense.training),
+        then=None,
     )
 
 

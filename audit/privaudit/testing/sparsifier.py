@@ -10,6 +10,7 @@ from torch.func import grad, vmap
 
 from privaudit.api.boundary import broken, guest
 from privaudit.api.calls import labels
+from privaudit.api.contract import can_follow
 from privaudit.api.plugin import Sparsifier, Weights, overrides
 from privaudit.errors import PluginError, PrivauditError
 from privaudit.keys import seeded
@@ -39,7 +40,9 @@ def check_sparsifier(sparsifier: Sparsifier) -> None:
     require(
         accepted, f"{who}.prepare accepts neither a perceptron nor a CNN: {'; '.join(refusals)}"
     )
-    _check_script(sparsifier, convolutional=accepted[0])
+    _check_script(sparsifier, "sparsify", convolutional=accepted[0])
+    if can_follow(type(sparsifier)):
+        _check_script(sparsifier, "follow", convolutional=accepted[0])
 
 
 def _prepare(sparsifier: Sparsifier, model: TinyModel) -> nn.Module:
@@ -160,30 +163,33 @@ def _twice(values: Named) -> dict[str, Tensor]:
     return {name: torch.stack([value, value]) for name, value in values.items()}
 
 
-def _check_script(sparsifier: Sparsifier, convolutional: bool) -> None:
-    reached = _reached(sparsifier, convolutional)
+def _check_script(sparsifier: Sparsifier, hook: str, convolutional: bool) -> None:
+    reached = _reached(sparsifier, hook, convolutional)
     with seeded(1):  # elsewhere than the global generators were the first time
-        again = _reached(sparsifier, convolutional)
+        again = _reached(sparsifier, hook, convolutional)
     if not same(reached, again):
-        raise broken(sparsifier, "sparsify", OTHER_WEIGHTS)
+        raise broken(sparsifier, hook, OTHER_WEIGHTS)
 
 
-def _reached(sparsifier: Sparsifier, convolutional: bool) -> dict[str, Tensor]:
-    """The weights that the whole script leaves."""
+def _reached(sparsifier: Sparsifier, hook: str, convolutional: bool) -> dict[str, Tensor]:
+    """The weights that a whole script leaves."""
     who = type(sparsifier).__name__
     cohort = tiny_cohort(sparsifier, convolutional=convolutional)
-    for level in labels(sparsifier, cohort):
-        with guest(sparsifier, "sparsify"):
+    if hook == "follow":  # another has trained the networks, and pruned them
+        cohort.fit(sparsifier=Sparsifier(name="none"))
+        cohort.prune(0.5)
+    for level in labels(sparsifier, cohort, hook=hook):
+        with guest(sparsifier, hook):
             cohort.check_copies()
         require(
             bool(cohort.logits().isfinite().all()),
-            f"{who}.sparsify: level {level!r} answers NaN or infinity",
+            f"{who}.{hook}: level {level!r} answers NaN or infinity",
         )
         density = cohort.density()
         require(
             bool((density > 0).all()),
-            f"{who}.sparsify: level {level!r} has no weight left: density {density.tolist()}",
+            f"{who}.{hook}: level {level!r} has no weight left: density {density.tolist()}",
         )
-    with guest(sparsifier, "sparsify"):
+    with guest(sparsifier, hook):
         cohort.check_copies()
     return cohort.weights

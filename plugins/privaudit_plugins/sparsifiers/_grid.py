@@ -20,7 +20,8 @@ def on_grid(weight: Tensor, bits: int, scale: Literal["channel", "layer"]) -> Te
     rows = weight.flatten(1) if scale == "channel" else weight.flatten()[None]
     peak = rows.abs().amax(1, keepdim=True)
     spacing = torch.where(peak > 0, peak, 1.0) / outermost
-    return ((rows / spacing).round().clamp(-outermost, outermost) * spacing).view_as(weight)
+    rounded: Tensor = (rows / spacing).round().clamp(-outermost, outermost) * spacing
+    return rounded.view_as(weight)
 
 
 def off_zero(weight: Tensor, spacing: Tensor, bits: int) -> Tensor:
@@ -44,4 +45,5 @@ def best_spacing(values: Tensor, bits: int) -> Tensor:
     errors = [(values - off_zero(values, q, bits)).square().sum() for q in tried]
     best = tried[int(torch.stack(errors).argmin())]
     steps = off_zero(values, best, bits) / best
-    return (values * steps).sum() / steps.square().sum()
+    nearest: Tensor = (values * steps).sum() / steps.square().sum()
+    return nearest

@@ -70,7 +70,7 @@ class ADMMNN(ADMMPruner):
         *DEVIATIONS,
         "Derived from what is known of the paper, not from its code: all layers have the same "
         "number of bits, where the paper chooses one for each.",
-        "q is searched for once, among a hundred spacings, before the second phase.",
+        "The spacing q is searched for once, before the second phase, among a hundred.",
         "Nothing is trained after the last rounding.",
     )
     name: Literal["admm_nn"] = "admm_nn"

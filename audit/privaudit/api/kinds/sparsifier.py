@@ -71,6 +71,17 @@ class Sparsifier(Plugin):
         cohort.rewind("best")
         yield ""
 
+    def follow(self, cohort: Cohort) -> Iterator[str]:
+        """Go on from networks that another sparsifier has made, as a recipe says by `then`.
+
+        As `sparsify`, but the networks are trained, and perhaps pruned, already. It runs once for
+        each level of the other.
+
+        What breaks: `cohort.fit()` at its beginning, which trains on with this sparsifier's hooks
+        what the level's label calls finished. Right is to begin with what makes it sparse.
+        """
+        raise NotImplementedError
+
     def memory(self, weights: Weights) -> Mapping[str, Tensor]:
         """What a fit remembers of one model beside its weights, as it begins.
 
