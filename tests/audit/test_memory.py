@@ -297,6 +297,10 @@ def test_a_sparsifier_without_memory_keeps_the_key_of_a_dense_network(make_cohor
     cohort = make_cohort(sparsifier=Remembering())
     other = make_cohort(sparsifier=Remembering(pull=0.5))
     assert len({dense, key(cohort), key(other)}) == 3
+    hooks = {"memory": Remembering.memory, "remember": Remembering.remember}
+    counting = type("Counting", (Sparsifier,), hooks)(name="counting")
+    assert key(make_cohort(sparsifier=counting)) != dense  # its units hold a memory
+    assert key(make_cohort(sparsifier=Resting())) == key(make_cohort(sparsifier=Resting()))
     assert key(cohort, sparsifier=Sparsifier(name="none")) == dense
     assert key(make_cohort(sparsifier=Plain()), sparsifier=Remembering()) == key(cohort)
 

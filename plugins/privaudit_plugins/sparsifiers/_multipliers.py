@@ -79,8 +79,8 @@ def residual(cohort: privaudit.Cohort) -> Tensor:
     names = _taking_part(memory)
     apart = torch.cat([(weights[n] - memory[_Z + n]).flatten(1) for n in names], 1)
     every = torch.cat([weights[n].flatten(1) for n in names], 1)
-    relative: Tensor = torch.linalg.vector_norm(apart, dim=1)
-    return relative / torch.linalg.vector_norm(every, dim=1)
+    norms: list[Tensor] = [torch.linalg.vector_norm(part, dim=1) for part in (apart, every)]
+    return norms[0] / norms[1]
 
 
 def _taking_part(memory: Mapping[str, Tensor]) -> list[str]:
