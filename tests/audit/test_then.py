@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import privaudit
 from privaudit import PluginError, RecipeError, Sparsifier, load_recipe
-from privaudit.api.contract import can_follow
-from privaudit.api.plugin import Defense
+from privaudit.api.contract import can_follow, check_class
+from privaudit.api.plugin import Defense, Plugin
 from privaudit.cohort import Cohort
 from privaudit.experiment.followed import followed
 from privaudit.recipe import Subject, recipe_schema
@@ -259,3 +259,14 @@ def test_editors_know_what_may_follow() -> None:
         if one.startswith("{'$ref': '#/$defs/Sparsifier'}")
     )
     assert entry
+
+
+def test_an_option_may_be_called_then_but_a_sparsifier_s() -> None:
+    def plugin(kind: type[Plugin]) -> type[Plugin]:
+        fields = {"name": Literal["own"], "then": int}
+        namespace = {"__annotations__": fields, "name": "own", "then": 3, "__module__": __name__}
+        return type("Own", (kind,), namespace)
+
+    check_class(plugin(Defense))
+    with pytest.raises(PluginError, match="option 'then', which recipes use for themselves"):
+        check_class(plugin(Sparsifier))

@@ -11,8 +11,11 @@ from privaudit.api.plugin import KINDS, Attack, Defense, Plugin, Sparsifier
 from privaudit.errors import PluginError
 from privaudit.messages import show
 
-RESERVED = frozenset({"label", "training", "then", "shadow_sparsifier", "shadow_defense"})
+RESERVED = frozenset({"label", "training", "shadow_sparsifier", "shadow_defense"})
 """Keys of a recipe's entry that stand beside a plugin's options."""
+
+_RESERVED_TOO = {"sparsifier": frozenset({"then"})}
+"""And those of one kind's entries."""
 
 _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("sparsifier", "during"): ("all", "train"),
@@ -133,7 +136,8 @@ def _check_options(cls: type[Plugin], where: str) -> None:
         raise PluginError(
             f"{where} has short_form = {short!r:.60}: it must name one of its options"
         )
-    if taken := sorted(RESERVED & set(cls.model_fields)):
+    reserved = RESERVED | _RESERVED_TOO.get(cls.kind, frozenset())
+    if taken := sorted(reserved & set(cls.model_fields)):
         raise PluginError(
             f"{where} has the option {taken[0]!r}, which recipes use for themselves: rename it"
         )

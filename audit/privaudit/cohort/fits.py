@@ -167,7 +167,9 @@ class Fits:
 
     def _plugins(self, fit: Fit) -> tuple[Plugin, ...]:
         """Whose code a fit runs."""
-        return self.model, fit.objective.sparsifier, fit.objective.defense
+        shaping, defense = fit.objective.sparsifier, fit.objective.defense
+        preparing = [] if fit.prepared_by in (None, shaping) else [fit.prepared_by]
+        return self.model, shaping, *filter(None, preparing), defense
 
     def _way(self, fit: Fit) -> str:
         """How the models' steps are taken, tried once for each set of hooks in force."""
