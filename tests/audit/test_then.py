@@ -101,9 +101,7 @@ def test_what_the_first_trains_is_found_in_the_cache(make_cohort: Make, tmp_path
     assert found == [2, 2, 0, 2, 0]  # the first's fits are there, the second's are new
 
 
-def test_a_follower_trains_with_its_own_hooks_and_the_first_goes_on_undisturbed(
-    make_cohort: Make,
-) -> None:
+def test_a_follower_trains_with_its_own_hooks(make_cohort: Make) -> None:
     first = L1Unstructured(density=(0.5, 0.2))
     alone = reached(make_cohort, first, None)
     both = reached(make_cohort, first, QAT(bits=3))
@@ -113,6 +111,30 @@ def test_a_follower_trains_with_its_own_hooks_and_the_first_goes_on_undisturbed(
             if weight.ndim > 2:
                 assert torch.equal(weight != 0, (weight != 0) & (before[name] != 0))
                 assert all(len(row.unique()) <= 7 for row in weight.flatten(0, 1))
+
+
+class Rounds(Sparsifier):
+    """Goes on from where it is, as pruning in rounds does."""
+
+    name: Literal["rounds"] = "rounds"
+
+    def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
+        cohort.fit()
+        for number in range(3):
+            cohort.prune(0.7)
+            cohort.fit(1, tune=True)
+            yield f"round {number}"
+
+
+def test_the_first_goes_on_from_its_own_networks(make_cohort: Make) -> None:
+    alone = reached(make_cohort, Rounds(), None)
+    both = reached(make_cohort, Rounds(), Quantize(bits=2))
+    for number in range(3):
+        for name, before in alone[f"round {number}"][0].items():
+            if before.ndim > 2:
+                weight = both[f"round {number}, 2 bits"][0][name].numpy()
+                expected = on_a_grid(before, 2)
+                np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-7)
 
 
 class Noting(Sparsifier):
