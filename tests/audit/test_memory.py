@@ -195,11 +195,12 @@ def test_every_way_to_train_remembers_the_same(
             monkeypatch.setitem(choose._SUITS, other, lambda *given, suits=suits: suits)
         found[way] = fitted(make_cohort, stack=3, **options)
         assert list(found[way]._fits._ways.values()) == [way]
+        alone = fitted(make_cohort, stack=1, **options)
+        assert list(alone._fits._ways.values()) == [way]
+        assert_same(alone, found[way], 1e-10)
     assert len(found["plain"].memory) >= 5
     for way in order[:3]:
         assert_same(found[way], found["plain"], 1e-10)
-    alone = fitted(make_cohort, stack=1, **options)
-    assert_same(alone, found["plain"], 1e-10)
 
 
 def test_a_stopped_model_remembers_what_it_did_when_it_stopped(make_cohort: Make) -> None:
