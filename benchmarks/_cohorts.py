@@ -83,11 +83,13 @@ class Trained:
     """M networks' answers, and who was in whose training data.
 
     Attributes:
+        x: (N, ...) the examples, as networks see them.
         y: (N,) int64 labels.
         logits: (M, 1, N, C).
         role: (M, N) uint8, a `Role`; models 2i and 2i + 1 are a pair.
     """
 
+    x: Tensor
     y: Tensor
     logits: Tensor
     role: Tensor
@@ -97,7 +99,7 @@ class Trained:
         used = [k for k in range(len(self.role)) if k // 2 != target // 2][:shadows]
         audited = self.role[0] != Role.OUTSIDE
         signals = Signals(
-            x=torch.empty(len(self.y), 0),
+            x=self.x,
             y=self.y,
             audited=audited,
             target=Outputs(self.logits[target]),
@@ -124,4 +126,4 @@ def trained(work: Work, data: Data, device: torch.device) -> Trained:
         device=device,
     )
     cohort.fit()
-    return Trained(examples.y, cohort.logits()[:, None], split.role)
+    return Trained(examples.x, examples.y, cohort.logits()[:, None], split.role)

@@ -79,6 +79,39 @@ def test_each_sparse_level_has_a_dense_control_of_about_its_accuracy(
         assert abs(control.test_accuracy - sparse.test_accuracy) < 0.1
 
 
+def test_undefended_controls_are_what_a_network_without_any_method_is_on_its_way(
+    folder: Path,
+) -> None:
+    changes = (
+        "matched=undefended", "attacks=[loss]", "defenses=[none, label_smoothing]",
+        "sparsifiers.1.rounds=1",
+    )  # fmt: skip
+    recipe = load_recipe(RECIPE, changes)
+    made = privaudit.run(recipe, folder / "undefended", cache=folder / "cache", device="cpu")
+    controls = [(audit.matched, audit.level) for audit in made.audits if audit.matched]
+    assert controls == [
+        ("dense + label_smoothing", ""), ("imp", "round 1"),
+        ("imp + label_smoothing", "round 0"), ("imp + label_smoothing", "round 1"),
+    ]  # fmt: skip
+    under_the_same = privaudit.run(
+        load_recipe(RECIPE, [*changes, "matched=true"]), folder / "same", cache=folder / "cache",
+        device="cpu",
+    )  # fmt: skip
+    whom = {"level": "round 1"}
+    alike, other = (
+        [found(run, matched=matched, **whom)[0] for run in (made, under_the_same)]
+        for matched in ("imp", "imp + label_smoothing")
+    )
+    assert alike[0] == alike[1]
+    assert [audit.defense for audit in other] == ["none", "label_smoothing"]
+    assert other[0].metrics != other[1].metrics
+    defended = found(made, subject="dense + label_smoothing")[0]
+    (control,) = found(made, matched="dense + label_smoothing")
+    assert control.density == 1
+    assert abs(control.test_accuracy - defended.test_accuracy) < 0.05
+    assert control.metrics["auc"] != defended.metrics["auc"]
+
+
 def test_who_knows_nothing_of_pruning_learns_from_dense_shadows(
     result: privaudit.RunResult, folder: Path
 ) -> None:

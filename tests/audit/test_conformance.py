@@ -56,7 +56,7 @@ OPTIONS: dict[str, Callable[[Path], dict[str, object]]] = {
     **dict.fromkeys(("resnet18", "vgg16_bn"), lambda folder: {"width": 8}),
     "torchvision": lambda folder: {"architecture": "resnet18"},
     "timm": lambda folder: {"architecture": "test_resnet"},
-    "memguard": lambda folder: {"iterations": 20},
+    "memguard": lambda folder: {"epochs": 2, "iterations": 20},
     **dict.fromkeys(("nn", "nn_cls", "nn_top3", "samia"), lambda folder: {"epochs": 2}),
 }
 

@@ -255,13 +255,89 @@ def test_the_clone_of_what_is_frozen_is_no_shadow() -> None:
         audit_classifier(*given, shadows=4)
 
 
+@pytest.mark.parametrize("given", ["array", "table", "words", "sparse"])
+def test_the_same_examples_on_both_sides_are_found_whatever_the_forest_votes(given: str) -> None:
+    rows: Any = _X.round(1)
+    if given == "table":
+        rows = pytest.importorskip("pandas", reason="pandas is not installed").DataFrame(rows)
+    model = RandomForestClassifier(20, random_state=0).fit(_X[_IN].round(1), _Y[_IN])
+    if given == "words":
+        texts = np.array([" ".join(f"w{round(v)}" for v in row) for row in _X], dtype=object)
+        rows, model = texts, make_pipeline(CountVectorizer(), RandomForestClassifier(20))
+        model.fit(texts[_IN], _Y[_IN])
+    if given == "sparse":
+        rows = sparse.csr_matrix(rows)
+
+    def doubts(inside: Any, outside: Any) -> set[str]:
+        def part(which: Any) -> Any:
+            return rows.iloc[which] if hasattr(rows, "iloc") else rows[which]
+
+        found = audit_classifier(
+            model, part(inside), _Y[inside], part(outside), _Y[outside], "loss", quiet=True
+        )
+        return {doubt.name for doubt in found.doubts}
+
+    everybody = np.concatenate([_IN, _OUT])
+    assert "duplicate_rows" in doubts(_OUT, _OUT)
+    assert "duplicate_rows" in doubts(everybody, _OUT)
+    assert "duplicate_rows" not in doubts(_IN, _OUT)
+
+
+def test_the_accuracy_is_said_and_the_exit_code_is_the_verdicts() -> None:
+    model = RandomForestClassifier(20, random_state=0)
+    found = audited(model)
+    inside, outside = (float((model.predict(_X[r]) == _Y[r]).mean()) for r in (_IN, _OUT))
+    assert found.accuracy == pytest.approx((inside, outside))
+    assert f"right about {100 * inside:.1f} % of the members, {100 * outside:.1f} %" in str(found)
+    assert (found.verdict("auc<0.99").exit_code, found.verdict("auc<0.51").exit_code) == (0, 3)
+    with pytest.raises(RecipeError, match=r"a gate is a text such as 'auc<0.6'.*0.55"):
+        found.verdict(0.55)
+
+
+class Stopped(LogisticRegression):  # type: ignore[misc]
+    """Boosting as XGBoost has it: no clone can be fitted while it waits for validation data."""
+
+    def __init__(self, n_estimators: int = 100, early_stopping_rounds: int | None = None) -> None:
+        super().__init__(max_iter=2000)
+        self.n_estimators, self.early_stopping_rounds = n_estimators, early_stopping_rounds
+
+    def fit(self, X: Any, y: Any, validation: bool = False) -> Any:
+        if self.early_stopping_rounds is not None and not validation:
+            raise ValueError("Must have at least 1 validation dataset for early stopping.")
+        self.best_iteration = 36
+        SEEN.append(self.n_estimators)
+        return super().fit(X, y)
+
+
+SEEN: list[int] = []
+
+
+def test_shadows_of_what_was_stopped_early_are_trained_for_as_many_rounds() -> None:
+    SEEN.clear()
+    model = Stopped(early_stopping_rounds=5).fit(_X[_IN], _Y[_IN], validation=True)
+    audit_classifier(
+        model, _X[_IN], _Y[_IN], _X[_OUT], _Y[_OUT], "reference", shadows=2, quiet=True
+    )
+    assert SEEN == [100, 37, 37]
+
+
+class Unfit:
+    """Answers like another, and cannot be trained again."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.classes_ = model, model.classes_
+
+    def predict_proba(self, x: Any) -> Any:
+        return self.model.predict_proba(x)
+
+
 def test_what_an_attack_lacks_is_said_in_words_of_this_function() -> None:
     model = LogisticRegression(max_iter=2000).fit(_X[:200], _Y[:200])
     given = (model, _X[:200], _Y[:200], _X[200:], _Y[200:])
-    with pytest.raises(RecipeError, match=r": give shadows \(got 0\)"):
+    with pytest.raises(RecipeError, match=r"^'lira' needs shadows, 2 or more \(got 0\)"):
         audit_classifier(*given, ["lira"])
-    with pytest.raises(DataError, match="give X_population and y_population"):
-        audit_classifier(*given, ["rmia"], shadows=4)
+    with pytest.raises(RecipeError, match=r"^'rmia' compares with others: give X_population and"):
+        audit_classifier(Unfit(model), *given[1:], ["rmia"], shadows=4)  # before any is trained
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,9 @@ def test_an_open_doubt_breaks_a_gate_that_the_numbers_keep() -> None:
     verdict = judge(gate, {"a": _metrics()}, [doubt, doubt])
     assert (verdict.passed, verdict.doubts, verdict.reached) == (False, ("says_nothing",), 0.6)
     assert verdict.sentence() == (
-        "gate auc<0.9: BROKEN by the open doubt says_nothing, though the upper confidence limit "
-        "0.6 (a) would keep it: clear it up, or accept it by --accept-doubt says_nothing"
+        "gate auc<0.9: CANNOT BE TOLD for the open doubt says_nothing, though the upper "
+        "confidence limit 0.6 (a) would keep it: clear it up, or accept it by --accept-doubt "
+        "says_nothing"
     )
     assert judge(gate, {"a": _metrics()}, still_open([doubt], ["says_nothing"])).passed
     assert still_open([doubt], ["below_half"]) == (doubt,)
@@ -147,8 +148,8 @@ def test_what_cannot_be_resolved_breaks_a_gate() -> None:
     verdict = judge(parse_gate("tpr@0.001<0.99"), {"loss": _metrics(), "lira": _metrics()})
     assert (verdict.passed, verdict.reached, verdict.attacks) == (False, None, ("loss", "lira"))
     assert verdict.sentence() == (
-        "gate tpr@0.001<0.99: BROKEN, not resolvable with 500 non-members: it takes 1000 or more "
-        "(loss, lira)"
+        "gate tpr@0.001<0.99: CANNOT BE TOLD, not resolvable with 500 non-members: it takes "
+        "1000 or more (loss, lira)"
     )
 
 
@@ -243,8 +244,8 @@ def test_a_gate_that_no_attack_could_break_is_broken() -> None:
     verdict = judge(parse_gate("epsilon<8"), {"loss": record})
     assert (verdict.passed, verdict.reached, verdict.attacks) == (False, None, ("loss",))
     assert verdict.sentence() == (
-        "gate epsilon<8: BROKEN, not resolvable: with 100 members and 100 non-members even a "
-        "perfect attack proves no more than 2.85: audit more, or lower the limit (loss)"
+        "gate epsilon<8: CANNOT BE TOLD, not resolvable: with 100 members and 100 non-members "
+        "even a perfect attack proves no more than 2.85: audit more, or lower the limit (loss)"
     )
     assert judge(parse_gate("epsilon<2.8"), {"loss": record}).passed
     assert not judge(parse_gate("epsilon<2.9"), {"loss": record}).passed
@@ -253,7 +254,10 @@ def test_a_gate_that_no_attack_could_break_is_broken() -> None:
 def test_bounds_of_one_run_need_coins() -> None:
     scores, members = range(400), [row % 2 for row in range(400)]
     verdict = judge(parse_gate("one_run_epsilon<1"), {"loss": evaluate(scores, members)})
-    assert "BROKEN, unknown, as no coin decided on each example's membership" in verdict.sentence()
+    assert (
+        "CANNOT BE TOLD, unknown, as no coin decided on each example's membership"
+        in verdict.sentence()
+    )
     assert judge(
         parse_gate("one_run_epsilon<1"), {"loss": evaluate(scores, members, coins=True)}
     ).passed

@@ -138,11 +138,11 @@ def test_it_is_gated_by_its_lower_limit() -> None:
     assert judge(kept, {"a": _record()}).passed
     verdict = judge(broken, {"a": _record()})
     assert verdict.sentence() == (
-        "gate sharpness@3>0.13: BROKEN, lower confidence limit 0.125 (a); a network that tells "
-        "nothing breaks it, too, however many examples are audited"
+        "gate sharpness@3>0.13: CANNOT BE TOLD, lower confidence limit 0.125 (a); a network that "
+        "tells nothing breaks it, too, however many examples are audited"
     )
     unknown = judge(kept, {"a": _record(), "b": _record(decides=False)})
-    assert unknown.sentence() == "gate sharpness@3.0>0.12: BROKEN, too dull: 2 members (b)"
+    assert unknown.sentence() == "gate sharpness@3.0>0.12: CANNOT BE TOLD, too dull: 2 members (b)"
     with pytest.raises(RecipeError, match=r"more is safer, so write sharpness@3>0\.5"):
         parse_gate("sharpness@3<0.5")
     with pytest.raises(RecipeError, match="bluntness has no edge: use sharpness@3"):

@@ -70,6 +70,12 @@ def _twice(a: Arrays) -> Arrays:
     }  # fmt: skip
 
 
+def _sure_of_nothing(a: Arrays) -> Arrays:
+    """A target that wins each example by little, and is said to be right every time."""
+    z = 0.1 * a["logits"]
+    return {"logits": z, "labels": z.argmax(-1)}
+
+
 def _within_classes(labels: Any) -> Any:
     """Audited rows in another order that leaves every label where it is."""
     rows = np.arange(ROWS)
@@ -215,6 +221,9 @@ CASES: dict[str, tuple[Callable[[Arrays], Arrays], str, set[str]]] = {
         "duplicate_network", {"shadow 0", "shadow 7"},
     ),
     "rows twice": (_twice, "duplicate_rows", {"members"}),
+    "labels that are the target's predictions": (
+        lambda a: _sure_of_nothing(a), "labels", {"target"},
+    ),
     "rows twice, in other batches": (
         lambda a: (a := _twice(a)) | _all(lambda z: z * (1 + 1e-7 * RNG.normal(size=z.shape)))(a),
         "duplicate_rows", {"members"},
@@ -269,6 +278,50 @@ def test_the_examples_themselves_show_duplicates(arrays: Arrays) -> None:
     labels = arrays["labels"].copy()
     labels[second] = labels[first]
     assert "duplicate_rows" in _doubted(arrays | votes | {"x": x, "labels": labels})
+
+
+def _alone(arrays: Arrays) -> Arrays:
+    return {name: array for name, array in arrays.items() if not name.startswith("shadow")}
+
+
+def test_copies_are_found_in_what_one_network_answers(arrays: Arrays) -> None:
+    """A quarter of the members once more as non-members, as answered in another batch."""
+    lone = _alone(arrays)
+    inside = np.flatnonzero(lone["members"] & lone["audited"])[:40]
+    rows = np.concatenate([np.arange(len(lone["labels"])), inside])
+    again = {name: array[rows].copy() for name, array in lone.items()}
+    again["members"][-len(inside) :] = False
+    again["logits"] = again["logits"] * (1 + 1e-7 * RNG.normal(size=again["logits"].shape))
+    assert "duplicate_rows" in _doubted(again)
+
+
+def test_each_example_on_both_sides_is_found_in_votes(arrays: Arrays) -> None:
+    lone = _alone(arrays)
+    votes = np.log((20 * softmax(lone["logits"], -1)).round() + 1)
+    rows = np.concatenate([np.flatnonzero(lone["audited"])] * 2)
+    members = np.arange(len(rows)) < len(rows) // 2
+    both = {"logits": votes[rows], "labels": lone["labels"][rows], "members": members}
+    assert "duplicate_rows" in _doubted(both)
+    assert "duplicate_rows" not in _doubted(lone | {"logits": votes})
+
+
+def test_trees_that_answer_many_examples_alike_are_no_copies_and_names_settle_it() -> None:
+    """Leaves hold many examples of both sides, for every network: two features, cut in ten."""
+    rng = np.random.default_rng(0)
+    leaf = rng.integers(0, 100, 1000)
+    labels, members = rng.integers(0, 2, 1000), rng.random((5, 1000)) < 0.5
+    margins = rng.normal(size=(5, 100))[:, leaf]
+    arrays = {
+        "logits": margins[0], "labels": labels, "members": members[0], "kind": "margins",
+        "shadow_logits": margins[1:], "shadow_members": members[1:],
+    }  # fmt: skip
+    assert "duplicate_rows" not in _doubted(arrays)
+    names = np.array([f"customer {row}" for row in range(1000)])
+    assert "duplicate_rows" not in _doubted(arrays | {"ids": names})
+    inside = np.flatnonzero(members[0])
+    names[np.flatnonzero(~members[0])[:20]] = names[inside[:20]]
+    labels[np.flatnonzero(~members[0])[:20]] = labels[inside[:20]]
+    assert "duplicate_rows" in _doubted(arrays | {"ids": names})
 
 
 def test_a_doubt_breaks_a_gate_until_it_is_accepted(

@@ -409,6 +409,11 @@ def test_without_names_all_attacks_that_can_be_made_are() -> None:
         ("label,p_0,p,member\n", "column 'p' names no class"),
         ("label,member,a,b\n", "no column holds answers: name them p_CLASS"),
         ("label,p_0,p_1\n", "no column 'member': .* or give two files, --members"),
+        (
+            "y_true,split,a,b\n",
+            "no column 'label': is it 'y_true'.*; and there is no column 'member': is it 'split'"
+            ".*; and no column holds answers",
+        ),
         ("label,p_0,p_1,member,audit\n", "column 'audit' may be 'audited'"),
         ("label,p_0,p_1,member,shadow_0_p_0\n", "the answers of shadow 0 differ in class '1'"),
         (
@@ -517,3 +522,27 @@ def test_rows_without_a_label_are_left_out_of_answers_of_one_number() -> None:
         )  # fmt: skip
         left, right = (one["logistic_regression"].scores for one in (found, true))
         np.testing.assert_array_equal(left, right)
+
+
+def test_columns_called_by_their_classes_alone_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("truth,seen,yes,no\nyes,1,0.75,0.25\nno,0,0.5,0.5\n")
+    columns = {"label": "truth", "member": "seen", "p_*": "*"}
+    arrays, _ = read_files([path], columns=columns)
+    assert arrays["classes"] == ("yes", "no")
+    assert arrays["logits"].tolist() == [[0.75, 0.25], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "remedy"),
+    [
+        ([[60.0, 40.0], [99.5, 0.5]], "per cent: divide them by 100"),
+        ([[0.9, 0.8], [0.1, 0.2]], "give the numbers before the sigmoid as logits"),
+        ([[1.5, 0.2], [1.1, 0.4]], "say so by kind"),
+    ],
+)
+def test_what_is_no_probability_is_refused_with_what_it_looks_like(
+    rows: list[list[float]], remedy: str
+) -> None:
+    with pytest.raises(DataError, match=remedy):
+        audit_outputs(np.array(rows), [0, 1], [True, False], "loss", kind="probabilities")

@@ -108,6 +108,18 @@ def test_processes_are_there_for_trainings_and_attacks_on_any_device(
                 ("dense matched to imp", 2, 3),
             ],
         ),
+        (
+            ["matched=undefended", "defenses=[none, label_smoothing]"],
+            [
+                ("dense", 1, 3),
+                ("dense + label_smoothing", 1, 3),
+                ("dense matched to dense + label_smoothing", 1, 3),
+                ("imp", 3, 9),
+                ("dense matched to imp", 2, 3),
+                ("imp + label_smoothing", 3, 9),
+                ("dense matched to imp + label_smoothing", 3, 3),
+            ],
+        ),
         (["attacks.0.shadow_defense=same"], [("dense", 1, 3), ("imp", 3, 9)]),
     ],
     ids=[
@@ -115,6 +127,7 @@ def test_processes_are_there_for_trainings_and_attacks_on_any_device(
         "a subject to come",
         "an attack's belief",
         "matched",
+        "matched by undefended networks",
         "no other belief",
     ],
 )
@@ -127,7 +140,7 @@ def test_what_is_trained_beside_the_subjects_has_rows_of_its_own(
     assert all(row.found == 0 for row in fresh)
     assert all(row.steps > 0 and row.seconds > 0 for row in fresh)
     asked, _, said = trained(recipe, tmp_path)
-    assert (said.trainings, said.found, len(said.epochs)) == (asked, 0, 2)
+    assert (said.trainings, said.found, len(said.epochs)) == (asked, 0, len(recipe.subjects()))
     assert sum(said.epochs) == 2 * asked
     assert asked == sum(row.trainings for row in fresh)
     units = (tmp_path / "cache" / "units").rglob("*.unit")

@@ -123,7 +123,8 @@ def test_too_few_examples_break_a_gate() -> None:
     verdict = judge(parse_gate("precision@100<0.99"), {"loss": record})
     assert not verdict.passed
     assert verdict.sentence() == (
-        "gate precision@100<0.99: BROKEN, 57 examples are too few: it takes 100 or more (loss)"
+        "gate precision@100<0.99: CANNOT BE TOLD, 57 examples are too few: it takes 100 or "
+        "more (loss)"
     )
 
 

@@ -152,3 +152,21 @@ def test_a_digest_is_of_what_rows_hold() -> None:
     sparse = scipy.sparse.csr_matrix(rows)
     assert digest(sparse, Y[:5]) == digest(sparse.tocsc(), Y[:5])
     assert digest(["ab", "c"], [0, 1]) != digest(["a", "bc"], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"attack": "los"}, "unknown attack 'los'"),
+        ({"attack": "lira"}, r"'lira' needs shadows, 2 or more \(got 0\)"),
+        ({"attack": "rmia", "shadows": 4}, "give X_population"),
+        ({"shadow": 4}, "unknown option 'shadow'; did you mean 'shadows'"),
+    ],
+)
+def test_what_no_fold_could_score_is_told_before_the_search(
+    options: dict[str, Any], words: str
+) -> None:
+    x, y = load_breast_cancer(return_X_y=True)
+    folds = list(KFold(3).split(x, y))
+    with pytest.raises(RecipeError, match=words):
+        make_privacy_scorer(x, y, folds, **options)

@@ -164,7 +164,7 @@ def test_changed_gates_train_nothing_again_and_stand_in_the_run(
     strict = {"gates": [{"gate": "auc<0.51", "subjects": ["dense"]}], "accept_doubts": ACCEPT}
     code, out, err = privaudit("run", "r.yaml", **strict)
     assert (code, err) == (3, "")
-    assert "gate auc<0.51 on dense (recipe): BROKEN for 1 of 1" in out
+    assert "gate auc<0.51 on dense (recipe): CANNOT BE TOLD for 1 of 1" in out
     after = load_run(folder)
     assert (after.audits, after.environment) == (before.audits, before.environment)
     assert list(Path("runs").iterdir()) == [folder]
@@ -177,11 +177,11 @@ def test_changed_gates_train_nothing_again_and_stand_in_the_run(
     code, out, err = privaudit("report", str(folder))
     assert (code, out.count("gate "), err) == (3, 1, "")
     code, out, err = privaudit("report", str(folder), "--format=csv")
-    assert (code, "gate auc<0.51 on dense (recipe): BROKEN" in err) == (3, True)
+    assert (code, "gate auc<0.51 on dense (recipe): CANNOT BE TOLD" in err) == (3, True)
     code, out, _ = privaudit("report", str(folder), "--gate=auc<0.999", "--format=json")
     gates = json.loads(out)["gates"]
     assert [(gate["gate"], gate["sources"], gate["told"]) for gate in gates] == [
-        ("auc<0.51", ["recipe"], "broken"),
+        ("auc<0.51", ["recipe"], "cannot be told"),
         ("auc<0.999", ["--gate"], "kept"),
     ]
     # Without any it is the run that it would have been.
@@ -233,7 +233,7 @@ def test_files_for_a_pipeline_point_to_the_recipe_and_need_a_gate(
     assert place["artifactLocation"]["uri"] == "r.yaml"
     line = Path("r.yaml").read_text().splitlines()[place["region"]["startLine"] - 1]
     assert line == "- auc<0.51"
-    assert Path("gates.xml").read_text().count("<failure") == 3
+    assert Path("gates.xml").read_text().count("<error") == 3
     (folder,) = Path("runs").iterdir()
     code, _, err = privaudit("report", str(folder), f"--sarif={folder}/result.json")
     assert (code, "is what the command reads, too" in err) == (2, True)

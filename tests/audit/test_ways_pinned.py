@@ -31,13 +31,14 @@ SMALLER: dict[str, dict[str, int]] = {
 SPARSIFIERS = {"butterfly": "vmapped", "block_circulant": "vmapped", "dense": "chain"}
 DEFENSES = {
     "relaxloss": "chain",
+    "ccl": "chain",
     "label_smoothing": "chain",
     "confidence_penalty": "chain",
     "hamp": "chain",
     "early_stopping": "chain",
     "ppb": "chain",
     "none": "chain",
-    "memguard": "vmapped",
+    "memguard": "chain",
     "min_max": "vmapped",
     "mixup": "vmapped",
     "dp_sgd": "vmapped",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
 from scipy.stats import entropy
+from torch.distributions import Categorical
+from torch.func import grad
+from torch.nn.functional import kl_div
 
-from privaudit import (
-    Step,
-)
+from privaudit import Step
 from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
 from privaudit.testing import check_plugin
@@ -41,14 +44,39 @@ def test_half_a_bit_is_the_entropy_of_a_coin_of_eleven_per_cent() -> None:
     assert abs(label_share(0.5, 2) - 0.889972) < 1e-6  # the binary entropy's inverse, tabulated
 
 
-def test_the_loss_is_the_divergence_from_the_labels_less_the_weighted_entropy() -> None:
+def random_batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (4, 5) and labels."""
     logits = 3 * torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    y = torch.tensor([0, 3, 3, 1])
+    return logits, torch.tensor([0, 3, 3, 1])
+
+
+def loss_of(defense: HAMP, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return defense.loss(Step(logits=logits, y=y, epoch=torch.tensor(0), key=torch.tensor(0)))
+
+
+def test_the_loss_is_the_divergence_from_the_labels_less_the_weighted_entropy() -> None:
+    logits, y = random_batch()
     p = softmax(logits.numpy(), axis=1)
     divergence = [entropy(label(0.7, 5, int(c)), row) for c, row in zip(y, p, strict=True)]
-    expected = np.mean(divergence) - 0.2 * np.mean(entropy(p, axis=1))
-    step = Step(logits=logits, y=y, epoch=torch.tensor(0), key=torch.tensor(0))
-    assert abs(float(HAMP(gamma=0.7, weight=0.2).loss(step)) - expected) < 1e-9
+    expected = np.mean(divergence) - 5 * 0.2 * np.mean(entropy(p, axis=1))
+    assert abs(float(loss_of(HAMP(gamma=0.7, weight=0.2), logits, y)) - expected) < 1e-9
+
+
+def test_the_published_weight_belongs_to_the_divergence_as_the_authors_take_it() -> None:
+    """Their `kl_div` has PyTorch's default reduction, a mean over examples and classes."""
+    logits, y = random_batch()
+    labels = torch.from_numpy(np.stack([label(0.7, 5, int(c)) for c in y]))
+
+    def published(z: torch.Tensor) -> torch.Tensor:
+        with warnings.catch_warnings(action="ignore"):  # of that default
+            divergence = kl_div(z.log_softmax(1), labels)
+        surprise = Categorical(probs=z.softmax(1)).entropy()  # type: ignore[no-untyped-call]
+        return divergence - 0.2 * cast(torch.Tensor, surprise).mean()
+
+    mine = grad(lambda z: loss_of(HAMP(gamma=0.7, weight=0.2), z, y))(logits)
+    varied = logits.clone().requires_grad_()
+    (theirs,) = torch.autograd.grad(published(varied), varied)
+    assert torch.allclose(mine, 5 * theirs, atol=1e-9)
 
 
 def test_answers_keep_the_order_of_the_classes_and_nothing_else() -> None:

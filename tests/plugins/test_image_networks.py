@@ -57,6 +57,8 @@ def with_weights_of(network: nn.Module, other: nn.Module) -> nn.Module:
         (ResNet18(norm="group"), CIFAR, 10, 11_173_962),
         (VGG16(), CIFAR, 10, 14_728_266),
         (VGG16(norm="group"), CIFAR, 10, 14_728_266),
+        (ResNet18(stem="3x3_pooled", init="xavier_normal"), CIFAR, 10, 11_173_962),
+        (VGG16(head="hidden", init="xavier_normal"), CIFAR, 10, 14_723_136 + 18_923_530),
         (DenseNet40(), CIFAR, 10, 1_019_722),  # Huang et al. 2017, table 2: 1.0M
         (ViTTiny(), CIFAR, 10, 5_362_762),
         (ViTTiny(patch=16), (3, 224, 224), 1000, 5_717_416),  # DeiT-Ti, as published for ImageNet
@@ -70,22 +72,71 @@ def test_parameters_are_those_published(
     assert sum(weight.numel() for weight in network.parameters()) == published
 
 
-def test_resnet18_is_torchvisions_with_another_stem() -> None:
-    network = built(ResNet18(), (3, 8, 8))
+@pytest.mark.parametrize("stem", ["3x3", "3x3_pooled"])
+def test_resnet18_is_torchvisions_with_another_stem(stem: str) -> None:
+    network = built(ResNet18.model_validate({"stem": stem}), (3, 8, 8))
     other = torchvision.models.resnet18(num_classes=10)
     other.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    other.maxpool = nn.Identity()
+    if stem == "3x3":
+        other.maxpool = nn.Identity()
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(network(x), with_weights_of(network, other)(x))
 
 
-def test_vgg16_is_torchvisions_features_and_a_linear_layer() -> None:
-    network = built(VGG16(width=4), CIFAR)
+@pytest.mark.parametrize("head", ["linear", "hidden"])
+def test_vgg16_is_torchvisions_features_and_a_head(head: str) -> None:
+    network = built(VGG16.model_validate({"width": 4, "head": head}), CIFAR)
     sizes: list[Any] = [4, 4, "M", 8, 8, "M", 16, 16, 16, "M", *[32, 32, 32, "M"] * 2]
-    features = torchvision.models.vgg.make_layers(sizes, batch_norm=True)
-    other = nn.Sequential(features, nn.Flatten(), nn.Linear(32, 10))
+    other = nn.Sequential(torchvision.models.vgg.make_layers(sizes, batch_norm=True), nn.Flatten())
+    if head == "hidden":
+        for inputs in (32, 256):
+            other.extend([nn.Linear(inputs, 256), nn.ReLU(), nn.Dropout()])
+    other.append(nn.Linear(32 if head == "linear" else 256, 10))
     x = torch.randn(2, *CIFAR, dtype=torch.float64)
     torch.testing.assert_close(network(x), with_weights_of(network, other)(x))
+
+
+def test_the_hidden_layers_of_vgg16_drop_half_while_they_train() -> None:
+    network = VGG16(width=4, head="hidden").build(CIFAR, 10)
+    dropped = [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)]
+    assert dropped == [0.5, 0.5]
+    assert not any(isinstance(m, nn.Dropout) for m in VGG16(width=4).build(CIFAR, 10).modules())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ResNet18(width=16, stem="3x3_pooled", init="xavier_normal"),
+        VGG16(width=8, head="hidden", init="xavier_normal"),
+    ],
+    ids=lambda model: model.name,
+)
+def test_xavier_s_weights_are_normal_with_the_published_deviation(model: Model) -> None:
+    """Glorot & Bengio 2010, equation 12: Var = 2 / (fan in + fan out)."""
+    torch.manual_seed(0)
+    for name, layer in model.build(CIFAR, 10).named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            outputs, inputs, *kernel = layer.weight.shape
+            fans = (inputs + outputs) * (kernel[0] * kernel[1] if kernel else 1)
+            scaled = layer.weight.detach().flatten() / (2 / fans) ** 0.5
+            assert abs(float(scaled.std()) - 1) < 5 / len(scaled) ** 0.5, name
+            assert len(scaled) < 10_000 or 3 < float(scaled.abs().max()) < 6  # no uniform one
+            assert layer.bias is None or not bool(layer.bias.any())
+        elif isinstance(layer, nn.BatchNorm2d):
+            assert bool((layer.weight == 1).all())
+            assert not bool(layer.bias.any())
+
+
+@pytest.mark.parametrize("kind", [ResNet18, VGG16])
+def test_options_left_out_build_the_network_of_before(kind: type[Model]) -> None:
+    """Names and first numbers as they were: cached trainings start from them."""
+    torch.manual_seed(0)
+    network = kind.model_validate({"width": 4}).build(CIFAR, 10)
+    names = list(network.state_dict())
+    assert not any("hidden" in name or "pool" in name for name in names)
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 4, 3, padding=1, bias=kind is VGG16)
+    assert torch.equal(network.state_dict()[names[0]], first.weight)
 
 
 def test_densenet_computes_what_huang_et_al_draw() -> None:
@@ -163,7 +214,9 @@ def test_segments_name_layers_that_butterfly_substitutes(model: Model, layers: l
     "model",
     [
         ResNet18(width=2),
+        ResNet18(width=2, stem="3x3_pooled"),
         VGG16(width=2),
+        VGG16(width=2, head="hidden", init="xavier_normal"),
         DenseNet40(growth=2, depth=7),
         ViTTiny(width=6, depth=1, dropout=0.1),
     ],
@@ -218,7 +271,9 @@ def test_gradients_of_single_examples_are_those_of_each_alone(model: Model) -> N
     "model",
     [
         ResNet18(width=2),
+        ResNet18(width=2, stem="3x3_pooled"),
         VGG16(width=2),
+        VGG16(width=2, head="hidden", init="xavier_normal"),
         DenseNet40(growth=2, depth=7),
         ViTTiny(width=6, depth=1, dropout=0.2),
     ],

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import binom, norm
 from sklearn.metrics import balanced_accuracy_score
-from torch import Tensor
+from torch import Tensor, nn
 
-from privaudit import Outputs, PrivauditError, Role, ShortageError, Signals
+from privaudit import Examples, Model, Outputs, PrivauditError, Role, ShortageError, Signals
+from privaudit.cohort import Cohort
+from privaudit.cohort.answers import answers
 from privaudit.reductions import log_odds
 from privaudit.statistics.metrics import roc_auc
+from privaudit.values import Augmentation
 from privaudit_plugins.attacks._in_turn import others, threshold_in_turn
 from privaudit_plugins.attacks._lira import Shadows, likelihood_ratios
 from privaudit_plugins.attacks.lira import LiRA, LiRAAugmented
+
+
+class Shown(Model):
+    """Answers with the pixels that it is shown."""
+
+    name: Literal["shown"] = "shown"
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        layer = nn.Linear(classes, classes, bias=False)
+        nn.init.eye_(layer.weight)
+        return nn.Sequential(nn.Flatten(), layer)
 
 
 def signals_of(target: Tensor, shadows: Tensor, role: Tensor) -> Signals:
@@ -241,10 +256,42 @@ def test_interval_of_auc_covers_one_half_on_noise(mode: Any) -> None:
     assert covered >= binom.ppf(1e-4, 200, 0.95)
 
 
-def test_augmented_queries_are_those_of_the_paper() -> None:
+def test_the_paper_asks_eighteen_times() -> None:
     assert (LiRA().queries, LiRAAugmented().queries) == (1, 18)
     signals = mixed()
     assert torch.equal(LiRAAugmented().score(signals).score, LiRA().score(signals).score)
+
+
+@pytest.mark.parametrize(
+    ("flip", "crop", "fixed"), [(True, 4, 18), (True, 1, 18), (False, 4, 9), (True, 0, 2)]
+)
+def test_queries_are_the_mirror_image_times_shifts_by_a_pixel(
+    make_cohort: Callable[..., Cohort], flip: bool, crop: int, fixed: int
+) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randint(1, 256, (100, 1, 3, 4), generator=draw, dtype=torch.uint8)
+    unit = torch.tensor(1.0)
+    augmentation = Augmentation(flip=flip, crop=crop)
+    y = torch.arange(100) % 12
+    examples = Examples(x, y, tuple("abcdefghijkl"), 0 * unit, unit, augmentation)
+    cohort = make_cohort([20], examples=examples, model=Shown())
+    seen = answers(cohort, torch.ones(1, 100, dtype=torch.bool), queries=18).logits[0]
+    images = seen.view(18, 100, 3, 4).numpy()
+    expected = {}
+    for mirrored, down, right in itertools.product((0, 1)[: 1 + flip], *2 * [(-1, 0, 1)]):
+        if crop or not (down or right):
+            image = x[:, 0].numpy().astype(float)[..., :: -1 if mirrored else 1]
+            padded = np.pad(image, [(0, 0), (1, 1), (1, 1)])
+            expected[mirrored, down, right] = padded[:, 1 + down : 4 + down, 1 + right : 5 + right]
+    assert len(expected) == fixed
+    assert np.array_equal(images[0], x[:, 0].numpy())
+    found = [
+        [key for key, image in expected.items() if np.array_equal(image, query)]
+        for query in images[:fixed]
+    ]
+    assert sorted(key for (key,) in found) == sorted(expected)
+    for query in images[fixed:]:  # drawn, for each example anew
+        assert not any(np.array_equal(query, image) for image in expected.values())
 
 
 def test_shadows_that_had_no_part_in_an_example_serve_offline() -> None:

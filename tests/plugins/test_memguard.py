@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
-from privaudit import (
-    Step,
-)
+import privaudit
+from privaudit import Model, PluginError, Step
+from privaudit.api.split_options import SplitOptions
 from privaudit.cohort import Cohort
+from privaudit.cohort import companions as companions_module
 from privaudit.cohort.answers import answers
+from privaudit.keys import derive
+from privaudit.keys import seeded as keyed
+from privaudit.store.journal import Journal
 from privaudit.testing import check_plugin
 from privaudit_plugins.defenses.memguard import MemberClassifier, MemGuard
+from privaudit_plugins.models.cnn import CNN
 
 Make = Callable[..., Cohort]
 Play = Callable[[Tensor, Tensor], Tensor]
@@ -63,7 +72,7 @@ def distance(one: Tensor, other: Tensor) -> Tensor:
 
 
 def test_memguard_keeps_the_contract() -> None:
-    check_plugin(MemGuard, iterations=20)
+    check_plugin(MemGuard, iterations=20, epochs=2)
 
 
 def lopsided(logits: Tensor, y: Tensor) -> Tensor:
@@ -170,25 +179,174 @@ def test_the_classifier_learns_balanced_cross_entropy() -> None:
     assert widths == [256, 128, 64, 1]
 
 
-def test_the_network_is_the_same_and_tells_less(make_cohort: Make) -> None:
+def finished(cohort: Cohort) -> Cohort:
+    """What the defense shows of a trained cohort."""
+    shown = cohort.fork()
+    cohort.defense.finish(shown)
+    return shown
+
+
+def test_the_classifier_learns_from_the_answers_that_are_shown(
+    make_cohort: Make, convolutional: Callable[..., Model]
+) -> None:
+    """Five full batches of Adam, by hand, on answers in evaluation to plain examples."""
+    options = {"reference": 40, "validation": 0, "augment": True, "epochs": 20}
+    cohort = make_cohort(
+        [40, 40], model=convolutional(), defense=MemGuard(epochs=5, lr=0.05), **options
+    )
+    cohort.fit()
+    shown = finished(cohort)
+    logits = cohort.logits()
+    for m, play in enumerate(shown.companions()):
+        with keyed(derive(cohort.seeds[m], "companion")):
+            mine = MemberClassifier(10).double()
+        inside, outside = (logits[m, cohort.rows(role)[m]] for role in ("member", "reference"))
+        member = torch.cat([torch.ones(40), torch.zeros(40)]).double()
+        scores = torch.cat([inside, outside]).softmax(-1).sort(-1, descending=True).values
+        optimizer = torch.optim.Adam(mine.parameters(), lr=0.05)
+        for _ in range(5):
+            optimizer.zero_grad()
+            cost = binary_cross_entropy_with_logits(mine.layers(scores)[:, 0], member)
+            cost.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        assert play is not None
+        with torch.no_grad():
+            found, expected = play(logits[m], cohort.labels), mine(logits[m], cohort.labels)
+        assert (found - expected).abs().max() < 1e-9
+        assert expected.std() > 1e-3
+
+
+def test_the_classifier_calls_as_many_members_as_one_of_another_library(make_cohort: Make) -> None:
+    """Augmented BatchNorm networks, whose answers in training are nothing like those shown."""
+    options = {"reference": 80, "validation": 0, "epochs": 40, "augment": True, "momentum": 0.9}
+    model = CNN(width=8, norm="batch")
+    cohort = make_cohort([80], model=model, defense=MemGuard(), **options)
+    cohort.fit()
+    (play,) = finished(cohort).companions()
+    logits, y = cohort.logits()[0], cohort.labels
+    inside, outside = (cohort.rows(role)[0] for role in ("member", "reference"))
+    scores = logits.softmax(-1).sort(-1).values.numpy()
+    rows = torch.cat([inside, outside])
+    label = (torch.arange(160) < 80).numpy()
+    other = MLPClassifier((256, 128, 64), learning_rate_init=3e-3, batch_size=128, max_iter=100)
+    other.set_params(alpha=0, random_state=0, n_iter_no_change=100)
+    with warnings.catch_warnings(action="ignore"):  # it has not converged: neither has ours
+        other.fit(scores[rows], label)
+    assert play is not None
+    with torch.no_grad():
+        called = (play(logits, y) > 0).double()
+    theirs = torch.from_numpy(other.predict(scores)).double()
+    for part in (inside, outside):
+        assert abs(float(called[part].mean() - theirs[part].mean())) < 0.2
+    assert float(called[inside].mean()) > 0.6
+    assert float(called[inside].mean() - called[outside].mean()) > 0.15
+
+
+def test_the_network_is_that_of_no_defense_and_tells_less(
+    make_cohort: Make, tmp_path: Path
+) -> None:
     options = {"reference": 60, "validation": 0, "epochs": 40, "augment": False}
     rows = torch.stack([torch.randperm(300, generator=seeded(m))[:80] for m in range(2)])
     audited = torch.zeros(2, 300, dtype=torch.bool).scatter(1, rows, True)
-    cohorts = [
-        make_cohort([40, 40], defense=defense, **options)
-        for defense in (None, MemGuard(budget=2, iterations=60))
-    ]
-    told = []
-    for cohort in cohorts:
+    told, journal = [], Journal(tmp_path)
+    for defense in (None, MemGuard(budget=2, iterations=60)):
+        cohort = make_cohort([40, 40], defense=defense, journal=journal, **options)
         cohort.fit()
-        surety = answers(cohort, audited).logits[:, 0].softmax(-1).amax(-1).gather(1, rows)
+        shown = cohort if defense is None else finished(cohort)
+        surety = answers(shown, audited).logits[:, 0].softmax(-1).amax(-1).gather(1, rows)
         member = torch.arange(80) < 40
         told.append([abs(roc_auc_score(member, one) - 0.5) for one in surety])
-    for name, weight in cohorts[0].weights.items():
-        # not to the bit: a network without a second player is computed in another way
-        assert torch.allclose(weight, cohorts[1].weights[name], rtol=0, atol=1e-11)
+    assert [r.found for r in cohort.records] == [2]  # the networks are the other cohort's
     assert min(told[0]) > 0.2
-    assert max(told[1]) < 0.15
+    assert max(told[1]) < 0.2
+    assert sum(told[1]) < sum(told[0]) / 2
+
+
+def test_a_classifier_is_kept_and_is_the_same_in_any_company(
+    make_cohort: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def companions(models: list[int], **options: object) -> Tensor:
+        both = {"reference": 40, "validation": 0, "journal": Journal(tmp_path)}
+        cohort = make_cohort(
+            [40, 40], models=models, defense=MemGuard(epochs=3), **{**both, **options}
+        )
+        cohort.fit()
+        return torch.stack([state.companion for state in finished(cohort).states()])
+
+    together = companions([0, 1])
+    assert torch.equal(companions([1], journal=Journal(None))[0], together[1])
+    files = len(list(tmp_path.rglob("*.unit")))
+    assert files == 4
+
+    def never(*args: object) -> None:
+        raise AssertionError("trained once more")
+
+    monkeypatch.setattr(companions_module._Learner, "fitted", never)
+    assert torch.equal(companions([0, 1]), together)
+
+
+def test_a_plan_trains_no_classifier(make_cohort: Make, tmp_path: Path) -> None:
+    options = {"reference": 40, "validation": 0, "defense": MemGuard(epochs=3)}
+    for units, plan in ((0, True), (2, False), (2, True)):  # of the networks, as they are trained
+        cohort = make_cohort([40, 40], journal=Journal(tmp_path), plan=plan, **options)
+        cohort.fit()
+        if plan:
+            finished(cohort)
+        assert len(list(tmp_path.rglob("*.unit"))) == units
+
+
+def test_a_split_without_reference_examples_is_refused(make_cohort: Make) -> None:
+    reason = MemGuard().refusal(SplitOptions(members=10, reference=0))
+    assert reason is not None
+    assert "split.reference" in reason
+    with pytest.raises(PluginError, match=r"split\.reference"):
+        make_cohort(defense=MemGuard(), reference=0).fit()
+
+
+class Forgetful(MemGuard):
+    """Keeps its classifier out of training, and trains it nowhere."""
+
+    name: Literal["forgetful"] = "forgetful"  # type: ignore[assignment]
+
+    def finish(self, cohort: privaudit.Cohort) -> None:
+        """Nothing."""
+
+
+class Early(MemGuard):
+    """Trains its classifier beside the network, too."""
+
+    name: Literal["early"] = "early"  # type: ignore[assignment]
+
+    def companion_schedule(self) -> tuple[int, float]:
+        return 1, 1e-3
+
+
+@pytest.mark.parametrize(
+    ("defense", "words"),
+    [
+        (Forgetful(), r"have not learnt anything.*fit_companion"),
+        (Early(), r"no second network learns afterwards.*`companion_schedule` of 0 steps"),
+        (MemGuard(lr=1e300), r"no numbers after 100 epochs: give a lower learning rate"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(make_cohort: Make, defense: MemGuard, words: str) -> None:
+    cohort = make_cohort([40], defense=defense, validation=0, reference=40, epochs=1)
+    cohort.fit()
+    with pytest.raises(PluginError, match=words) as told:
+        answers(finished(cohort), torch.ones(1, 300, dtype=torch.bool))
+    assert "\n" not in str(told.value)
+
+
+def test_an_option_of_earlier_recipes_is_refused_with_what_to_give_instead() -> None:
+    with pytest.raises(ValueError, match=r"no `steps` any more.*`epochs`"):
+        MemGuard.model_validate({"steps": 5})
+
+
+@pytest.mark.parametrize(("epochs", "batch_size"), [(0, 64), (-1, 64), (3, 0)])
+def test_nothing_to_learn_is_refused(make_cohort: Make, epochs: int, batch_size: int) -> None:
+    cohort = make_cohort([40], defense=MemGuard(), validation=0, reference=40)
+    with pytest.raises(PluginError, match="from 1 on"):
+        cohort.fit_companion(epochs, batch_size)
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -22,6 +22,7 @@ from privaudit.cohort import Cohort
 from privaudit.keys import fold
 from privaudit.testing import check_plugin
 from privaudit.training import Training
+from privaudit_plugins.defenses.ccl import ConvexConcaveLoss
 from privaudit_plugins.defenses.confidence_penalty import ConfidencePenalty
 from privaudit_plugins.defenses.early_stopping import EarlyStopping
 from privaudit_plugins.defenses.hamp import HAMP
@@ -34,12 +35,14 @@ from privaudit_plugins.defenses.relaxloss import RelaxLoss
 LOSSES = [
     RelaxLoss(),
     RelaxLoss(alpha=1e5),  # below the level
+    RelaxLoss(alpha=1e5, flattening="table"),
     PairBasedPosteriorBalancing(),
     MinMax(width=0.02),
     LabelSmoothing(),
     ConfidencePenalty(),
     Mixup(),
     HAMP(),
+    ConvexConcaveLoss(),
 ]
 
 
@@ -107,6 +110,32 @@ def test_the_confidence_penalty_takes_the_weighted_entropy_from_the_loss() -> No
     cost = -log_softmax(logits.numpy(), axis=1)[np.arange(6), y.numpy()].mean()
     expected = cost - 0.7 * entropy(softmax(logits.numpy(), axis=1), axis=1).mean()
     assert abs(float(ConfidencePenalty(weight=0.7).loss(step(logits, y))) - expected) < 1e-12
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.5, 1.0), (0.25, 0.05), (1.0, 1.0), (0.0, 2.0)])
+def test_the_convex_concave_loss_takes_the_exponential_of_the_confidence(
+    alpha: float, beta: float
+) -> None:
+    logits, y = batch()
+    p, hot = softmax(logits.numpy(), axis=1), np.eye(4)[y.numpy()]
+    label = p[np.arange(6), y.numpy()]
+    expected = beta * (-alpha * np.log(label) - (1 - alpha) * np.exp(label)).mean()
+    # dp_y/dz = p_y (e_y - p)
+    slope = -(alpha / label + (1 - alpha) * np.exp(label)) * label / 6
+    defense = ConvexConcaveLoss(alpha=alpha, beta=beta)
+    gradient, found = grad_and_value(lambda z: defense.loss(step(z, y)))(logits)
+    assert abs(float(found) - expected) < 1e-12
+    assert np.allclose(gradient.numpy(), beta * slope[:, None] * (hot - p), atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"alpha": -0.1}, {"alpha": 1.1}, {"beta": 0}, {"beta": "inf"}])
+def test_a_convex_concave_loss_that_is_none_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ConvexConcaveLoss.model_validate(options)
+
+
+def test_the_convex_concave_loss_keeps_the_contract() -> None:
+    check_plugin(ConvexConcaveLoss)
 
 
 def drawn(defense: Mixup, key: int, count: int) -> tuple[float, Tensor]:

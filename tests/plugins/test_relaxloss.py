@@ -68,20 +68,48 @@ def test_odd_epochs_descend_above_the_level() -> None:
     assert np.allclose(found, gradient, atol=1e-12)
 
 
+def flattened(upper: float) -> tuple[Array, Array, Array]:
+    """CE(p, t) of each example, its gradient by the logits, t's share in that included, and t."""
+    logits, y = batch()
+    p, hot = probabilities(logits), np.eye(C)[y.numpy()]
+    label = (p * hot).sum(1, keepdims=True)
+    own = np.minimum(label, upper)
+    t = np.where(hot == 1, own, (1 - own) / (C - 1))
+    # t moves with p_y, and p_y with the logits: dp_y/dz = p_y (e_y - p), while it is below `upper`.
+    rest = ((1 - hot) * np.log(p)).sum(1, keepdims=True) / (C - 1)
+    by_label = -(np.log(label) - rest) * (label < upper)
+    gradient = (p - t) + by_label * label * (hot - p)
+    return -(t * np.log(p)).sum(1), gradient, own[:, 0]
+
+
 @pytest.mark.parametrize("upper", [1.0, 0.001])
-def test_odd_epochs_flatten_the_posterior_below_the_level(upper: float) -> None:
+def test_odd_epochs_flatten_the_posterior_of_images_below_the_level(upper: float) -> None:
     mean, _, hot = plain()
     logits, y = batch()
     p = probabilities(logits)
-    own = np.minimum((p * hot).sum(1), upper)
-    t = np.where(hot == 1, own[:, None], ((1 - own) / (C - 1))[:, None])
+    soft, gradient, own = flattened(upper)
     wrong = (p.argmax(1) != y.numpy()).astype(float)
-    each = wrong * -(t * np.log(p)).sum(1) + np.log((p * hot).sum(1))
+    each = wrong * soft + np.log((p * hot).sum(1))
     loss, found = both(RelaxLoss(alpha=2 * mean, upper=upper), 1)
     assert abs(loss - each.mean()) < 1e-12
-    # t is a constant: of -t log p the gradient is p - t.
-    assert np.allclose(found, (wrong[:, None] * (p - t) - (p - hot)) / B, atol=1e-12)
+    assert np.allclose(found, (wrong[:, None] * gradient - (p - hot)) / B, atol=1e-12)
     assert upper == 1 or (own == upper)[wrong == 1].any()
+
+
+@pytest.mark.parametrize("upper", [1.0, 0.3, 0.001])
+def test_tables_are_flattened_by_the_soft_labels_alone(upper: float) -> None:
+    mean, _, _ = plain()
+    soft, gradient, _ = flattened(upper)
+    loss, found = both(RelaxLoss(alpha=2 * mean, upper=upper, flattening="table"), 1)
+    assert abs(loss - soft.mean()) < 1e-12
+    assert np.allclose(found, gradient / B, atol=1e-12)
+
+
+def test_the_rule_for_tables_is_for_flattening_only() -> None:
+    mean, _, _ = plain()
+    for alpha, epoch in ((2 * mean, 0), (0.5 * mean, 0), (0.5 * mean, 1)):
+        one, other = RelaxLoss(alpha=alpha), RelaxLoss(alpha=alpha, flattening="table")
+        assert both(one, epoch)[0] == both(other, epoch)[0]
 
 
 def test_models_of_one_cohort_may_be_in_different_branches() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.func import grad
 
@@ -56,6 +57,25 @@ def test_the_penalty_is_the_sum_of_all_scales() -> None:
     assert slope["norm1.weight"].tolist() == pytest.approx([-0.1] * 3)
     assert slope["norm2.weight"].tolist() == pytest.approx([0.1, -0.1, 0.1, 0, 0, 0.1])
     assert all(not bool(s.any()) for n, s in slope.items() if "norm" not in n or "bias" in n)
+
+
+@pytest.mark.parametrize(("options", "start"), [({}, 0.5), ({"start": 1}, 1.0)])
+def test_scales_start_at_one_half_as_published(
+    make_cohort: Make, options: dict[str, float], start: float
+) -> None:
+    plain = make_cohort(model=NET).initial_weights
+    cohort = make_cohort(model=NET, sparsifier=Slimming.model_validate(options))
+    for name, weight in cohort.initial_weights.items():
+        if "norm" in name and name.endswith("weight"):
+            assert bool((weight == start).all()), name
+        else:
+            assert torch.equal(weight, plain[name]), name
+
+
+@pytest.mark.parametrize("start", [0, -1, "inf", "nan"])
+def test_a_start_that_leaves_no_channel_is_refused(start: object) -> None:
+    with pytest.raises(ValidationError):
+        Slimming.model_validate({"start": start})
 
 
 def test_training_makes_scales_small(make_cohort: Make) -> None:

@@ -38,7 +38,7 @@ KIND = os.environ.get("PRIVAUDIT_TEST_DEVICE", pretend.NAME)
 N = 60
 _SHORT: dict[str, dict[str, Any]] = {
     "imp": {"rounds": 1}, "mia_pruning": {"project_from": 0}, "cwrf": {"epochs": 1},
-    "memguard": {"iterations": 2}, "admm": {"every": 1}, "admm_nn": {"every": 1},
+    "memguard": {"epochs": 2, "iterations": 2}, "admm": {"every": 1}, "admm_nn": {"every": 1},
     "block_circulant": {"block": 2, "layers": ["conv2"]}, "butterfly": {"layers": ["conv2"]},
 }  # fmt: skip
 _LEARNED = ("shadow_mlp", "samia", "nn", "nn_cls", "nn_top3")

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from privaudit.api.boundary import broken, guest
 from privaudit.api.cohort import Cohort
 from privaudit.api.oddities import tensor_problem, type_name
-from privaudit.api.plugin import Attack, Dataset, Defense, Plugin, Promise, Sparsifier
+from privaudit.api.plugin import (
+    Attack,
+    Dataset,
+    Defense,
+    Plugin,
+    Promise,
+    Sparsifier,
+    overrides,
+)
 from privaudit.api.scores import checked_scores as checked_scores
 from privaudit.api.scores import scored as scored
 from privaudit.api.scores import scored_all as scored_all
@@ -167,6 +175,17 @@ def companion_scheduled(defense: Defense) -> tuple[int, float]:
             return steps, float(lr)
     what = f"must give a number of steps and a learning rate, such as 5, 1e-3: not {answer!r:.100}"
     raise broken(defense, "companion_schedule", what)
+
+
+def learns_afterwards(defense: Defense) -> bool:
+    """Whether its second network takes no part in training: `finish` trains it afterwards.
+
+    Raises:
+        PluginError: `companion_schedule` fails, or gives something else.
+    """
+    if not (overrides(defense, "companion") and overrides(defense, "finish")):
+        return False
+    return companion_scheduled(defense)[0] == 0
 
 
 def finished(defense: Defense, cohort: Cohort, *beside: Plugin) -> None:

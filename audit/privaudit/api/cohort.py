@@ -67,6 +67,23 @@ class Cohort(ABC):
         """
 
     @abstractmethod
+    def fit_companion(self, epochs: int, batch_size: int = 64) -> None:
+        """Train the second network of every model on what the first answers as it is now.
+
+        For the `finish` of a defense whose `companion_schedule` asks for no steps beside the
+        network's. The answers are those in evaluation, to examples that are not augmented. Call
+        it last: the networks that it learns from are those that are shown.
+
+        Args:
+            epochs: passes over the members.
+            batch_size: members in a step, and as many reference examples where `reference` is
+                true.
+
+        Raises:
+            PluginError: there is no such network, or its weights are no numbers afterwards.
+        """
+
+    @abstractmethod
     def rewind(self, to: str | int = "best", where: Mapping[str, Tensor] | None = None) -> None:
         """Put weights back to an earlier state; masks stay, unless `to` is a saved name.
 

@@ -189,7 +189,11 @@ def audit(
     settled = [doubt for doubt in results.doubts if doubt not in opened]
     verdicts = [judge(requirement, metrics, opened, confidence) for requirement in gates.gates]
     read += results.read
-    notes = [*map(plain, read), *_left_out(results), *_notes(opened, settled, verdicts)]
+    notes = [
+        *map(plain, read),
+        *_left_out(results),
+        *_notes(opened, settled, verdicts),
+    ]
     name = plain(", ".join(path.name for path in given))
     gates.write(
         findings_of(gates.gates, metrics, opened, confidence, name),
@@ -204,11 +208,22 @@ def audit(
             )
         }
         made = Made(
-            files, options, arrays["kind"], seed, confidence, delta, coins, read, results.left_out
+            files,
+            options,
+            arrays["kind"],
+            seed,
+            confidence,
+            delta,
+            coins,
+            read,
+            results.left_out,
+            results.accuracy,
         )
         deliver(as_json(metrics, verdicts, made, results.doubts, gates.accepted), output, "audit")
     else:
-        printed(partial(_show, metrics, confidence, notes), output, "audit")
+        printed(
+            partial(_show, metrics, confidence, notes, results.accuracy_sentence()), output, "audit"
+        )
     if format == "json" or output is not None:
         for line in notes:  # for people, where stdout is for a program
             typer.echo(line, err=True)
@@ -217,11 +232,15 @@ def audit(
 
 
 def _show(
-    metrics: Mapping[str, Mapping[str, Any]], confidence: float, notes: list[str], console: Console
+    metrics: Mapping[str, Mapping[str, Any]],
+    confidence: float,
+    notes: list[str],
+    accuracy: str,
+    console: Console,
 ) -> None:
     from privaudit.cli.audited import print_table
 
-    print_table(metrics, confidence, console)
+    print_table(metrics, confidence, console, accuracy)
     for line in notes:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ class Made:
         coins: whether a fair coin of its own decided on each row's membership.
         read: how the files were understood.
         left_out: attacks that they do not allow, where none were named.
+        accuracy: of the network on members and on non-members.
     """
 
     files: Sequence[Path]
@@ -80,6 +82,7 @@ class Made:
     coins: bool
     read: Sequence[str] = ()
     left_out: Sequence[str] = ()
+    accuracy: tuple[float, float] = (nan, nan)
 
 
 def as_json(
@@ -123,6 +126,7 @@ def as_json(
         "read": list(made.read),
         "kind": made.kind,
         "left_out": list(made.left_out),
+        "accuracy": dict(zip(("members", "non_members"), made.accuracy, strict=True)),
         "options": made.attacks,
         "seed": made.seed,
         "confidence": made.confidence,
@@ -170,17 +174,31 @@ def _row(
 ) -> GateRow:
     verdict = judge(gate, {label: metrics[label]}, opened, confidence)
     why = verdict.because().replace(f" ({label})", "", 1)
-    if verdict.told == "cannot be told" and verdict.reached is not None:
+    if verdict.doubted:
         why = f"the audit is {in_doubt(verdict.doubts)}"
+    elif verdict.sample:
+        why = verdict.sample
     return GateRow(name, name, "", label, verdict.told, why, verdict.reached)
 
 
-def print_table(metrics: Metrics, confidence: float, console: Console | None = None) -> None:
-    """One row for each attack, every number with its interval, at the console's width."""
+def print_table(
+    metrics: Metrics, confidence: float, console: Console | None = None, accuracy: str = ""
+) -> None:
+    """One row for each attack, every number with its interval, at the console's width.
+
+    Args:
+        metrics: by the attack's label.
+        confidence: of the intervals.
+        console: to print to.
+        accuracy: what is said of the network itself.
+    """
     console = console or Console()
     style = TERMINAL if console.encoding.startswith("utf") else ASCII
     for line in table_lines(
-        _columns(metrics, style), _legend(metrics, confidence, style), style, console.width
+        _columns(metrics, style),
+        _legend(metrics, confidence, style, accuracy),
+        style,
+        console.width,
     ):
         console.print(line, soft_wrap=True)
 
@@ -223,11 +241,12 @@ def _cell(interval: Mapping[str, float] | float, scale: int, digits: int) -> str
     return f"{value} [{low}, {high}]"
 
 
-def _legend(metrics: Metrics, confidence: float, style: Style) -> list[str]:
+def _legend(metrics: Metrics, confidence: float, style: Style, accuracy: str) -> list[str]:
     rows = list(metrics.values())
     lines = [
         f"{rows[0]['members']:,} members and {rows[0]['non_members']:,} non-members; "
-        f"brackets hold the {100 * confidence:g} % interval."
+        f"brackets hold the {100 * confidence:g} % interval.",
+        *filter(None, [accuracy]),
     ]
     for label, record in metrics.items():
         lines += map(style.escape, row_sentences(label, record))

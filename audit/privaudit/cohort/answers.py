@@ -43,8 +43,8 @@ def answers(
     Args:
         cohort: M models.
         audited: (M, N) bool: each model's members and non-members, the rows of noisy copies.
-        queries: Q, of which all but the first are augmented; 1 where the data has no
-            augmentation.
+        queries: Q, of which all but the first are augmented as `DeviceDataset.queried` says; 1
+            where the data has no augmentation.
         noise: D noisy copies of each example.
         gradient_norm: also the norm of each example's gradient.
         noise_scale: standard deviation of the noise, in units of normalised examples.
@@ -92,7 +92,7 @@ def answers(
             x = data.plain(rows)
             for q in range(queries):
                 key = torch.tensor([derive(0, "query", q, b)], device=network.device)
-                asked = x if q == 0 else data.augmented(rows[None], key)[0]
+                asked = x if q == 0 else data.queried(rows[None], q, key)[0]
                 for m in range(len(models)):
                     keep(m, q, block, ask(m, asked))
             asked_rows = [a.nonzero()[:, 0] for a in audited[:, block]] if noise else []

@@ -10,10 +10,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from privaudit.api.calls import scheduled
+from privaudit.api.calls import learns_afterwards, scheduled
 from privaudit.api.cohort import Cohort as AbstractCohort
 from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier
+from privaudit.cohort.companions import fit_companions, players
 from privaudit.cohort.fits import FitRecord, Fits
 from privaudit.cohort.importance import mean_gradients
 from privaudit.cohort.in_force import defense_in_force, sparsifier_in_force, with_memory
@@ -86,10 +87,13 @@ class Cohort(StackedModels, AbstractCohort):
         network, flat, buffers, dense = build_networks(
             model, sparsifier, examples.shape, len(examples.classes), self._seeds, device, dtype
         )
-        self._companion, companion, companion_buffers = build_companions(
+        self._companion, second, second_buffers = build_companions(
             defense, len(examples.classes), self.seeds, device, dtype
         )
-        weights = State(flat, buffers, companion, companion_buffers)
+        weights = State(flat, buffers, second, second_buffers)
+        self._afterwards = weights if learns_afterwards(defense) else None
+        if self._afterwards:
+            weights = State(flat, buffers, second[:, :0], {})
         super().__init__(network, weights, dense)
         self._data = DeviceDataset(examples, device, dtype)
         journal = journal or Journal(None)
@@ -193,22 +197,15 @@ class Cohort(StackedModels, AbstractCohort):
 
     def companions(self) -> list[Callable[..., Tensor] | None]:
         """Each model's trained second player, called as `companion(logits, y)` on the host."""
-        network = self._companion
-        if network is None:
-            return [None] * len(self)
-        states = self.states()
+        return players(self._companion, self.states())
 
-        def of(model: int) -> Callable[..., Tensor]:
-            state = states[model]
-
-            def play(*inputs: Tensor) -> Tensor:
-                moved = [i.to(network.device) for i in inputs]
-                logits, _ = network.forward(state.companion, state.companion_buffers, *moved)
-                return logits.cpu()
-
-            return play
-
-        return [of(model) for model in range(len(self))]
+    def fit_companion(self, epochs: int, batch_size: int = 64) -> None:
+        """As `privaudit.Cohort.fit_companion` says."""
+        self._watched.check()
+        now, owner = self._state.weights, (self.sparsifier, self.defense)
+        second = self._companion, self._afterwards
+        work = epochs, batch_size
+        self._move(fit_companions(self._fits, *second, now, owner, self._rows, self.seeds, *work))
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -246,7 +243,8 @@ class Cohort(StackedModels, AbstractCohort):
         changes: Mapping[str, object],
         sparsifier: Plugin | None = None,
     ) -> Fit:
-        in_force, companion = defense_in_force(self.defense, self._companion, tune, defense)
+        second = None if self._afterwards else self._companion
+        in_force, companion = defense_in_force(self.defense, second, tune, defense)
         shaping = sparsifier_in_force(self._prepared_by, sparsifier or self.sparsifier)
         objective = Objective(self._network, shaping, in_force, companion, tune)
         fit = Fit(

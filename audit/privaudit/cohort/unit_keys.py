@@ -7,10 +7,7 @@ from privaudit.store.journal import digest
 from privaudit.train.fit import Fit
 from privaudit.training import SPEED
 
-_TRAINS = (
-    "loss", "inputs", "companion", "companion_loss", "companion_schedule",
-    "example_gradient", "batch_gradient",
-)  # fmt: skip
+_TRAINS = ("loss", "inputs", "example_gradient", "batch_gradient")
 _SHAPES = ("penalty", "project", "memory", "remember")
 _BF16 = "bf16 alike in any company"  # as it is trained now; units that are older say bf16
 
@@ -38,7 +35,7 @@ def unit_keys(source: str, fit: Fit) -> list[str]:
             None if fit.trainable is None else fit.trainable[m],
             rows.member,
             rows.validation,
-            rows.reference if fit.objective.defense.reference else None,
+            rows.reference if fit.objective.reference else None,
         )
         for m, rows in enumerate(fit.rows)
     ]
@@ -48,8 +45,10 @@ def _hooks(fit: Fit) -> list[Sparsifier | Defense | str]:
     """The plugins that have a say in this fit; others must not change its key."""
     objective, prepared_by = fit.objective, fit.prepared_by or fit.objective.sparsifier
     hooks: list[Sparsifier | Defense | str] = ["sparsifier", "defense"]
-    if objective.defense.per_example or any(overrides(objective.defense, name) for name in _TRAINS):
-        hooks.append(objective.defense)
+    defense = objective.defense
+    plays = objective.companion is not None
+    if plays or defense.per_example or any(overrides(defense, name) for name in _TRAINS):
+        hooks.append(defense)
     prepares = overrides(prepared_by, "prepare")
     shapes = objective.shapes and any(overrides(objective.sparsifier, name) for name in _SHAPES)
     if shapes and not (prepares and prepared_by == objective.sparsifier):

@@ -13,8 +13,7 @@ from privaudit.errors import PrivauditError
 from privaudit.events import Event, FitStarted, RunStarted
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.followed import followed
-from privaudit.experiment.level import DENSE
-from privaudit.experiment.levels import control_of
+from privaudit.experiment.levels import control_of, wants_control
 from privaudit.experiment.plan import beliefs
 from privaudit.recipe import Subject
 
@@ -46,7 +45,7 @@ def forecast(context: RunContext) -> RunStarted:
             levels = _go_through(silent, subject)
             for other in beliefs(silent, subject, believed):
                 _go_through(silent, other)
-            if context.recipe.matched and levels:
+            if levels:
                 _match(silent, subject, levels)
         if name := seal.broken():
             raise written((*subject.plugins, context.recipe.model), name)
@@ -59,14 +58,14 @@ def forecast(context: RunContext) -> RunStarted:
 
 
 def _go_through(context: RunContext, subject: Subject) -> int:
-    """How many levels below dense a subject has."""
-    sparse = 0
+    """How many levels of a subject want a control."""
+    wanted = 0
     for models in context.groups(subject):
         cohort = context.cohort(subject, models, plan=True)
-        sparse = 0
+        wanted = 0
         for _, shown in followed(subject, cohort, context.recipe.model):
-            sparse += float(shown.density().mean()) < DENSE
-    return sparse
+            wanted += wants_control(context.recipe, subject, shown.density())
+    return wanted
 
 
 def _match(context: RunContext, subject: Subject, levels: int) -> None:

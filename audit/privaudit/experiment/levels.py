@@ -8,19 +8,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from privaudit.api.plugin import Sparsifier
+from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.errors import PluginError, PrivauditError
 from privaudit.events import LevelReached
 from privaudit.experiment.context import RunContext, asked
 from privaudit.experiment.diverged import diverged
 from privaudit.experiment.followed import followed
-from privaudit.experiment.level import Level, beside, joined
+from privaudit.experiment.level import DENSE, Level, beside, joined
 from privaudit.experiment.originals import Originals, finished_by_defense, original_level
 from privaudit.experiment.own_answers import lost
 from privaudit.experiment.promises import promise_of
 from privaudit.recipe import Recipe, Subject
-from privaudit.recipe.model import combined
+from privaudit.recipe.model import Entry, acts, combined
 
 Script = Callable[[Cohort, Tensor], Iterable[tuple[str, Cohort]]]
 """Trains models (k,) int64 that are one cohort; gives the cohort at each level, with its label."""
@@ -39,14 +39,31 @@ def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
     yield from _together(context, subject, script)
 
 
+def wants_control(recipe: Recipe, subject: Subject, density: Tensor) -> bool:
+    """Whether a level is to be compared with dense networks of its own accuracy.
+
+    Args:
+        recipe: that says whether any is.
+        subject: of the level.
+        density: (M,) of the level's networks.
+    """
+    if recipe.matched == "undefended" and acts(subject.defense):
+        return True
+    return bool(recipe.matched) and float(density.mean()) < DENSE
+
+
 def control_of(recipe: Recipe, subject: Subject) -> Subject:
-    """What a sparse subject is compared with: dense, under the same defense."""
-    defense = next(entry for entry in recipe.defenses if entry.title == subject.defense_label)
+    """What a subject is compared with: dense, under the same defense or under none."""
+    defense = Entry[Defense](plugin=Defense(name="none"))
+    if recipe.matched != "undefended":
+        defense = next(entry for entry in recipe.defenses if entry.title == subject.defense_label)
     return replace(
         subject,
         label=f"dense matched to {subject.label}",
         sparsifier=Sparsifier(name="control"),
         sparsifier_label="dense control",
+        defense=defense.plugin,
+        defense_label=defense.title,
         training=combined(recipe.training, defense.training),
         then=None,
     )

@@ -61,6 +61,7 @@ def finished_by_defense(context: RunContext, subject: Subject, cohort: Cohort) -
     finished(subject.defense, shown, context.recipe.model)
     with guest(subject.defense, "finish"):
         shown.check_copies()
+        shown.companions()  # they have learnt, if `finish` was to see to it
     return shown
 
 

@@ -16,8 +16,7 @@ from privaudit.cohort.answers import answers
 from privaudit.experiment.auditing import test_accuracy
 from privaudit.experiment.context import RunContext
 from privaudit.experiment.followed import followed
-from privaudit.experiment.level import DENSE
-from privaudit.experiment.levels import control_of
+from privaudit.experiment.levels import control_of, wants_control
 from privaudit.networks.answer import Answers
 from privaudit.recipe import Subject
 from privaudit.recipe.knowledge import shadow_subject
@@ -65,38 +64,38 @@ def plan(context: RunContext) -> list[SubjectPlan]:
     rows: list[SubjectPlan] = []
     believed: list[Subject] = []
     for subject in context.recipe.subjects():
-        row, sparse = _planned(context, subject)
+        row, wanted = _planned(context, subject)
         rows.append(_attacked(context, row))
         for other in beliefs(context, subject, believed):
             rows.append(replace(_planned(context, other)[0], kept=0))
-        if context.recipe.matched and sparse:
-            rows.append(_attacked(context, _control(context, subject, sparse)))
+        if wanted:
+            rows.append(_attacked(context, _control(context, subject, wanted)))
     return rows
 
 
 def _planned(context: RunContext, subject: Subject) -> tuple[SubjectPlan, list[Tensor]]:
-    """A subject's row, and for each of its sparse levels the (M,) test accuracies."""
+    """A subject's row, and for each level that wants a control the (M,) test accuracies."""
     cohort = context.cohort(subject, context.trained, plan=True)
     reached = 0
-    sparse = []
+    wanted = []
     for _, shown in followed(subject, cohort, context.recipe.model):
         reached += 1
         if overrides(subject.defense, "finish"):
             shown = shown.fork()
             finished(subject.defense, shown, context.recipe.model)
-        if context.recipe.matched and float(shown.density().mean()) < DENSE:
-            sparse.append(_accuracy(context, shown))
+        if wants_control(context.recipe, subject, shown.density()):
+            wanted.append(_accuracy(context, shown))
     reached += context.of_dense is not None
     row = _row(context, subject, cohort, reached)
-    return replace(row, kept=reached * _networks(context, cohort)), sparse
+    return replace(row, kept=reached * _networks(context, cohort)), wanted
 
 
-def _control(context: RunContext, subject: Subject, sparse: Sequence[Tensor]) -> SubjectPlan:
+def _control(context: RunContext, subject: Subject, wanted: Sequence[Tensor]) -> SubjectPlan:
     """The row of a subject's dense control."""
     control = control_of(context.recipe, subject)
     cohort = context.cohort(control, context.trained, plan=True)
-    cohort.match(context.ensemble.tests, torch.stack(list(sparse), 1))
-    return _row(context, control, cohort, len(sparse))
+    cohort.match(context.ensemble.tests, torch.stack(list(wanted), 1))
+    return _row(context, control, cohort, len(wanted))
 
 
 def _accuracy(context: RunContext, cohort: Cohort) -> Tensor:

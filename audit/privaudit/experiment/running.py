@@ -30,8 +30,8 @@ from privaudit.experiment.environment import (
 )
 from privaudit.experiment.forecast import forecast
 from privaudit.experiment.identity import Data
-from privaudit.experiment.level import DENSE, Level
-from privaudit.experiment.levels import control_of, controls, levels
+from privaudit.experiment.level import Level
+from privaudit.experiment.levels import control_of, controls, levels, wants_control
 from privaudit.experiment.relation import unrelated
 from privaudit.experiment.repeated import repeated
 from privaudit.experiment.suited import check_augmentation, check_memory
@@ -170,21 +170,21 @@ def _audit_all(auditor: Auditor, folder: Path, told: bool) -> dict[str, int]:
         context.on_event(forecast(context))
     for number, subject in enumerate(subjects, 1):
         context.on_event(SubjectStarted(subject.label, number, len(subjects)))
-        sparse: dict[str, Tensor] = {}
+        wanted: dict[str, Tensor] = {}
         try:
             for level in levels(context, subject):
                 _keep_models(context, folder, subject, level)
                 auditor.begin(subject, level)
                 stacks[subject.label] = level.stack
-                if float(level.density.mean()) < DENSE:
-                    sparse[level.label] = test_accuracy(context, level.outputs)
+                if wants_control(context.recipe, subject, level.density):
+                    wanted[level.label] = test_accuracy(context, level.outputs)
                 del level  # so that no more answers are held than the auditor has use for
             auditor.complete(subject)
         except PrivauditError as error:
             auditor.finish()
             auditor.fail(error, subject)
-        if context.recipe.matched and sparse:
-            _audit_controls(auditor, subject, number, sparse)
+        if wanted:
+            _audit_controls(auditor, subject, number, wanted)
     auditor.finish()
     if auditor.errors and not auditor.audits:
         raise auditor.errors[0]
@@ -259,9 +259,9 @@ def run_folder(recipe: Recipe) -> Path:
 
 
 def _audit_controls(
-    auditor: Auditor, subject: Subject, number: int, sparse: dict[str, Tensor]
+    auditor: Auditor, subject: Subject, number: int, wanted: dict[str, Tensor]
 ) -> None:
-    """Audit a dense network as accurate as each sparse one, so that sparsity alone is left.
+    """Audit a dense network as accurate as each level, so that what made it is all that differs.
 
     Gonon et al. 2023, "Can sparsity improve the privacy of neural networks?": networks of
     different accuracy must not be compared.
@@ -270,7 +270,7 @@ def _audit_controls(
     control = control_of(recipe, subject)
     auditor.context.on_event(SubjectStarted(control.label, number, len(recipe.subjects())))
     try:
-        for level in controls(auditor.context, control, sparse):
+        for level in controls(auditor.context, control, wanted):
             auditor.begin(control, level, matched=subject.label)
     except PrivauditError as error:
         auditor.finish()

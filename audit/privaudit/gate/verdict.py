@@ -28,8 +28,8 @@ class Verdict:
         reason: why it is unknown, and what to do.
         reversed: whether the limit is that of the attack with its scores reversed.
         doubts: names of the open doubts, which break it whatever the numbers are.
-        sample: of a gate that the numbers break, whether the examples are too few for any network
-            to keep it; empty where they are not.
+        sample: of a gate that is not kept, that the examples are too few for any network to keep
+            it; empty where they are not, or where every number in an interval breaks it.
     """
 
     gate: Gate
@@ -46,12 +46,21 @@ class Verdict:
         return self.passed
 
     @property
+    def exit_code(self) -> int:
+        """What a command that ends with this verdict exits with: 0 where it passed, else 3."""
+        return 0 if self.passed else 3
+
+    @property
     def told(self) -> Told:
-        """One of three answers: what is not known, or in doubt, is not broken either."""
+        """One of three answers: what is not known, in doubt, or for want of examples is not broken.
+
+        Broken is what the numbers say: the limit is reached, and not only because so few examples
+        leave room for everything.
+        """
         if self.passed:
             return "kept"
         known = self.reached is not None and not self.gate.kept_by(self.reached)
-        return "broken" if known else "cannot be told"
+        return "broken" if known and not self.sample else "cannot be told"
 
     @property
     def caveat(self) -> str:
@@ -66,7 +75,7 @@ class Verdict:
         'gate auc<0.6: BROKEN, upper confidence limit 0.7 (loss)'
         """
         opening = f"gate {self.gate.text}: {self._word}"
-        return f"{opening}{' ' if self._doubted else ', '}{self.because()}"
+        return f"{opening}{' ' if self.doubted else ', '}{self.because()}"
 
     def because(self) -> str:
         """The confidence limit that the gate was held against, or why nothing can be told."""
@@ -82,12 +91,12 @@ class Verdict:
             limit = f"proven lower bound {number}"
         if self.reversed:
             limit += " with scores reversed"
-        if not self._doubted:
+        if not self.doubted:
             return "; ".join(filter(None, [f"{limit} {attacks}", self.sample, self.caveat]))
         names = ", ".join(self.doubts)
         plural, them = ("s", "them") if len(self.doubts) > 1 else ("", "it")
         return (
-            f"by the open doubt{plural} {names}, though the {limit} {attacks} would "
+            f"for the open doubt{plural} {names}, though the {limit} {attacks} would "
             f"keep it: clear {them} up, or accept {them} by {acceptance(self.doubts)}"
         )
 
@@ -95,11 +104,11 @@ class Verdict:
     def _word(self) -> str:
         """What only disproves has never shown that a gate is kept."""
         if not self.passed:
-            return "BROKEN"
+            return self.told.upper()
         return "not disproved" if self.gate.judged.caveat else "passed"
 
     @property
-    def _doubted(self) -> bool:
+    def doubted(self) -> bool:
         """Whether doubts alone break it."""
         return bool(self.doubts) and self.reached is not None and self.gate.kept_by(self.reached)
 
@@ -144,6 +153,10 @@ def judge(
 def _too_small(gate: Gate, metrics: Mapping[str, Mapping[str, Any]], confidence: float) -> str:
     """Whether a network that tells nothing would have broken it, too, for want of examples."""
     sizes = [(r["members"], r["non_members"]) for r in metrics.values() if "members" in r]
+    intervals = [gate.judged.interval_of(record) for record in metrics.values()]
+    for interval in intervals:
+        if interval is not None and not any(map(gate.kept_by, interval)):
+            return ""  # it leaks: more examples would not keep it
     if gate.judged.bound or len(sizes) < len(metrics):
         return ""
     members, non_members = min(sizes, key=sum)

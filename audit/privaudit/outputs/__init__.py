@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.api.calls import scored
@@ -17,14 +15,15 @@ from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.needs import seen_by
 from privaudit.api.plugin import Attack
 from privaudit.doubts.attacks import attacks_doubts
-from privaudit.doubts.doubt import Doubt, check_accepted, lines, still_open
+from privaudit.doubts.doubt import lines
 from privaudit.errors import DataError, PluginError, PrivauditError, RecipeError, ShortageError
-from privaudit.gate import Verdict, judge, parse_gate
 from privaudit.keys import derive
 from privaudit.messages import show
 from privaudit.outputs.arrays import Answers, read_answers
+from privaudit.outputs.convert import places
 from privaudit.outputs.doubts import doubts_about
 from privaudit.outputs.entries import attack_entries, check_needs, possible, without_noise
+from privaudit.outputs.found import OutputAudit, OutputAudits
 from privaudit.outputs.originals import NAMES, shown, with_originals
 from privaudit.outputs.prepare import prepared
 from privaudit.statistics.scored import evaluate_scored, row_sentences
@@ -52,62 +51,6 @@ _WANTED = {
 """What an attack wants that was not named, by what it lacks."""
 
 
-@dataclass(frozen=True)
-class OutputAudit:
-    """What one attack found in given outputs, about A audited rows in their order.
-
-    Attributes:
-        scores: (A,) float64, higher = likelier a member; NaN for rows that the attack cannot
-            score, as they lack the shadows for it.
-        metrics: as `privaudit.statistics.metrics.evaluate` makes them, of the rows that have a
-            score; `left_out` and `scored_offline` say how many and which have none, or one that
-            is made without shadows that were trained on them.
-        decision: (A,) bool, the attacker's own verdict, or None where it gives none.
-    """
-
-    scores: NDArray[np.float64]
-    metrics: dict[str, Any]
-    decision: NDArray[np.bool_] | None
-
-
-class OutputAudits(dict[str, OutputAudit]):
-    """What each attack found, by its label or else its name.
-
-    Attributes:
-        doubts: what speaks against taking these numbers for a verdict. A number that stands
-            beside an open doubt must not be called safe.
-        read: how what was given was understood, where that is not plain: one sentence each.
-        confidence: of every interval.
-        left_out: of all attacks, if none were named, those that the arrays do not allow, and why.
-    """
-
-    def __init__(
-        self,
-        audits: Mapping[str, OutputAudit],
-        doubts: Sequence[Doubt],
-        read: Sequence[str] = (),
-        left_out: Sequence[str] = (),
-        confidence: float = 0.95,
-    ) -> None:
-        super().__init__(audits)
-        self.doubts, self.read, self.left_out = tuple(doubts), tuple(read), tuple(left_out)
-        self.confidence = confidence
-
-    def verdict(self, gate: str, accept_doubts: Sequence[str] = ()) -> Verdict:
-        """Whether a gate such as "auc<0.6" holds, by every attack: `passed`, `told`, `sentence()`.
-
-        Args:
-            gate: as `privaudit audit --gate` takes it.
-            accept_doubts: names of doubts that do not count.
-
-        Raises:
-            RecipeError: the gate, or the name of a doubt, is wrong.
-        """
-        opened = still_open(self.doubts, check_accepted(accept_doubts))
-        metrics = {label: audit.metrics for label, audit in self.items()}
-        return judge(parse_gate(gate), metrics, opened, self.confidence)
-
-
 def audit_outputs(
     logits: Any,
     labels: Any,
@@ -118,6 +61,7 @@ def audit_outputs(
     shadow_members: Any = None,
     audited: Any = None,
     x: Any = None,
+    ids: Any = None,
     noisy: Any = None,
     shadow_noisy: Any = None,
     noise_scale: float | None = None,
@@ -152,6 +96,8 @@ def audit_outputs(
         audited: (N,) bool; the other rows are the population, whose membership is ignored.
             All rows if not given.
         x: (N, ...) the examples themselves, for attacks that look at them.
+        ids: (N,) numbers or names: rows with the same one are the same example, and must not
+            stand among members and non-members at once.
         noisy: (D, N, C) answers to D noisy copies x + ε·N(0, I) of each example, for attacks that
             ask how fast answers change.
         shadow_noisy: (K, D, N, C), the shadows'.
@@ -197,7 +143,13 @@ def audit_outputs(
     given = dict(
         zip(_ARRAYS, (logits, labels, members, shadow_logits, shadow_members), strict=True)
     )
-    given |= {"audited": audited, "x": x, "noisy": noisy, "shadow_noisy": shadow_noisy}
+    given |= {
+        "audited": audited,
+        "x": x,
+        "ids": places(ids),
+        "noisy": noisy,
+        "shadow_noisy": shadow_noisy,
+    }
     given |= dict(zip(NAMES, (original_logits, shadow_original_logits), strict=True))
     arrays, read = prepared(given, kind, classes)
     originals = [arrays.pop(name) for name in NAMES]
@@ -229,7 +181,14 @@ def audit_outputs(
         rows = [s for label, audit in audits.items() for s in row_sentences(label, audit.metrics)]
         for line in [*read, *rows, *lines(doubts)]:
             logger.warning("%s", line)
-    return OutputAudits(audits, doubts, read, left, confidence)
+    return OutputAudits(audits, doubts, read, left, confidence, _accuracy(answers))
+
+
+def _accuracy(answers: Answers) -> tuple[float, float]:
+    """The shares of audited members and non-members whose label the target puts first."""
+    right = answers.logits[0].argmax(-1) == answers.labels
+    inside, outside = (answers.audited & side for side in (answers.members, ~answers.members))
+    return float(right[inside].double().mean()), float(right[outside].double().mean())
 
 
 def _signals(answers: Answers, seed: int) -> Signals:

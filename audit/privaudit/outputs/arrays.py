@@ -12,7 +12,7 @@ from torch import Tensor
 from privaudit.doubts.digits import coarseness
 from privaudit.doubts.numbers import log_probabilities, looks_like
 from privaudit.errors import DataError
-from privaudit.outputs.convert import as_tensor, flags, whole
+from privaudit.outputs.convert import as_tensor, flags, places, whole
 from privaudit.outputs.kinds import Kind, as_logits, check_kind
 
 NOISE_SCALE = 1e-3
@@ -38,6 +38,8 @@ class Answers:
         seeming: what the numbers of each network look like instead, the target first: keys of
             `privaudit.doubts.numbers.MEANINGS`, or None.
         coarse: in which words the numbers of each network were made coarser; often empty.
+        ids: (N,) int64: rows with the same number are the same example; None where that is not
+            known.
     """
 
     logits: Tensor
@@ -52,6 +54,7 @@ class Answers:
     kind: Kind = "logits"
     seeming: tuple[str | None, ...] = ()
     coarse: tuple[str, ...] = ()
+    ids: Tensor | None = None
 
 
 def read_answers(
@@ -66,6 +69,7 @@ def read_answers(
     noisy: Any = None,
     shadow_noisy: Any = None,
     noise_scale: float | None = None,
+    ids: Any = None,
 ) -> Answers:
     """Check the arrays of `audit_outputs`, and give each the shape and type that attacks expect.
 
@@ -109,6 +113,7 @@ def read_answers(
         kind=what,
         seeming=tuple(_seeming(numbers, what) for numbers in networks),
         coarse=tuple(coarseness(numbers, _meaning(numbers, what)) for numbers in networks),
+        ids=None if ids is None else _sized(as_tensor(places(ids), "ids"), "ids", target, what),
     )
 
 

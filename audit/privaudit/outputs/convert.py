@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.errors import DataError
@@ -39,6 +40,21 @@ def as_tensor(value: Any, name: str) -> Tensor:
     # torch takes neither foreign byte orders, nor negative strides, nor what it may not write to.
     array = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
     return torch.from_numpy(array)
+
+
+def places(ids: Any) -> NDArray[np.int64] | None:
+    """Names of examples as whole numbers, the same for the same name; None for None.
+
+    Raises:
+        DataError: they are no list of names.
+    """
+    if ids is None:
+        return None
+    names = np.asarray(ids.detach().cpu() if isinstance(ids, Tensor) else ids)
+    if names.ndim != 1:
+        raise DataError(f"ids must be one name for each example, (N,): got shape {names.shape}")
+    number: dict[Any, int] = {}
+    return np.array([number.setdefault(one, len(number)) for one in names.tolist()], np.int64)
 
 
 def whole(values: Tensor, name: str) -> Tensor:

@@ -15,6 +15,7 @@ from privaudit.doubts.networks import (
     unlike_doubts,
 )
 from privaudit.doubts.numbers import MEANINGS
+from privaudit.doubts.own_labels import own_label_doubts
 from privaudit.doubts.rows import duplicate_rows
 from privaudit.doubts.shift import shift_doubts
 from privaudit.outputs.arrays import Answers
@@ -28,7 +29,7 @@ def doubts_about(answers: Answers) -> list[Doubt]:
     networks = _networks(answers)
     doubts = _kinds(answers)
     doubts += _rounded(answers, networks)
-    doubts += label_doubts(networks)
+    doubts += label_doubts(networks) + own_label_doubts(networks)
     doubts += agreement_doubts(networks)
     doubts += query_doubts(
         [answers.logits, *answers.shadow_logits], answers.labels, answers.audited.numpy()
@@ -40,7 +41,7 @@ def doubts_about(answers: Answers) -> list[Doubt]:
     doubts += duplicate_rows(
         networks.logits,
         networks.odds,
-        answers.x,
+        answers.x if answers.ids is None else answers.ids[:, None],
         networks.labels,
         answers.members.numpy(),
         answers.audited.numpy(),

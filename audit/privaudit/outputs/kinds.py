@@ -61,8 +61,21 @@ def _probabilities(values: Tensor, name: str) -> Tensor:
     _refuse(values.amin(-1) < 0, values.amin(-1), name, "must not be negative", "is")
     sums = values.double().sum(-1)
     error = max(SUM_ERROR, values.shape[-1] * _unit(values) / 2 + 1e-6)
-    _refuse((sums - 1).abs() > error, sums, name, "must be probabilities: each row sums to 1")
+    rule = "must be probabilities: each row sums to 1"
+    _refuse((sums - 1).abs() > error, sums, name, rule, hint=_instead(values, sums))
     return values.double().log().to(values.dtype)
+
+
+def _instead(values: Tensor, sums: Tensor) -> str:
+    """What numbers that do not sum to one look like, and what to do; empty where nobody knows."""
+    if bool(((sums - 100).abs() < 1).all()):
+        return "they look like per cent: divide them by 100"
+    if bool((values <= 1).all()) and float((sums - 1).abs().median()) > _APART:
+        return (
+            "they look like one probability a class, each by itself: give the numbers before the "
+            "sigmoid as logits"
+        )
+    return ""
 
 
 def _unit(values: Tensor) -> float:
@@ -74,6 +87,8 @@ def _unit(values: Tensor) -> float:
 def _margins(values: Tensor, name: str) -> Tensor:
     return torch.cat([torch.zeros_like(values), values], dim=-1)
 
+
+_APART = 0.01  # how far sums of unlike probabilities are from one, on most rows
 
 KINDS: dict[Kind, Callable[[Tensor, str], Tensor]] = {
     "logits": _logits,
@@ -123,17 +138,17 @@ def _sure(queries: Tensor) -> bool:
     return not bool((queries.isnan() | (queries == torch.inf)).any()) and log_probabilities(queries)
 
 
-def _refuse(wrong: Tensor, value: Tensor, name: str, rule: str, verb: str = "sums to") -> None:
+def _refuse(
+    wrong: Tensor, value: Tensor, name: str, rule: str, verb: str = "sums to", hint: str = ""
+) -> None:
     """Refuse the first wrong row of (K, Q, N) or (Q, N)."""
     if not bool(wrong.any()):
         return
     first = tuple(wrong.nonzero()[0].tolist())
     queries = wrong.shape[-2]
     where = _where((0,) * (3 - len(first)) + first, wrong.ndim + 1, queries)
-    raise DataError(
-        f"{name} {rule}, and {where} {verb} {float(value[first]):.4g}: if they are something "
-        f"else, say so by kind (--kind): {', '.join(KINDS)}"
-    )
+    hint = hint or f"if they are something else, say so by kind (--kind): {', '.join(KINDS)}"
+    raise DataError(f"{name} {rule}, and {where} {verb} {float(value[first]):.4g}: {hint}")
 
 
 def _where(place: tuple[int, ...], axes: int, queries: int) -> str:

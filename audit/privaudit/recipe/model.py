@@ -150,10 +150,11 @@ class Recipe(BaseModel):
         description="what the attacker believes protects the target, when it makes its shadows: "
         "same, none, or any defense",
     )
-    matched: bool = Field(
+    matched: bool | Literal["undefended"] = Field(
         False,
         description="also audit, for each sparse network, a dense one that is stopped at equal "
-        "test accuracy",
+        "test accuracy; true: under the same defense; undefended: without any, and for each "
+        "defended network, too",
     )
     target: TargetOptions | None = Field(
         None, description="a network trained elsewhere, to be audited instead of one trained here"
@@ -245,6 +246,10 @@ def combined(training: Training, *changes: Mapping[str, Any]) -> Training:
 
 def _shown(entry: Entry[Defense]) -> bool:
     """Whether a subject's label needs the defense: not if it does nothing and has no label."""
+    return acts(entry.plugin) or bool(entry.training) or entry.label is not None
+
+
+def acts(defense: Defense) -> bool:
+    """Whether a defense does anything at all."""
     methods = [name for name, value in vars(Defense).items() if callable(value) and name[0] != "_"]
-    acts = any(overrides(entry.plugin, method) for method in methods)
-    return acts or bool(entry.training) or entry.label is not None
+    return any(overrides(defense, method) for method in methods)

@@ -213,8 +213,10 @@ def _judged(gate: Gate, audits: Sequence[AuditResult], run: _Run) -> tuple[Told,
         attacked = run.evidence.attacked(audits[0], audits[0].attack)
         verdict = judge_mean(gate, attacked, run.opened)
     why = verdict.because()
-    if verdict.told == "cannot be told" and verdict.reached is not None:
+    if verdict.doubted:
         why = f"the run is {in_doubt(verdict.doubts)}"
+    elif verdict.sample:
+        why = verdict.sample
     return verdict.told, why, verdict.reached
 
 

@@ -200,9 +200,10 @@ def _check_training(defense: Defense) -> None:
         finished(defense, trained)
         with guest(defense, "finish"):
             trained.check_copies()
+            trained.companions()
         with seeded(1):
             finished(defense, again)
-        if not same(trained.weights, again.weights):
+        if not all(map(same, trained.states(), again.states())):
             raise broken(defense, "finish", OTHER_WEIGHTS)
         require(
             bool(trained.logits().isfinite().all()),

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -141,6 +142,30 @@ class DeviceDataset:
             key: (K,) int64: each model's own.
         """
         return self.moved(rows, self.moves(key, rows.shape[1]))
+
+    def queried(self, rows: Tensor, query: int, key: Tensor) -> Tensor:
+        """Normalised examples (K, B, ...) as an attacker asks for them the `query`-th time.
+
+        First come those of Carlini et al. 2022: mirrored or not, times shifts by a pixel in two
+        directions, as far as the dataset allows both; query 0 is the example itself. What is
+        asked beyond them is drawn as in training.
+
+        Args:
+            rows: (K, B) int64.
+            query: from 0.
+            key: (K,) int64 that later queries are drawn with.
+        """
+        shifts = (0, -1, 1) if self._crop else (0,)
+        fixed = list(product((False, True) if self._flip else (False,), shifts, shifts))
+        if query >= len(fixed):
+            return self.augmented(rows, key)
+        flip, down, right = fixed[query]
+        moves = Moves(
+            torch.full_like(rows, self._crop + down) if self._crop else None,
+            torch.full_like(rows, self._crop + right) if self._crop else None,
+            torch.full_like(rows, flip, dtype=torch.bool),
+        )
+        return self.moved(rows, moves)
 
     def moves(self, key: Tensor, count: int) -> Moves:
         """How `count` examples of each key (...) are flipped and cropped."""

@@ -163,7 +163,7 @@ class BatchLoader:
 
     def _reference(self, epoch: int, steps: int) -> Tensor | None:
         """(K, steps, B) rows of reference examples, gone through as often as it takes."""
-        if not self._objective.defense.reference:
+        if not self._objective.reference:
             return None
         orders = [
             o.repeat(-(-steps // len(o)), 1)[:steps] for o in self._orders("reference", epoch)

@@ -65,6 +65,15 @@ class Objective:
                 'gradients of single examples: beside sampling = "poisson" set per_example = True'
             )
 
+    @property
+    def reference(self) -> bool:
+        """Whether a step needs answers to reference examples.
+
+        A second network that learns afterwards is the only one to see them, unless the loss does.
+        """
+        seen = self.companion is not None or overrides(self.defense, "loss")
+        return self.defense.reference and (seen or not overrides(self.defense, "companion"))
+
     def on(self, network: Network) -> Objective:
         """The same with flat weights in that network's order."""
         there = copy(self)
@@ -95,7 +104,7 @@ class Objective:
 
     def in_place(self) -> Objective:
         """The same where a step's buffers may be written into, and only one answer changes them."""
-        return self if self.defense.reference else self.on(self.network.working_in_place())
+        return self if self.reference else self.on(self.network.working_in_place())
 
     def loss(
         self,

@@ -15,8 +15,8 @@ class LabelOnly(privaudit.Attack):
     """The more augmented copies of an example are classified right, the likelier a member.
 
     The paper's classifier reads one bit per copy: predicted right or not. Its copies are fixed
-    shifts and turns; ours are drawn as in training, for each example anew, so no copy differs
-    from another but the example itself, and the bits come down to two numbers: whether the
+    shifts and turns; ours are shifts by a pixel and the mirror image, as far as the dataset allows
+    them, and beyond that drawn as in training. The bits come down to two numbers: whether the
     example is right, and the share of its copies that are. A logistic regression weighs them.
     Only the predicted labels are looked at, so that a defense of the confidences changes nothing.
 
@@ -30,8 +30,9 @@ class LabelOnly(privaudit.Attack):
         "the data augmentation attack"
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "Copies are drawn at random as in training, where the paper's are fixed shifts and "
-        "turns: so the attack reads the share of copies that are right, not one bit for each.",
+        "Copies are shifts by a pixel and the mirror image, and drawn as in training where the "
+        "dataset allows fewer than nine, where the paper's are shifts and turns of a distance that "
+        "is tuned: so the attack reads the share of copies that are right, not one bit for each.",
         "Data without augmentation are refused, where the paper perturbs tables by noise: the "
         "noisy copies of the engine are too near to change labels.",
     )

@@ -138,13 +138,16 @@ class LiRA(LikelihoodRatio):
 
 
 class LiRAAugmented(LikelihoodRatio):
-    """LiRA with 18 queries for each example: itself and its augmentations, as in the paper."""
+    """LiRA with 18 queries for each example: mirrored or not, shifted by -1, 0 or 1 pixel each way.
+
+    Where the dataset allows no mirroring or no shifts there are fewer such queries; the rest of
+    the 18 are drawn as augmentations are in training.
+    """
 
     deviations: ClassVar[tuple[str, ...]] = (
         *LikelihoodRatio.deviations,
-        "The other 17 queries are drawn at random as augmentations are in training, where the "
-        "authors ask for the mirror image and shifts by a pixel: so it serves every dataset "
-        "that allows augmentation.",
+        "Shifts move a black border in, as in training here, where the authors' code mirrors the "
+        "image at its edge.",
     )
     queries: ClassVar[int] = 18
     name: Literal["lira_augmented"] = "lira_augmented"

@@ -40,12 +40,15 @@ class Block(nn.Module):
 class ResidualNetwork(nn.Module):
     """A 3×3 convolution of stride 1, segments of blocks, the mean over pixels, a linear layer.
 
+    With `pooled`, a 3×3 max-pool of stride 2 follows the first convolution.
+
     Args:
         channels: of the images.
         classes: how many logits.
         widths: channels of each segment; every segment but the first halves the image.
         blocks: how many each segment has.
         norm: after each convolution.
+        pooled: whether the first convolution's output is pooled.
 
     Attributes:
         segments: for each segment, the dotted names of its 3×3 convolutions, the strided one
@@ -53,11 +56,18 @@ class ResidualNetwork(nn.Module):
     """
 
     def __init__(
-        self, channels: int, classes: int, widths: Sequence[int], blocks: int, norm: Norm
+        self,
+        channels: int,
+        classes: int,
+        widths: Sequence[int],
+        blocks: int,
+        norm: Norm,
+        pooled: bool = False,
     ) -> None:
         super().__init__()
         self.stem = _conv3x3(channels, widths[0], 1)
         self.stem_norm = normalisation(norm, widths[0])
+        self.stem_pool = nn.MaxPool2d(3, stride=2, padding=1) if pooled else None
         self.body = [f"segment{number}" for number in range(1, len(widths) + 1)]
         inputs = widths[0]
         for name, width in zip(self.body, widths, strict=True):
@@ -74,6 +84,8 @@ class ResidualNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """From images (B, channels, H, W) to logits (B, classes)."""
         x = relu(self.stem_norm(self.stem(x)))
+        if self.stem_pool is not None:
+            x = self.stem_pool(x)
         for name in self.body:
             x = self.get_submodule(name)(x)
         return cast(Tensor, self.output(x.mean((2, 3))))

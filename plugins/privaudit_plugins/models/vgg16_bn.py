@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import privaudit
+from privaudit_plugins.models._init import ABOUT_INIT, Init, started
 from privaudit_plugins.models._norm import ABOUT_NORM, Norm, normalisation
 from privaudit_plugins.models._shapes import image_shape
 
@@ -22,7 +23,9 @@ class VGG16Network(nn.Module):
             first convolution, which reads the image, belongs to none.
     """
 
-    def __init__(self, channels: int, classes: int, width: int, norm: Norm) -> None:
+    def __init__(
+        self, channels: int, classes: int, width: int, norm: Norm, hidden: int | None
+    ) -> None:
         super().__init__()
         self.features = nn.Sequential()
         segments = []
@@ -39,12 +42,22 @@ class VGG16Network(nn.Module):
             # rounding up leaves images smaller than 32×32 their last pixel
             self.features.add_module(f"pool{segment}", nn.MaxPool2d(2, ceil_mode=True))
             segments.append(tuple(names))
-        self.output = nn.Linear(channels, classes)
+        self.hidden = None if hidden is None else _hidden(channels, hidden)
+        self.output = nn.Linear(hidden or channels, classes)
         self.segments = (segments[0][1:], *segments[1:])
 
     def forward(self, x: Tensor) -> Tensor:
         """From images (B, channels, H, W) to logits (B, classes)."""
-        return cast(Tensor, self.output(self.features(x).mean((2, 3))))
+        x = self.features(x).mean((2, 3))
+        return cast(Tensor, self.output(x if self.hidden is None else self.hidden(x)))
+
+
+def _hidden(inputs: int, width: int) -> nn.Sequential:
+    """Two hidden layers with dropout."""
+    layers: list[nn.Module] = []
+    for below in (inputs, width):
+        layers += [nn.Linear(below, width), nn.ReLU(), nn.Dropout()]
+    return nn.Sequential(*layers)
 
 
 class VGG16(privaudit.Model):
@@ -52,7 +65,8 @@ class VGG16(privaudit.Model):
 
     Its 13 convolutions, their biases included, are those of configuration D; BatchNorm follows
     each. Of the 1×1 pixel that a 32×32 image shrinks to, one linear layer reads the class, instead
-    of ImageNet's three.
+    of ImageNet's three. Yuan & Zhang 2022 have `head: hidden`, 33,646,666 parameters, and
+    `init: xavier_normal`.
     """
 
     paper: ClassVar[str] = (
@@ -62,26 +76,33 @@ class VGG16(privaudit.Model):
     deviations: ClassVar[tuple[str, ...]] = (
         "BatchNorm follows each convolution, and one linear layer reads the class, where the "
         "paper has no BatchNorm and three linear layers, which are for the larger images of "
-        "ImageNet.",
-        "Yuan & Zhang's network has two hidden layers of 4096 with dropout before its last; "
-        "their weights start from Xavier's normal distribution, here as PyTorch's by default.",
+        "ImageNet; `head: hidden` has three, the first of which reads one pixel, not 7×7.",
+        "Weights start as PyTorch's layers start by default, or as Yuan & Zhang's do.",
     )
     name: Literal["vgg16_bn"] = "vgg16_bn"
     width: int = Field(
         64, ge=1, description="channels of the first of five segments; the others have 2, 4, 8, 8×"
     )
     norm: Norm = Field("batch", description=ABOUT_NORM)
+    head: Literal["linear", "hidden"] = Field(
+        "linear",
+        description="linear: one linear layer; hidden: two hidden layers before it, 64 × width "
+        "units each, with ReLU and dropout of one half",
+    )
+    init: Init = Field("torch", description=ABOUT_INIT)
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """From images (B, channels, height, width) to logits (B, classes).
 
-        Weights start as PyTorch's layers start by default.
+        Weights start as `init` says.
 
         Raises:
             RecipeError: the examples are not images.
         """
         channels, _, _ = image_shape(self.name, shape)
-        return VGG16Network(channels, classes, self.width, self.norm)
+        hidden = 64 * self.width if self.head == "hidden" else None
+        network = VGG16Network(channels, classes, self.width, self.norm, hidden)
+        return started(network, self.init)
 
 
 @privaudit.hookimpl

@@ -16,6 +16,8 @@ from privaudit_plugins.sparsifiers._one_shot import OneShot, weakest
 class Slimming(OneShot):
     """An L1 penalty on BatchNorm scales, then the channels of smallest scale go, then fine-tuning.
 
+    Scales start at one half, as published; with `start: 1` they start as PyTorch's do.
+
     Exactly round(density × channels) of all BatchNorm channels stay, and one of each BatchNorm at
     least. A channel takes with it its shift, the filter that feeds no other, and the weights that
     following layers have for it, where nothing else feeds it.
@@ -25,24 +27,27 @@ class Slimming(OneShot):
         "Liu et al. 2017, Learning efficient convolutional networks through network slimming, "
         "section 3; audited by Yuan & Zhang 2022"
     )
-    deviations: ClassVar[tuple[str, ...]] = (
-        "BatchNorm scales start at 1, as the models have them, where the paper's start at 1/2.",
-    )
     during: ClassVar[str] = "train"
     name: Literal["slimming"] = "slimming"
     weight: float = Field(1e-4, ge=0, description="of the sum of all |scale| in the loss")
+    start: float = Field(
+        0.5, gt=0, allow_inf_nan=False, description="of all BatchNorm scales, before any training"
+    )
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        """The network as it is.
+        """The network, whose BatchNorm scales start anew.
 
         Raises:
             RecipeError: it has no BatchNorm.
         """
-        if not _scales(module):
+        scales = _scales(module)
+        if not scales:
             raise privaudit.RecipeError(
                 "slimming: this network has no BatchNorm, by whose scales channels are chosen: "
                 "use a model with it (such as cnn with `norm: batch`), or l1_structured"
             )
+        for name in scales.values():
+            nn.init.constant_(module.get_parameter(name), self.start)
         return module
 
     def penalty(self, weights: privaudit.Weights) -> Tensor:

@@ -28,12 +28,13 @@ class SmallDense(privaudit.Sparsifier):
     """
 
     paper: ClassVar[str] = (
-        "Tan et al. 2022, Parameters or privacy: a provable tradeoff between "
-        "overparameterization and membership inference"
+        "Tan et al. 2023, A blessing of dimensionality in membership inference through "
+        "regularization"
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "The paper proves for linear regression that fewer parameters tell less, and has no "
-        "such network: narrowing every layer alike is our way to ask the same of deep ones.",
+        "Only its smaller networks are here: that wider ones tell no more once they are "
+        "regularised, the paper's point, is asked by `early_stopping` on the full network.",
+        "Narrowing every layer alike, and by the share of parameters, is our choice.",
     )
     name: Literal["small_dense"] = "small_dense"
     density: Share = Field(0.5, description="parameters at most, as a share of the full network's")

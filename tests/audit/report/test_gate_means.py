@@ -56,7 +56,7 @@ def test_many_small_audits_that_tell_nothing_keep_together_what_each_alone_break
     made: Make,
 ) -> None:
     run = made([0.5] * 24)
-    assert _judged(run, "auc<0.6").told == "broken"
+    assert _judged(run, "auc<0.6").told == "cannot be told"
     mean = _judged(run, "mean(auc)<0.6")
     assert mean.told == "kept"
     (line,) = mean.sentences()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,10 @@ def test_a_matched_control_tells_what_is_left_at_equal_accuracy(tmp_path: Path) 
     sparsity = accuracy_alone | {"dense matched to imp": (1.6, 0.704, "imp")}
     said = sentences([_ahead(tmp_path / "b", sparsity)])
     assert said[2] == "Against dense networks of equal accuracy, 1 of 1 leaks less (imp)."
+    made = _ahead(tmp_path / "c", sparsity)
+    undefended = replace(made, recipe={**made.recipe, "matched": "undefended"})
+    said = sentences([undefended])
+    assert said[2].startswith("Against dense, undefended networks of equal accuracy, 1 of 1")
 
 
 def test_a_control_of_another_accuracy_tells_nothing(tmp_path: Path) -> None:

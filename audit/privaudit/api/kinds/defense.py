@@ -138,6 +138,9 @@ class Defense(Plugin):
     def companion_schedule(self) -> tuple[int, float]:
         """How many steps the companion takes for each step of the model, and its lr.
 
+        With 0 steps it takes no part in training where there is a `finish`, which trains it by
+        `cohort.fit_companion`: `reference` examples are then for `companion_loss` alone.
+
         Asked once for all models. What breaks: `return 5`. Right is `return 5, 1e-3`.
         """
         return 1, 1e-3

@@ -9,6 +9,7 @@ import numpy as np
 
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.api.plugin import Attack
+from privaudit.api.split_options import SplitOptions
 from privaudit.errors import DataError, RecipeError, ShortageError
 from privaudit.messages import show
 from privaudit.outputs import OutputAudits, audit_outputs
@@ -20,7 +21,7 @@ from privaudit.outputs.estimators.answering import (
     method_of,
     numbered,
 )
-from privaudit.outputs.estimators.rows import count, together
+from privaudit.outputs.estimators.rows import count, names, together
 from privaudit.outputs.estimators.shadows import train
 
 __all__ = ["audit_classifier"]
@@ -86,8 +87,9 @@ def audit_classifier(
     if (X_population is None) != (y_population is None):
         raise DataError("give X_population and y_population, or neither")
     installed = plugins or load_plugins()
-    if attacks is not None:  # a wrong name is told before shadows are trained
-        attack_entries([attacks] if isinstance(attacks, str) else attacks, installed)
+    if attacks is not None:  # what is wrong is told before shadows are trained
+        named = [attacks] if isinstance(attacks, str) else attacks
+        check_attacks(attack_entries(named, installed), shadows, X_population is not None)
     method, classes = method_of(estimator, response_method), classes_of(estimator)
     sides = [("X_in", X_in, "y_in", y_in), ("X_out", X_out, "y_out", y_out)]
     if X_population is not None:
@@ -122,6 +124,7 @@ def audit_classifier(
             np.arange(len(numbers)) < sizes[0],
             attacks,
             audited=audited,
+            ids=names([part for _, part, _, _ in sides], [y for _, _, _, y in sides]),
             kind="margins" if margins else _KINDS[method],
             seed=seed,
             confidence=confidence,
@@ -138,6 +141,31 @@ def audit_classifier(
             raise
         label = str(error).partition(": ")[0]
         raise DataError(f"{label}: {cause}: {_REMEDIES[cause.lacking]}") from error
+
+
+def check_attacks(entries: Sequence[tuple[str, Attack]], shadows: int, population: bool) -> None:
+    """Refuse attacks that lack something whatever the classifier answers.
+
+    Args:
+        entries: with their labels.
+        shadows: how many will be trained, in pairs.
+        population: whether there are examples that are not audited.
+
+    Raises:
+        RecipeError: one line for each attack.
+    """
+    problems = []
+    for label, attack in entries:
+        some, none = SplitOptions(protocol="halves", members=1), SplitOptions(protocol="halves")
+        if attack.shadows > shadows:
+            problems.append(
+                f"{label!r} needs shadows, {attack.shadows} or more (got {shadows}): lira and its "
+                "like want 8 and more"
+            )
+        elif not population and attack.refusal(none, shadows) and not attack.refusal(some, shadows):
+            problems.append(f"{label!r} compares with others: {_REMEDIES['population']}")
+    if problems:
+        raise RecipeError(*problems)
 
 
 def _reworded(problem: str) -> str:

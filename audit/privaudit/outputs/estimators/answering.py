@@ -58,6 +58,8 @@ def numbered(labels: Any, classes: Sequence[Any], name: str, rows: int) -> NDArr
         DataError: they are not one for each example, or the classifier does not know one.
     """
     values = np.asarray(labels)
+    if values.shape == (rows, 1):  # a table of one column
+        values = values[:, 0]
     if values.shape != (rows,):
         raise DataError(
             f"{name} must hold one label for each of {rows} examples: got shape {values.shape}"

@@ -61,6 +61,33 @@ def together(parts: Sequence[Any]) -> Any:
         raise DataError(f"the examples do not fit together: {kinds} ({error})") from error
 
 
+def names(parts: Sequence[Any], labels: Sequence[Any]) -> list[bytes]:
+    """A name for each example of all parts, the same for the same example and label."""
+    found = []
+    for examples, own in zip(parts, labels, strict=True):
+        values = np.asarray(own).tolist()
+        for raw, label in zip(_each(examples), values, strict=True):
+            found.append(sha256(raw + b"\x1f" + repr(label).encode()).digest())
+    return found
+
+
+def _each(examples: Any) -> list[bytes]:
+    if hasattr(examples, "iloc"):
+        columns = [examples] if examples.ndim == 1 else [c for _, c in examples.items()]
+        return [repr(row).encode() for row in zip(*(c.tolist() for c in columns), strict=True)]
+    if hasattr(examples, "tocsr"):
+        rows = examples.tocsr(copy=True)
+        rows.sum_duplicates()
+        rows.eliminate_zeros()
+        ends = list(zip(rows.indptr[:-1], rows.indptr[1:], strict=True))
+        return [
+            rows.indices[a:b].astype(np.int64).tobytes() + rows.data[a:b].tobytes() for a, b in ends
+        ]
+    if isinstance(examples, np.ndarray) and examples.dtype != object:
+        return [row.tobytes() for row in np.ascontiguousarray(examples)]
+    return [repr(row).encode() for row in examples]
+
+
 def digest(rows: Any, labels: Any) -> str:
     """A checksum of rows and their labels, in order; of what they hold, not of how."""
     found = sha256()

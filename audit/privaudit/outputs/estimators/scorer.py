@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from math import nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.api.host import load_plugins
 from privaudit.api.plugin import Attack
 from privaudit.doubts.doubt import known, lines, still_open
 from privaudit.errors import DataError, RecipeError
 from privaudit.messages import unknown
-from privaudit.outputs.estimators import audit_classifier
+from privaudit.outputs.entries import attack_entries
+from privaudit.outputs.estimators import audit_classifier, check_attacks
 from privaudit.outputs.estimators.rows import count, digest
 from privaudit.outputs.estimators.rows import taken as take
 from privaudit.statistics import table
@@ -120,7 +123,8 @@ def make_privacy_scorer(
 
     Raises:
         DataError: the splits are none, or two cannot be told from each other.
-        RecipeError: the metric or a doubt is unknown.
+        RecipeError: the attack, the metric, a doubt or an option is unknown, or the attack lacks
+            something.
     """
     size = count(X, "X")
     if count(y, "y") != size:
@@ -139,6 +143,12 @@ def make_privacy_scorer(
             "cv must be the splits themselves, which the scorer and cross_validate must share: "
             "give list(splitter.split(X, y)) to both"
         )
+    ((_, plugin),) = attack_entries([attack], options.get("plugins") or load_plugins())
+    unknown_options = sorted(set(options) - set(signature(audit_classifier).parameters))
+    if unknown_options:
+        known_options = list(signature(audit_classifier).parameters)[6:]
+        raise RecipeError(unknown("option", unknown_options[0], known_options))
+    check_attacks([(plugin.name, plugin)], options.get("shadows", 0), "X_population" in options)
     return PrivacyScorer(X, y, _splits(cv, size), attack, chosen, accept_doubts, options)
 
 

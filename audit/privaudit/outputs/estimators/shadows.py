@@ -136,8 +136,26 @@ def _halves(
     yield order[side == 1]
 
 
+def _length(estimator: Any) -> dict[str, Any]:
+    """Of boosting that was stopped early, options with which clones stop at the same round.
+
+    They have no validation data of their own. XGBoost counts its best round from 0 in
+    `best_iteration`, LightGBM from 1 in `best_iteration_`, where 0 is no early end.
+    """
+    options = estimator.get_params(deep=False)
+    if "n_estimators" not in options:
+        return {}
+    changed: dict[str, Any] = {}
+    if options.get("early_stopping_rounds") is not None:
+        changed["early_stopping_rounds"] = None
+        changed["n_estimators"] = int(estimator.best_iteration) + 1
+    elif getattr(estimator, "best_iteration_", None):
+        changed["n_estimators"] = int(estimator.best_iteration_)
+    return changed
+
+
 def _clone(estimator: Any, seed: int) -> Any:
-    """An unfitted copy with randomness of its own."""
+    """An unfitted copy with randomness of its own, trained for as long as the estimator was."""
     from sklearn.base import clone
 
     try:
@@ -149,7 +167,7 @@ def _clone(estimator: Any, seed: int) -> Any:
             for name in copy.get_params(deep=True)
             if name == "random_state" or name.endswith("__random_state")
         ]
-        return copy.set_params(**dict.fromkeys(random, seed % _LARGEST_SEED))
+        return copy.set_params(**dict.fromkeys(random, seed % _LARGEST_SEED), **_length(estimator))
     except (TypeError, RuntimeError, AttributeError) as error:
         line = str(error).strip().partition("\n")[0]
         raise DataError(

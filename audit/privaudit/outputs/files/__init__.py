@@ -158,7 +158,7 @@ def _table(
     if kind and roles.kind not in ("logits", kind):
         raise DataError(
             f"{path}: its columns say {roles.kind}, which --kind {kind} contradicts: leave --kind "
-            "out, or rename them"
+            "out, or call them otherwise, such as --columns 'logit_*=p_*'"
         )
     flag = partial(_flags, path, columns)
     arrays: dict[str, Any] = {
@@ -168,13 +168,17 @@ def _table(
     for own, name in (("member", "members"), ("audited", "audited")):
         if own in roles.single:
             arrays[name] = flag(roles.single[own])
+    if "ids" in roles.single:
+        arrays["ids"] = columns[roles.single["ids"]]
     if roles.noisy:
         arrays["noisy"] = np.stack([_side_by_side(columns, names) for names in roles.noisy])
     if roles.shadows:
         arrays["shadow_logits"] = np.stack([_side_by_side(columns, n) for n in roles.shadows])
         arrays["shadow_members"] = np.stack([flag(name) for name in roles.shadow_members])
     if roles.rest:
-        shown = ", ".join(roles.rest[:6]) + (", …" if len(roles.rest) > 6 else "")
+        shown = ", ".join(name or "one without a name" for name in roles.rest[:6]) + (
+            ", …" if len(roles.rest) > 6 else ""
+        )
         said.append(plain(f"columns not used: {shown}"))
     return Part(str(path), kind or roles.kind, arrays, roles.classes, tuple(said), table=True)
 

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from privaudit.errors import DataError
 from privaudit.messages import plain, show
 
-SINGLE = {"label": "labels", "member": "members", "audited": "audited"}
+SINGLE = {"label": "labels", "member": "members", "audited": "audited", "ids": "ids"}
 """Columns of one value for each row, and the array each makes."""
 
 FAMILIES = {
@@ -40,7 +40,16 @@ _ALSO = {
 
 _LIKELY = {
     "label": ("true_label", "target", "y", "y_true", "class", "truth", "ground_truth", "gt"),
-    "member": ("is_member", "in_train", "in_training", "train", "membership", "is_train", "inside"),
+    "member": (
+        "is_member",
+        "in_train",
+        "in_training",
+        "train",
+        "membership",
+        "is_train",
+        "inside",
+        "split",
+    ),
 }
 """Names that people give to the columns we need: too many meanings to take them unasked."""
 
@@ -123,19 +132,13 @@ def assign(
             )
         else:
             roles.rest.append(name)
-    _check_singles(path, roles, names, needs_member)
+    if lacking := _missing(roles, needs_member, (-1, -1) in groups):
+        raise DataError(plain(f"{path}: {'; and '.join(lacking)}{_shown(names)}"))
+    _check_audited(path, roles)
     if len(kinds) > 1:
         first, second = list(kinds.values())[:2]
         raise DataError(
             plain(f"{path}: {show(first)} and {show(second)} are two kinds of answers: keep one")
-        )
-    if (-1, -1) not in groups:
-        raise DataError(
-            plain(
-                f"{path}: no column holds answers: name them p_CLASS (probabilities), logit_CLASS, "
-                "log_p_CLASS or margin, or say which they are by --columns 'p_*=YOURS_*'"
-                + _shown(names)
-            )
         )
     roles.kind = next(iter(kinds))
     _fill(path, roles, groups)
@@ -145,13 +148,15 @@ def assign(
 def _ours(path: object, names: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:
     """Each column, and what it is called here."""
     ours = {name: _usual(name) for name in names}
+    said = {theirs for theirs in renamed.values() if "*" not in theirs}
     for own, theirs in renamed.items():
         if "*" in theirs:
             before, _, after = theirs.partition("*")
             found = [
                 name
                 for name in names
-                if name.startswith(before)
+                if name not in said
+                and name.startswith(before)
                 and name.endswith(after)
                 and len(name) > len(before) + len(after)
             ]
@@ -186,9 +191,10 @@ def _once(path: object, into: dict[str, str], key: str, name: str) -> None:
     into[key] = name
 
 
-def _check_singles(path: object, roles: Roles, names: Sequence[str], needs_member: bool) -> None:
-    needed = ["label", *(["member"] if needs_member else [])]
-    for own in needed:
+def _missing(roles: Roles, needs_member: bool, answered: bool) -> list[str]:
+    """What no column is, and how to say which one is."""
+    lacking = []
+    for own in ["label", *(["member"] if needs_member else [])]:
         if own in roles.single:
             continue
         lower = {name.lower(): name for name in roles.rest}
@@ -204,7 +210,16 @@ def _check_singles(path: object, roles: Roles, names: Sequence[str], needs_membe
                 "--non-members"
             )
         )
-        raise DataError(plain(f"{path}: there is no column {own!r}: {remedy}{_shown(names)}"))
+        lacking.append(f"there is no column {own!r}: {remedy}")
+    if not answered:
+        lacking.append(
+            "no column holds answers: name them p_CLASS (probabilities), logit_CLASS, log_p_CLASS "
+            "or margin, or say which they are by --columns 'p_*=YOURS_*'"
+        )
+    return lacking
+
+
+def _check_audited(path: object, roles: Roles) -> None:
     if "audited" not in roles.single:
         near = get_close_matches("audited", [name.lower() for name in roles.rest], n=1, cutoff=0.8)
         if near:

@@ -49,7 +49,9 @@ def accuracy_sentence(rows: Sequence[Row], results: Sequence[RunResult]) -> str:
         said = said or f"none of {len(found)} leaks more or less beyond chance"
         if any(map(ways, subjects)) and not any(how for _, how in found):
             said += ", so that accuracy alone may make the difference from the baseline"
-        told = f"against dense networks of equal accuracy, {said}"
+        undefended = any(result.recipe.get("matched") == "undefended" for result in results)
+        whom = "dense, undefended networks" if undefended else "dense networks"
+        told = f"against {whom} of equal accuracy, {said}"
     return f"{told[:1].upper()}{told[1:]}{f'; {untold}' if untold else ''}."
 
 

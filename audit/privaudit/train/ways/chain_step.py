@@ -32,7 +32,7 @@ def chain_of(objective: Objective, data: DeviceDataset, options: Training) -> Ch
     its own, but no second player, no reference examples and no say in the inputs.
     """
     defense = objective.defense
-    if objective.companion or defense.reference or defense.per_example or objective.inputs:
+    if objective.companion or objective.reference or defense.per_example or objective.inputs:
         return None
     if options.compile or options.precision == "bf16":  # which our own products do not know
         return None
