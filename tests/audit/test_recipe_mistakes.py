@@ -98,7 +98,7 @@ ONE_LINE = {
     "unknown key": ("sed: 4", "x.yaml:7: sed: unknown option 'sed'; did you mean 'seeds'?"),
     "unknown option": ("sparsifiers:\n- dense\n- name: cut\n  roundz: 4",
         "x.yaml:10: sparsifiers[1].roundz: unknown option 'roundz'; did you mean 'rounds'? "
-        "There are: amount, biases, label, name, rounds, scope, training, until"),
+        "There are: amount, biases, label, name, rounds, scope, then, training, until"),
     "unknown plugin, short": ("sparsifiers: [kut]", "x.yaml:7: sparsifiers[0]: "
         "unknown sparsifier 'kut'; did you mean 'cut'? There are: cut, dense"),
     "unknown plugin, long": ("sparsifiers:\n-\n  name: kut", "x.yaml:9: sparsifiers[0].name: "
@@ -253,7 +253,7 @@ attacks:
 WRONG_SET = {
     "sparsifiers[0].rounds=0": "sparsifiers[0].rounds: must be at least 2 (got 0)",
     "sparsifiers.0.roundz=4": "sparsifiers[0].roundz: unknown option 'roundz'; did you mean "
-    "'rounds'? There are: amount, biases, label, name, rounds, scope, training, until",
+    "'rounds'? There are: amount, biases, label, name, rounds, scope, then, training, until",
     "attacks=[guess, gues]": "attacks[1]: unknown attack 'gues'; did you mean 'guess'? "
     "There are: guess, hungry",
     "sparsifiers.2.rounds=4": "sparsifiers.2.rounds: sparsifiers has 1 entry, counted from 0",

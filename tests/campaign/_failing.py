@@ -51,6 +51,11 @@ _HOOKS: dict[tuple[str, str], tuple[str, str, dict[str, str]]] = {
         "return {name: w.clamp(-1, 1) for name, w in weights.items()}",
         dict([_NOTHING, ("gives another shape", "return {n: w[:1] for n, w in weights.items()}")]),
     ),
+    ("sparsifier", "memory"): (
+        "self, weights",
+        "return {'old ' + name: w for name, w in weights.items()}",
+        dict([_NOTHING, ("gives weights' names", "return dict(weights)")]),
+    ),
     ("defense", "schedule"): ("self, training", "return training", dict([_NOTHING])),
     ("defense", "inputs"): ("self, x, key", "return 0.9 * x", dict([_NOTHING])),
     ("defense", "loss"): (

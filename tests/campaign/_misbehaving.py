@@ -87,6 +87,7 @@ _HOOKS = {
     "sparsify": ("self, cohort", "cohort.fit(); yield 'a'"),
     "penalty": ("self, weights", "return sum((w**2).sum() for w in weights.values())"),
     "project": ("self, weights, epoch", "return dict(weights)"),
+    "memory": ("self, weights", "return {'old ' + n: w for n, w in weights.items()}"),
     "prepare": ("self, module", "return module"),
 }
 _MAIN = {
@@ -246,6 +247,9 @@ MISBEHAVIOURS: list[Misbehaviour] = [
                                      "a list": "return list(weights.values())",
                                      "turned": "return {n: w.flatten() for n, w in "
                                      "weights.items()}"}, words="project"),
+    *_many("sparsifier", "memory", {"None": "return None", "numbers": "return {'a': 1.0}",
+                                    "a list": "return list(weights.values())",
+                                    "weights' names": "return dict(weights)"}, words="memory"),
     *_many("sparsifier", "prepare", {"None": "return None"}, words="prepare"),
     *_many("defense", "loss", {"a vector": "return cross_entropy(step.logits, step.y, "
                                            "reduction='none')",

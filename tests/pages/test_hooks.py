@@ -36,6 +36,7 @@ PLACES = {
 }
 MORE = {
     ("rounds.py", "tunes"): "defenses=[ppb]",
+    ("coarse.py", "follow"): "sparsifiers=[{name: dense, then: coarse}]",
     ("sure.py", "shadows"): "shadows=0",
 }
 """What else a page says of the recipe in which an example breaks."""

@@ -19,7 +19,8 @@ from privaudit import (
 )
 from privaudit.cohort import Cohort
 from privaudit_plugins.defenses.min_max import MinMax
-from privaudit_plugins.sparsifiers.mia_pruning import MIAPruning, largest
+from privaudit_plugins.sparsifiers._nearest import largest
+from privaudit_plugins.sparsifiers.mia_pruning import MIAPruning
 
 Make = Callable[..., Cohort]
 

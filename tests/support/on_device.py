@@ -40,6 +40,7 @@ _SHORT: dict[str, dict[str, Any]] = {
     "imp": {"rounds": 1}, "mia_pruning": {"project_from": 0}, "cwrf": {"epochs": 1},
     "memguard": {"epochs": 2, "iterations": 2}, "synflow": {"iterations": 3},
     "monarch": {"layers": ["conv2"]},
+    "admm": {"every": 1}, "admm_nn": {"every": 1},
     "block_circulant": {"block": 2, "layers": ["conv2"]}, "butterfly": {"layers": ["conv2"]},
 }  # fmt: skip
 _LEARNED = ("shadow_mlp", "shokri", "compleak", "samia", "nn", "nn_cls", "nn_top3")

@@ -35,39 +35,47 @@ MOST_LEVELS = 1000  # of a sparsifier: a script that goes on and on is ended
 _LONGEST_LABEL = 100  # characters: labels are columns of tables and parts of files' names
 
 
-def labels(sparsifier: Sparsifier, cohort: Cohort, *beside: Plugin) -> Iterator[str]:
+def labels(
+    sparsifier: Sparsifier, cohort: Cohort, *beside: Plugin, hook: str = "sparsify"
+) -> Iterator[str]:
     """The levels that a sparsifier's script reaches.
+
+    Args:
+        sparsifier: whose.
+        cohort: what it works on.
+        beside: whose code runs, too.
+        hook: `sparsify`, or `follow`.
 
     Raises:
         PluginError: it fails, is no generator of different labels, or reaches none.
     """
     seen: set[str] = set()
-    with guest(sparsifier, "sparsify", *beside):
-        script = sparsifier.sparsify(cohort)
+    with guest(sparsifier, hook, *beside):
+        script = getattr(sparsifier, hook)(cohort)
     if not isinstance(script, Iterator):
         shown = "None" if script is None else f"a {type(script).__name__}"
-        raise broken(sparsifier, "sparsify", f"gives {shown}, not an iterator of labels")
+        raise broken(sparsifier, hook, f"gives {shown}, not an iterator of labels")
     while True:
-        with guest(sparsifier, "sparsify", *beside):
+        with guest(sparsifier, hook, *beside):
             try:
                 label = next(script)
             except StopIteration:
                 break
         if not isinstance(label, str):
-            raise broken(sparsifier, "sparsify", f"must yield labels in text: not {label!r}")
+            raise broken(sparsifier, hook, f"must yield labels in text: not {label!r}")
         label = str.__str__(label)
         if len(label) > _LONGEST_LABEL or not label.isprintable():
             what = f"must yield labels of at most {_LONGEST_LABEL} printable characters"
-            raise broken(sparsifier, "sparsify", f"{what}: not {label[:_LONGEST_LABEL]!r}")
+            raise broken(sparsifier, hook, f"{what}: not {label[:_LONGEST_LABEL]!r}")
         if len(seen) == MOST_LEVELS:
             what = f"yields more than {MOST_LEVELS:,} levels: let it come to an end"
-            raise broken(sparsifier, "sparsify", what)
+            raise broken(sparsifier, hook, what)
         if label in seen:
-            raise broken(sparsifier, "sparsify", f"yields {label!r} twice")
+            raise broken(sparsifier, hook, f"yields {label!r} twice")
         seen.add(label)
         yield label
     if not seen:
-        raise broken(sparsifier, "sparsify", "yields no level: there is nothing to audit")
+        raise broken(sparsifier, hook, "yields no level: there is nothing to audit")
 
 
 def loaded(dataset: Dataset, root: Path) -> Examples:

@@ -49,6 +49,7 @@ class Cohort(ABC):
         *,
         tune: bool = False,
         defense: Plugin | None = None,
+        sparsifier: Plugin | None = None,
         **training: object,
     ) -> None:
         """Train every model from where it is, with a fresh optimiser and schedule.
@@ -60,6 +61,8 @@ class Cohort(ABC):
             epochs: instead of the recipe's.
             tune: this is fine-tuning: a defense that acts in fine-tuning only is in force.
             defense: in force instead of the recipe's; it must not bring a companion.
+            sparsifier: whose hooks of training are in force instead of the recipe's, such as
+                `privaudit.Sparsifier(name="none")`, which has none; it must not prepare networks.
             training: other options of the recipe's `training` to override.
         """
 
@@ -158,6 +161,14 @@ class Cohort(ABC):
     @abstractmethod
     def initial_weights(self) -> Mapping[str, Tensor]:
         """The weights before any training, (M, *shape) by name, to look at."""
+
+    @property
+    @abstractmethod
+    def memory(self) -> Mapping[str, Tensor]:
+        """What the sparsifier remembered when the models were where they are, (M, ...) by name.
+
+        To look at; empty where the fit that led here had no memory.
+        """
 
     @property
     @abstractmethod

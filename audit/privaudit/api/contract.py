@@ -7,12 +7,15 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.errors import PydanticUserError
 
-from privaudit.api.plugin import KINDS, Attack, Defense, Plugin
+from privaudit.api.plugin import KINDS, Attack, Defense, Plugin, Sparsifier
 from privaudit.errors import PluginError
 from privaudit.messages import show
 
 RESERVED = frozenset({"label", "training", "shadow_sparsifier", "shadow_defense"})
 """Keys of a recipe's entry that stand beside a plugin's options."""
+
+_RESERVED_TOO = {"sparsifier": frozenset({"then"})}
+"""And those of one kind's entries."""
 
 _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("sparsifier", "during"): ("all", "train"),
@@ -65,6 +68,11 @@ def _check_needs(cls: type[Plugin], where: str) -> None:
                 f"{where} writes {' and '.join(written)}, which is never called: "
                 "set `per_example: ClassVar[bool] = True`"
             )
+    if issubclass(cls, Sparsifier) and _written(cls, "remember") and not _written(cls, "memory"):
+        raise PluginError(
+            f"{where} writes remember, which is never called: write `memory` too, which says "
+            "what there is to remember"
+        )
     if not issubclass(cls, Attack):
         return
     for name, least in _LEAST.items():
@@ -75,6 +83,15 @@ def _check_needs(cls: type[Plugin], where: str) -> None:
     if isinstance(asked, frozenset | set) and (unknown := sorted(map(str, asked - {*_SIGNALS}))):
         known = ", ".join(map(repr, _SIGNALS))
         raise PluginError(f"{where} asks for {unknown[0]!r:.60} in `signals`: there are {known}")
+
+
+def can_follow(cls: type[Plugin]) -> bool:
+    """Whether a sparsifier goes on from another's networks, which are prepared already."""
+    return issubclass(cls, Sparsifier) and _written(cls, "follow") and not _written(cls, "prepare")
+
+
+def _written(cls: type[Sparsifier], hook: str) -> bool:
+    return getattr(cls, hook) is not getattr(Sparsifier, hook)
 
 
 def kind_of(cls: type[Plugin]) -> type[Plugin]:
@@ -119,7 +136,8 @@ def _check_options(cls: type[Plugin], where: str) -> None:
         raise PluginError(
             f"{where} has short_form = {short!r:.60}: it must name one of its options"
         )
-    if taken := sorted(RESERVED & set(cls.model_fields)):
+    reserved = RESERVED | _RESERVED_TOO.get(cls.kind, frozenset())
+    if taken := sorted(reserved & set(cls.model_fields)):
         raise PluginError(
             f"{where} has the option {taken[0]!r}, which recipes use for themselves: rename it"
         )

@@ -167,13 +167,15 @@ class Fits:
 
     def _plugins(self, fit: Fit) -> tuple[Plugin, ...]:
         """Whose code a fit runs."""
-        return self.model, fit.objective.sparsifier, fit.objective.defense
+        shaping, defense = fit.objective.sparsifier, fit.objective.defense
+        preparing = [] if fit.prepared_by in (None, shaping) else [fit.prepared_by]
+        return self.model, shaping, *filter(None, preparing), defense
 
     def _way(self, fit: Fit) -> str:
         """How the models' steps are taken, tried once for each set of hooks in force."""
         objective = fit.objective
         options = fit.options.model_dump(mode="json", include={"augment", "compile", "precision"})
-        key = digest(objective.defense, objective.tuning, options)
+        key = digest(objective.sparsifier, objective.defense, objective.tuning, options)
         if key not in self._ways:
             with guests(*self._plugins(fit)):
                 choice = choose_way(

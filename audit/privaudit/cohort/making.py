@@ -72,7 +72,9 @@ class UnitMaker:
 
     def at_once(self, fit: Fit) -> int:
         """How many models of a fit share their steps, where one process trains them."""
-        asked = fit.options.stack or models_at_once(fit.objective, self._data, fit.options, fit.way)
+        asked = fit.options.stack or models_at_once(
+            fit.objective, self._data, fit.options, fit.way, remembered=fit.start.remembered
+        )
         return min(asked, self._limits.most(self._kind(fit)))
 
     def planned(

@@ -164,6 +164,12 @@ class StackedModels:
         return self._network.views(self._watched.give("initial_weights", self._initial.flat))
 
     @property
+    def memory(self) -> dict[str, Tensor]:
+        """A copy of what the sparsifier remembered, (M, ...) by name."""
+        held = self._state.weights.memory
+        return {n: self._watched.give("memory", t) for n, t in held.items()}
+
+    @property
     def masks(self) -> dict[str, Tensor]:
         """What is not pruned, (M, *shape) bool by name."""
         return self._network.views(self._watched.give("masks", self._state.kept))
@@ -185,7 +191,8 @@ class StackedModels:
 
     def states(self) -> list[State]:
         """Every model's state, without a leading axis, on the device."""
-        weights, device = self._state.weights, self._network.device
+        weights = replace(self._state.weights, memory={})  # on which no answer depends
+        device = self._network.device
         # A copy of each: products round otherwise where a tensor starts elsewhere in memory.
         return [weights[torch.tensor([m])].to(device).one(0) for m in range(len(self))]
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from privaudit.api.calls import learns_afterwards, scheduled
 from privaudit.api.cohort import Cohort as AbstractCohort
-from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
+from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier
 from privaudit.cohort.companions import fit_companions, players
 from privaudit.cohort.fits import FitRecord, Fits
+from privaudit.cohort.in_force import defense_in_force, sparsifier_in_force, with_memory
 from privaudit.cohort.looking import LookingModels, Looks
 from privaudit.cohort.models import Named, Snapshot
 from privaudit.cohort.watched import Watched
@@ -22,7 +23,6 @@ from privaudit.errors import PluginError
 from privaudit.events import Event
 from privaudit.jobs.local import Workers
 from privaudit.networks.build import build_companions, build_networks
-from privaudit.networks.network import Network
 from privaudit.networks.state import Rows, State, lost_epochs
 from privaudit.store.journal import Journal
 from privaudit.train.dataset import DeviceDataset
@@ -79,7 +79,8 @@ class Cohort(LookingModels, AbstractCohort):
         training = resolved(training, device)
         dtype = torch.float64 if training.precision == "fp64" else torch.float32
         self._seeds = tuple(int(s) for s in seeds)
-        self.sparsifier, self.defense, self._training = sparsifier, defense, training
+        self.sparsifier = self._prepared_by = sparsifier
+        self.defense, self._training = defense, training
         self._rows = [_rows(r) for r in role]
         network, flat, buffers, dense = build_networks(
             model, sparsifier, examples.shape, len(examples.classes), self._seeds, device, dtype
@@ -107,11 +108,13 @@ class Cohort(LookingModels, AbstractCohort):
         *,
         tune: bool = False,
         defense: Plugin | None = None,
+        sparsifier: Plugin | None = None,
         **training: object,
     ) -> None:
         """As `privaudit.Cohort.fit` says."""
         self._watched.check()
-        fit = self._fit(tune, defense, training | ({} if epochs is None else {"epochs": epochs}))
+        changes = training | ({} if epochs is None else {"epochs": epochs})
+        fit = self._fit(tune, defense, changes, sparsifier)
         self._first = self._first or fit
         trained = self._fits.run(fit)
         self._best, self.history = trained.best, trained.history
@@ -201,17 +204,27 @@ class Cohort(LookingModels, AbstractCohort):
         """Measured time of one model's training step, where a plan found work to do."""
         return self._fits.seconds_per_step()
 
-    def _fit(self, tune: bool, defense: Plugin | None, changes: Mapping[str, object]) -> Fit:
-        in_force, companion = self._in_force(tune, defense)
+    def _fit(
+        self,
+        tune: bool,
+        defense: Plugin | None,
+        changes: Mapping[str, object],
+        sparsifier: Plugin | None = None,
+    ) -> Fit:
+        second = None if self._afterwards else self._companion
+        in_force, companion = defense_in_force(self.defense, second, tune, defense)
+        shaping = sparsifier_in_force(self._prepared_by, sparsifier or self.sparsifier)
+        objective = Objective(self._network, shaping, in_force, companion, tune)
         fit = Fit(
-            objective=Objective(self._network, self.sparsifier, in_force, companion, tune),
-            options=self._scheduled(in_force, changes),
-            start=self._state.weights,
+            objective=objective,
+            options=scheduled(in_force, self._options(changes)),
+            start=with_memory(objective, self._state.weights, self.seeds, self._state.fits),
             trainable=self._trainable(),
             rows=self._rows,
             seeds=self.seeds,
             number=self._state.fits,
             defended=in_force is self.defense,
+            prepared_by=self._prepared_by,
         )
         if in_force.reference and not all(len(r.reference) for r in self._rows):
             raise PluginError(
@@ -219,10 +232,6 @@ class Cohort(LookingModels, AbstractCohort):
                 "has none: raise the recipe's split.reference"
             )
         return fit
-
-    def _scheduled(self, defense: Defense, changes: Mapping[str, object]) -> Training:
-        """The schedule of a fit, as its defense changes it."""
-        return scheduled(defense, self._options(changes))
 
     def _options(self, changes: Mapping[str, object]) -> Training:
         try:
@@ -232,17 +241,6 @@ class Cohort(LookingModels, AbstractCohort):
             option = ".".join(map(str, first["loc"])) or "training"
             raise PluginError(f"fit({option}=...): {first['msg']}") from error
         return resolved(asked, self._network.device)
-
-    def _in_force(self, tune: bool, defense: Plugin | None) -> tuple[Defense, Network | None]:
-        if defense is not None:
-            if not isinstance(defense, Defense):
-                raise PluginError(f"fit(defense={defense!r}): not a privaudit.Defense")
-            if overrides(defense, "companion"):
-                raise PluginError(f"fit(defense={defense.name!r}) cannot bring a second network")
-            return defense, None
-        if self.defense.during == "all" or tune:
-            return self.defense, None if self._afterwards else self._companion
-        return Defense(name=""), None
 
     def _earlier(self, to: str | int) -> State:
         if to == "best":

@@ -5,11 +5,10 @@ from __future__ import annotations
 from privaudit.api.plugin import Defense, Sparsifier, overrides
 from privaudit.store.journal import digest
 from privaudit.train.fit import Fit
-from privaudit.train.objective import Objective
 from privaudit.training import SPEED
 
 _TRAINS = ("loss", "inputs", "example_gradient", "batch_gradient")
-_SHAPES = ("penalty", "project")
+_SHAPES = ("penalty", "project", "memory", "remember")
 _BF16 = "bf16 alike in any company"  # as it is trained now; units that are older say bf16
 
 
@@ -23,7 +22,7 @@ def unit_keys(source: str, fit: Fit) -> list[str]:
     options = fit.options.model_dump(mode="json", exclude=set(SPEED))
     if options["precision"] == "bf16":
         options["precision"] = _BF16
-    common = digest(source, options, fit.until, fit.number, *_hooks(fit.objective))
+    common = digest(source, options, fit.until, fit.number, *_hooks(fit))
     start = fit.start
     return [
         digest(
@@ -42,15 +41,18 @@ def unit_keys(source: str, fit: Fit) -> list[str]:
     ]
 
 
-def _hooks(objective: Objective) -> list[Sparsifier | Defense | str]:
+def _hooks(fit: Fit) -> list[Sparsifier | Defense | str]:
     """The plugins that have a say in this fit; others must not change its key."""
+    objective, prepared_by = fit.objective, fit.prepared_by or fit.objective.sparsifier
     hooks: list[Sparsifier | Defense | str] = ["sparsifier", "defense"]
     defense = objective.defense
     plays = objective.companion is not None
     if plays or defense.per_example or any(overrides(defense, name) for name in _TRAINS):
         hooks.append(defense)
-    if overrides(objective.sparsifier, "prepare") or (
-        objective.shapes and any(overrides(objective.sparsifier, name) for name in _SHAPES)
-    ):
+    prepares = overrides(prepared_by, "prepare")
+    shapes = objective.shapes and any(overrides(objective.sparsifier, name) for name in _SHAPES)
+    if shapes and not (prepares and prepared_by == objective.sparsifier):
         hooks.insert(1, objective.sparsifier)
+    if prepares:
+        hooks.insert(1, prepared_by)
     return hooks

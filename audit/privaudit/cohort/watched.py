@@ -8,6 +8,12 @@ from torch import Tensor
 
 from privaudit.errors import PluginError
 
+_OTHERWISE = (
+    "give new values with `cohort.set({n: w.where(w.abs() >= 0.05, 0) for n, w in "
+    "cohort.weights.items()})`, or prune with `cohort.prune_where`"
+)
+_INSTEAD = {"memory": "`project` and `remember` renew it, while a fit goes on"}
+
 
 class Watched:
     """Remembers copies of a cohort's tensors until they are known to be as they were.
@@ -51,6 +57,5 @@ class Watched:
             if copy._version != version:
                 raise PluginError(
                     f"writes into cohort.{name}, which is a copy to look at, so no model has "
-                    "changed: give new values with `cohort.set({n: w.where(w.abs() >= 0.05, 0) "
-                    "for n, w in cohort.weights.items()})`, or prune with `cohort.prune_where`"
+                    f"changed: {_INSTEAD.get(name, _OTHERWISE)}"
                 )

@@ -204,7 +204,7 @@ class Auditor:
             raise error
         original = getattr(error, "original", "")
         plugins: list[Plugin] = [e.plugin for e in self.context.recipe.attacks if e.title == attack]
-        sentence = attributed(error, plugins or [subject.sparsifier, subject.defense])
+        sentence = attributed(error, plugins or subject.plugins)
         failure = Failure(subject.label, sentence, level, attack, seed, target, original)
         if failure.sentence not in {earlier.sentence for earlier in self.failures}:
             logger.warning("%s", lines([failure])[0])

@@ -99,5 +99,6 @@ def _alike(subject: Subject) -> str:
     """What two subjects have in common whose models are the same."""
     return "\n".join(
         part.model_dump_json(serialize_as_any=True)
-        for part in (subject.sparsifier, subject.defense, subject.training)
+        for part in (subject.sparsifier, subject.then, subject.defense, subject.training)
+        if part is not None
     )

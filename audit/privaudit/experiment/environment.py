@@ -101,6 +101,7 @@ def _named(recipe: Recipe) -> list[Plugin]:
         recipe.dataset,
         recipe.model,
         *(entry.plugin for entry in recipe.sparsifiers),
+        *(entry.then for entry in recipe.sparsifiers if entry.then is not None),
         *(entry.plugin for entry in recipe.defenses),
         *(entry.plugin for entry in recipe.attacks),
     ]

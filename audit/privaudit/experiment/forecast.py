@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 
 from privaudit.api.boundary import written
-from privaudit.api.calls import labels
 from privaudit.api.watch import Seal
 from privaudit.errors import PrivauditError
 from privaudit.events import Event, FitStarted, RunStarted
 from privaudit.experiment.context import RunContext
+from privaudit.experiment.followed import followed
 from privaudit.experiment.levels import control_of, wants_control
 from privaudit.experiment.plan import beliefs
 from privaudit.recipe import Subject
@@ -68,7 +68,7 @@ def check_seal(context: RunContext, subject: Subject, seal: Seal) -> None:
         DamageError: it has.
     """
     if name := seal.broken():
-        raise written((subject.sparsifier, subject.defense, context.recipe.model), name)
+        raise written((*subject.plugins, context.recipe.model), name)
 
 
 def _go_through(context: RunContext, subject: Subject) -> int:
@@ -77,8 +77,8 @@ def _go_through(context: RunContext, subject: Subject) -> int:
     for models in context.groups(subject):
         cohort = context.cohort(subject, models, plan=True)
         wanted = 0
-        for _ in labels(subject.sparsifier, cohort, subject.defense, context.recipe.model):
-            wanted += wants_control(context.recipe, subject, cohort.density())
+        for _, shown in followed(subject, cohort, context.recipe.model):
+            wanted += wants_control(context.recipe, subject, shown.density())
     return wanted
 
 

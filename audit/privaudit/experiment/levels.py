@@ -8,14 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from privaudit.api.boundary import guest
-from privaudit.api.calls import labels
 from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
 from privaudit.errors import PluginError, PrivauditError
 from privaudit.events import LevelReached
 from privaudit.experiment.context import RunContext, asked
 from privaudit.experiment.diverged import diverged
+from privaudit.experiment.followed import followed
 from privaudit.experiment.level import DENSE, Level, beside, joined
 from privaudit.experiment.originals import finished_by_defense, original_level
 from privaudit.experiment.own_answers import lost
@@ -36,10 +35,7 @@ def levels(context: RunContext, subject: Subject) -> Iterator[Level]:
     """
 
     def script(cohort: Cohort, models: Tensor) -> Iterator[tuple[str, Cohort]]:
-        for label in labels(subject.sparsifier, cohort, subject.defense, context.recipe.model):
-            with guest(subject.sparsifier, "sparsify"):
-                cohort.check_copies()
-            yield label, cohort
+        yield from followed(subject, cohort, context.recipe.model)
 
     yield from _together(context, subject, script)
 
@@ -70,6 +66,7 @@ def control_of(recipe: Recipe, subject: Subject) -> Subject:
         defense=defense.plugin,
         defense_label=defense.title,
         training=combined(recipe.training, defense.training),
+        then=None,
     )
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from privaudit.api.calls import finished, labels
+from privaudit.api.calls import finished
 from privaudit.api.plugin import overrides
 from privaudit.cohort import Cohort
 from privaudit.cohort.answers import answers
 from privaudit.experiment.auditing import test_accuracy
 from privaudit.experiment.context import RunContext
+from privaudit.experiment.followed import followed
 from privaudit.experiment.levels import control_of, wants_control
 from privaudit.networks.answer import Answers
 from privaudit.recipe import Subject
@@ -77,11 +78,10 @@ def _planned(context: RunContext, subject: Subject) -> tuple[SubjectPlan, list[T
     cohort = context.cohort(subject, context.trained, plan=True)
     reached = 0
     wanted = []
-    for _ in labels(subject.sparsifier, cohort, subject.defense, context.recipe.model):
+    for _, shown in followed(subject, cohort, context.recipe.model):
         reached += 1
-        shown = cohort
         if overrides(subject.defense, "finish"):
-            shown = cohort.fork()
+            shown = shown.fork()
             finished(subject.defense, shown, context.recipe.model)
         if wants_control(context.recipe, subject, shown.density()):
             wanted.append(_accuracy(context, shown))
@@ -126,8 +126,9 @@ def beliefs(context: RunContext, subject: Subject, earlier: list[Subject]) -> It
 
 def _made_alike(one: Subject, other: Subject) -> bool:
     """Whether two subjects are trained once for both."""
-    return (one.sparsifier, one.defense, one.training) == (
+    return (one.sparsifier, one.then, one.defense, one.training) == (
         other.sparsifier,
+        other.then,
         other.defense,
         other.training,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,19 +13,21 @@ Buffers = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class State:
-    """All that a model's answers depend on, for K models; of one, without the leading axis.
+    """All that a model is in the middle of training, for K models; of one, without the first axis.
 
     Attributes:
         flat: (K, P) weights.
         buffers: (K, ...) by name.
         companion: (K, Pc) the companion's weights; Pc is 0 without one.
         companion_buffers: (K, ...) by name.
+        memory: (K, ...) by name: what the sparsifier remembers; no answer depends on it.
     """
 
     flat: Tensor
     buffers: Buffers
     companion: Tensor
     companion_buffers: Buffers
+    memory: Buffers = field(default_factory=dict)
 
     def to(self, device: torch.device) -> State:
         """The same on a device; what has to move does so in one copy for each type of numbers."""
@@ -59,7 +61,18 @@ class State:
             {n: pick(b, other.buffers[n]) for n, b in self.buffers.items()},
             pick(self.companion, other.companion),
             {n: pick(b, other.companion_buffers[n]) for n, b in self.companion_buffers.items()},
+            {n: pick(t, other.memory[n]) for n, t in self.memory.items()},
         )
+
+    @property
+    def rest(self) -> tuple[Tensor, Buffers, Buffers]:
+        """What a step takes beside weights, buffers and batch: the companion's, and the memory."""
+        return self.companion, self.companion_buffers, self.memory
+
+    @property
+    def remembered(self) -> int:
+        """Bytes of one model's memory."""
+        return sum(t[0].nbytes for t in self.memory.values())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> State:
         return State(
@@ -67,6 +80,7 @@ class State:
             {n: change(b) for n, b in self.buffers.items()},
             change(self.companion),
             {n: change(b) for n, b in self.companion_buffers.items()},
+            {n: change(t) for n, t in self.memory.items()},
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from privaudit.api.boundary import guest
+from privaudit.api.contract import can_follow
 from privaudit.api.plugin import KINDS, Attack, Dataset, Defense, Model, Plugin, Sparsifier
 from privaudit.messages import Place, show, spell
 from privaudit.readers.file_path import FOLDERS
@@ -35,7 +36,7 @@ LISTS: dict[str, type[Plugin]] = {
 }
 DEFAULTS: dict[str, Any] = {"sparsifiers": ["dense"], "defenses": ["none"]}
 BESIDE: dict[str, tuple[str, ...]] = {
-    "sparsifiers": ("label", "training"),
+    "sparsifiers": ("label", "training", "then"),
     "defenses": ("label", "training"),
     "attacks": ("label", "shadow_sparsifier", "shadow_defense"),
 }
@@ -161,12 +162,25 @@ class Builder:
         plugin = self.plugin(kind, raw, path, allowed)
         if "training" in beside:
             beside["training"] = self.changes(beside["training"], (*path, "training"))
+        if beside.get("then") is not None:
+            beside["then"] = self.following(beside["then"], (*path, "then"))
         beside |= self.beliefs(beside, path)
         try:
             return Entry[P](plugin=plugin, **beside)
         except ValidationError as error:
             self.mistakes += mistakes_of(error, Entry, beside, path)
             return Entry[P](plugin=plugin)
+
+    def following(self, raw: Any, path: Place) -> Sparsifier:
+        """The sparsifier that goes on from the levels of another."""
+        before = len(self.mistakes)
+        plugin = self.plugin(Sparsifier, raw, path)
+        if len(self.mistakes) == before and not can_follow(type(plugin)):
+            known = self.plugins.of(Sparsifier.kind)
+            able = " or ".join(sorted(name for name, cls in known.items() if can_follow(cls)))
+            message = f"{plugin.name!r} cannot follow another sparsifier"
+            self.mistakes.append(Mistake(path, f"{message}: {able} can" if able else message))
+        return plugin
 
     def beliefs(self, raw: Mapping[str, Any], path: Place) -> dict[str, Any]:
         """What the attacker believes: "same", or a plugin; "none" is what a recipe defaults to."""

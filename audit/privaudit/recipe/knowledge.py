@@ -21,8 +21,9 @@ def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> S
     defense = attack.shadow_defense or recipe.shadow_defense
     if sparsifier == "same" and defense == "same":
         return subject
+    then = subject.then if sparsifier == "same" else None
     believed_sparsifier = _entry(
-        recipe.sparsifiers,
+        tuple(entry for entry in recipe.sparsifiers if entry.then == then),
         subject.sparsifier if sparsifier == "same" else sparsifier,
         subject.sparsifier_label,
     )
@@ -32,8 +33,8 @@ def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> S
         subject.defense_label,
     )
     training = combined(recipe.training, believed_sparsifier.training, believed_defense.training)
-    believed_parts = believed_sparsifier.plugin, believed_defense.plugin, training
-    if believed_parts == (subject.sparsifier, subject.defense, subject.training):
+    believed_parts = believed_sparsifier.plugin, then, believed_defense.plugin, training
+    if believed_parts == (subject.sparsifier, subject.then, subject.defense, subject.training):
         return subject
     return replace(
         subject,
@@ -41,6 +42,7 @@ def shadow_subject(recipe: Recipe, subject: Subject, attack: Entry[Attack]) -> S
         sparsifier=believed_sparsifier.plugin,
         defense=believed_defense.plugin,
         training=training,
+        then=then,
     )
 
 

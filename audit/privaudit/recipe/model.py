@@ -40,8 +40,8 @@ class Entry(BaseModel, Generic[P]):
 
     Attributes:
         plugin: the plugin itself, without the rest.
-        label, training, shadow_sparsifier, shadow_defense: as their descriptions say; None and an
-            empty `training` leave it to the recipe.
+        label, training, then, shadow_sparsifier, shadow_defense: as their descriptions say; None
+            and an empty `training` leave it to the recipe.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +51,10 @@ class Entry(BaseModel, Generic[P]):
     training: dict[str, Any] = Field(
         default_factory=dict,
         description="of a sparsifier or a defense: options that replace the recipe's",
+    )
+    then: SerializeAsAny[Sparsifier] | None = Field(
+        None,
+        description="of a sparsifier: another that goes on from each level, as quantize can",
     )
     shadow_sparsifier: SerializeAsAny[Sparsifier] | Literal["same"] | None = Field(
         None,
@@ -64,14 +68,21 @@ class Entry(BaseModel, Generic[P]):
 
     @property
     def title(self) -> str:
-        """The label, or the plugin's name."""
-        return self.label or self.plugin.name
+        """The label, or the plugin's name, and that of what follows."""
+        follows = f", then {self.then.name}" if self.then else ""
+        return self.label or f"{self.plugin.name}{follows}"
+
+    @property
+    def tunes(self) -> bool:
+        """Whether a sparsifier, or what follows it, fine-tunes."""
+        return any(isinstance(one, Sparsifier) and one.tunes for one in (self.plugin, self.then))
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
         data = self.plugin.model_dump(mode="json", serialize_as_any=True)
         data |= {} if self.label is None else {"label": self.label}
         data |= {"training": self.training} if self.training else {}
+        data |= {"then": self.then.model_dump(mode="json")} if self.then else {}
         for key in ("shadow_sparsifier", "shadow_defense"):
             believed = getattr(self, key)
             if believed is not None:
@@ -90,6 +101,7 @@ class Subject:
         training: the recipe's training with the changes of both.
         sparsifier_label: the sparsifier's own label.
         defense_label: the defense's own label.
+        then: what goes on from each level of the sparsifier; None: nothing.
     """
 
     label: str
@@ -98,6 +110,12 @@ class Subject:
     training: Training
     sparsifier_label: str
     defense_label: str
+    then: Sparsifier | None = None
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        """Those that make it."""
+        return [self.sparsifier, *filter(None, [self.then]), self.defense]
 
 
 class Recipe(BaseModel):
@@ -183,10 +201,11 @@ class Recipe(BaseModel):
                 training=combined(self.training, sparsifier.training, defense.training),
                 sparsifier_label=sparsifier.title,
                 defense_label=defense.title,
+                then=sparsifier.then,
             )
             for sparsifier in self.sparsifiers
             for defense in self.defenses
-            if sparsifier.plugin.tunes or defense.plugin.during != "tune"
+            if sparsifier.tunes or defense.plugin.during != "tune"
         )
 
     def attack_entries(self) -> tuple[tuple[str, Attack], ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from privaudit.api.plugin import KINDS, Plugin
+from privaudit.api.plugin import KINDS, Plugin, Sparsifier
 from privaudit.recipe.build import BELIEFS, BESIDE, DEFAULTS, LISTS
 from privaudit.recipe.model import Entry, Recipe
 from privaudit.training import Training
@@ -45,7 +45,8 @@ def recipe_schema(plugins: Plugins) -> dict[str, Any]:
         for name, (kind, _) in BELIEFS.items()
     }
     for key, entry in entries.items():
-        beside = {"label": _LABEL, "training": training, **beliefs}
+        then = {"$ref": f"#/$defs/{key_of(Sparsifier)}"}
+        beside = {"label": _LABEL, "training": training, "then": then, **beliefs}
         beside = {name: beside[name] for name in BESIDE[key]}
         chosen = plugins.of(LISTS[key].kind)
         options = [_widened(definitions[key_of(plugin)], beside) for plugin in chosen.values()]

@@ -16,16 +16,17 @@ Unit = dict[str, Tensor]  # every tensor has a leading axis of 1; "second" is th
 
 
 def pack_weights(name: str, weights: State, model: int) -> Unit:
-    """One of K models' weights, buffers and companion, under a name."""
+    """One of K models' weights and all that goes with them, under a name."""
     return named_state(name, weights[model : model + 1])
 
 
 def named_state(name: str, weights: State) -> dict[str, Tensor]:
-    """K models' weights, buffers and companions, (K, ...) each, under a name."""
+    """K models' weights, buffers, companions and memory, (K, ...) each, under a name."""
     return (
         {f"{name}:flat": weights.flat, f"{name}:second": weights.companion}
         | {f"{name}:buffer:{n}": b for n, b in weights.buffers.items()}
         | {f"{name}:second_buffer:{n}": b for n, b in weights.companion_buffers.items()}
+        | {f"{name}:memory:{n}": t for n, t in weights.memory.items()}
     )
 
 
@@ -42,7 +43,8 @@ def unpack_weights(name: str, units: Sequence[Mapping[str, Tensor]]) -> State:
         keys = [key.removeprefix(start) for key in units[0] if key.startswith(start)]
         return {key: cat(f"{kind}:{key}") for key in keys}
 
-    return State(cat("flat"), tensors_of("buffer"), cat("second"), tensors_of("second_buffer"))
+    named = [tensors_of(kind) for kind in ("buffer", "second_buffer", "memory")]
+    return State(cat("flat"), named[0], cat("second"), *named[1:])
 
 
 def pack(trained: Trained, model: int) -> Unit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -89,13 +89,19 @@ def _of_sparsifier(
     network = build(TinyModel(convolutional=False), tiny_examples().shape, seed=0)
 
     def weights() -> Weights:
-        named = {name: value.detach().to(there) for name, value in network.named_parameters()}
-        return Weights(named, network)
+        values = {name: value.detach() for name, value in network.named_parameters()}
+        memory: Mapping[str, Tensor] = {}
+        if overrides(sparsifier, "memory"):  # which is called on the host
+            memory = sparsifier.memory(Weights(values, network))
+        named, remembered = ({n: t.to(there) for n, t in of.items()} for of in (values, memory))
+        return Weights(named, network, remembered)
 
     if overrides(sparsifier, "penalty"):
         yield "penalty", lambda: sparsifier.penalty(weights())
     if overrides(sparsifier, "project"):
         yield "project", lambda: sparsifier.project(weights(), torch.tensor(1).to(there))
+    if overrides(sparsifier, "remember"):
+        yield "remember", lambda: sparsifier.remember(weights(), torch.tensor(1).to(there))
 
 
 def _numbers(*shape: int) -> Tensor:

@@ -52,6 +52,7 @@ _MOST = 64
 _SHARE = 0.8  # of the free memory that a step may take: the rest is for what no rule counts
 # A weight, its gradient, momentum (two with Adam), start, best and a projection's or update's copy.
 _COPIES = 8
+_REMEMBERED = 4  # what a sparsifier remembers: start, now, best, and what takes its place
 # An activation is kept for the way back, has a gradient, and is copied by what is not fused.
 _PASSES = 3
 
@@ -62,6 +63,7 @@ def models_at_once(
     options: Training,
     way: str = "vmapped",
     memory: int | None = None,
+    remembered: int = 0,
 ) -> int:
     """A power of two from 1 to 64: by the table of a kind of device, and by its free memory.
 
@@ -74,6 +76,7 @@ def models_at_once(
         options: the schedule.
         way: by which steps are taken.
         memory: bytes that the device has free; asked of the device if not given.
+        remembered: bytes that the sparsifier remembers of one model.
     """
     if way == "plain":
         return 1
@@ -82,10 +85,15 @@ def models_at_once(
     limits = LIMITS.get(network.device.type, LIMITS["cpu"])
     if work >= limits.alone:
         return 1
-    most = min(_MOST, limits.work / max(1, work), limits.weights / max(1, network.size))
+    most = min(
+        _MOST,
+        limits.work / max(1, work),
+        limits.weights / max(1, network.size + remembered // network.dtype.itemsize),
+    )
     memory = free_memory_of(network.device) if memory is None else memory
     if memory is not None:
-        most = min(most, _SHARE * memory / max(1, step_memory(objective, data, options)))
+        taken = step_memory(objective, data, options) + _REMEMBERED * remembered
+        most = min(most, _SHARE * memory / max(1, taken))
     return int(2 ** max(0, int(log2(max(1, most)))))
 
 

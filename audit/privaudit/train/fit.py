@@ -10,7 +10,7 @@ from torch import Tensor
 
 from privaudit.api.boundary import guests, written
 from privaudit.api.float32 import float32_products
-from privaudit.api.plugin import Plugin
+from privaudit.api.plugin import Plugin, Sparsifier
 from privaudit.api.watch import Seal
 from privaudit.keys import derive
 from privaudit.networks.state import Rows, State, Trained
@@ -42,6 +42,7 @@ class Fit:
         until: stop after so many epochs, to look at an early state.
         way: how steps are taken, a name in `ways.choose.WAYS`.
         plugins: whose code runs, so that errors can name its author's.
+        prepared_by: the sparsifier that has prepared the network; None: that of the objective.
     """
 
     objective: Objective
@@ -55,6 +56,7 @@ class Fit:
     until: int | None = None
     way: str = "vmapped"
     plugins: tuple[Plugin, ...] = ()
+    prepared_by: Sparsifier | None = None
 
     def __getitem__(self, models: Tensor) -> Fit:
         """The same for some of its models, (k,) int64."""
@@ -91,7 +93,7 @@ class Fit:
             PluginError: the code of a plugin has raised.
             DamageError: it has written into what the models are trained on, or where they start.
         """
-        start = {"the weights": self.start.flat, **self.start.buffers}
+        start = {"the weights": self.start.flat, **self.start.buffers, **self.start.memory}
         seal = Seal(start)
         try:
             with float32_products(self.options.precision), guests(*self.plugins):

@@ -103,6 +103,8 @@ class _Loop:
             best_epoch, best_accuracy = kept.best_epoch, kept.best_accuracy
         for epoch in range(first, epochs):
             loss, accuracy = self._epoch(epoch, running)
+            if self.objective.renews:
+                self._remember(epoch, running)
             checked = self._validate(running & validates)
             history[running, epoch] = torch.stack([loss, accuracy, checked], -1)[running]
             better = running & validates & (checked > best_accuracy)
@@ -154,6 +156,12 @@ class _Loop:
             correct += step_correct if some is None else torch.where(some, step_correct, 0)
         return loss.cpu() / steps, correct.cpu() / drawn.seen
 
+    def _remember(self, epoch: int, running: Tensor) -> None:
+        """Let the sparsifier renew its memory of the models that are still training."""
+        now, reached = self.now, torch.full((self.count,), epoch, device=self.device)
+        after = replace(now, memory=self.steps.remember(now.flat, now.memory, reached))
+        self.now = after.where(running.to(self.device), now)
+
     def _step(self, batch: Batch, rate: float, some: Tensor | None) -> tuple[Tensor, Tensor]:
         before = self.now
         if self.objective.companion:
@@ -167,12 +175,12 @@ class _Loop:
             self.now = replace(self.now, flat=self.now.flat.clone())
         weights = list(self._named().values())
         self.optimizer.step(weights, after.gradients, rate, self.moving, some)
-        flat = self.now.flat
+        flat, memory = self.now.flat, self.now.memory
         if self.objective.projects:
-            projected = self.steps.project(flat, batch.epoch)
+            projected, memory = self.steps.project(flat, self.now.memory, batch.epoch)
             free = self.trainable
             flat = projected if free is None else torch.where(free, projected, flat)
-        now = State(flat, after.buffers, self.now.companion, self.now.companion_buffers)
+        now = replace(self.now, flat=flat, buffers=after.buffers, memory=memory)
         self.now = now if some is None else now.where(some, before)
         return after.loss, after.correct
 
@@ -188,7 +196,7 @@ class _Loop:
             gradient, held = self.steps.companion_gradients(named, now, batch)
             weights = list(named.values())
             self.companion_optimizer.step(weights, gradient, self.companion_lr, None, active)
-            self.now = State(now.flat, now.buffers, now.companion, held)
+            self.now = replace(now, companion_buffers=held)
 
     def _companion_named(self) -> dict[str, Tensor]:
         companion = self.objective.companion

@@ -16,7 +16,7 @@ from privaudit.networks.network import Network
 from privaudit.networks.state import Buffers
 from privaudit.train.batch import Batch
 from privaudit.train.batch_norm import refuse_batch_norm
-from privaudit.train.returned import alike, projected, scalar
+from privaudit.train.returned import alike, first_memory, projected, remembered, scalar
 
 _PURPOSES = DROPOUT, _REFERENCE, LOSS, _NOISE, _COMPANION = range(5)  # of a step's key
 
@@ -26,13 +26,15 @@ _NUMBERS = 2**26  # of single examples' gradients held at once
 class Objective:
     """What one step of one model minimises; the companion, where there is one, plays against it.
 
-    Every function takes the model's weights, its buffers, its batch (of one model) and the
-    companion's weights and buffers; the companion's are empty without one.
+    Every function takes the model's weights, its buffers, its batch (of one model), the companion's
+    weights and buffers, which are empty without one, and what the sparsifier remembers.
 
     Attributes:
         shapes: whether the sparsifier's `penalty` and `project` have a say.
         penalises: whether it has a penalty and that is in force.
         projects: whether it has a projection and that is in force.
+        remembers: whether it has a memory and that is in force.
+        renews: whether it renews its memory after each epoch.
         inputs: whether the defense changes what the network sees.
     """
 
@@ -53,6 +55,8 @@ class Objective:
         self.penalises = self.shapes and overrides(sparsifier, "penalty")
         self.inputs = overrides(defense, "inputs")
         self.projects = self.shapes and overrides(sparsifier, "project")
+        self.remembers = self.shapes and overrides(sparsifier, "memory")
+        self.renews = self.remembers and overrides(sparsifier, "remember")
         if defense.per_example:
             refuse_batch_norm(network.module, defense)
         elif defense.sampling == "poisson":
@@ -109,12 +113,13 @@ class Objective:
         batch: Batch,
         companion: Tensor,
         companion_buffers: Buffers,
+        memory: Buffers,
     ) -> tuple[Tensor, Buffers, Tensor]:
         """Loss of one step, to be differentiated, buffers and number of correct answers."""
         step, after = self._step(weights, buffers, batch, companion, companion_buffers)
         loss = scalar(self.defense, "loss", self.defense.loss(step))
         if self.penalises:
-            loss = loss + self.penalty(Weights(weights, self.network.module))
+            loss = loss + self.penalty(weights, memory)
         return loss, after, (step.logits.argmax(-1) == batch.y).sum()
 
     def example_gradients(
@@ -124,6 +129,7 @@ class Objective:
         batch: Batch,
         companion: Tensor,
         companion_buffers: Buffers,
+        memory: Buffers,
     ) -> tuple[Tensor, Buffers, Tensor, Tensor]:
         """Gradient (P,) by way of each example's own, buffers, loss and number of correct answers.
 
@@ -133,6 +139,7 @@ class Objective:
             batch: of one model.
             companion: (Pc,) weights.
             companion_buffers: by name.
+            memory: by name.
         """
 
         def one(x: Tensor, y: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,7 +160,7 @@ class Objective:
         changed = self.defense.batch_gradient(total, count, batch.keys[_NOISE])
         total = alike(self.defense, "batch_gradient", changed, total)
         if self.penalises:
-            total = total + grad(lambda w: self.penalty(self.weights(w)))(flat)
+            total = total + grad(lambda w: self.penalty(self.network.views(w), memory))(flat)
         return total, buffers, loss / real.sum().clamp(min=1), correct
 
     def _example_gradient(
@@ -197,19 +204,32 @@ class Objective:
         step, _ = self._step(weights, buffers, batch, companion, held)
         return scalar(self.defense, "companion_loss", self.defense.companion_loss(step)), held
 
-    def penalty(self, weights: Weights) -> Tensor:
+    def penalty(self, weights: Mapping[str, Tensor], memory: Buffers) -> Tensor:
         """What the sparsifier adds to one model's loss."""
-        return scalar(self.sparsifier, "penalty", self.sparsifier.penalty(weights))
+        given = Weights(weights, self.network.module, memory)
+        return scalar(self.sparsifier, "penalty", self.sparsifier.penalty(given))
 
-    def project(self, flat: Tensor, epoch: Tensor) -> Tensor:
-        """Weights (P,) moved back to where the sparsifier lets them be."""
-        weights = self.weights(flat)
+    def project(self, flat: Tensor, memory: Buffers, epoch: Tensor) -> tuple[Tensor, Buffers]:
+        """Weights (P,) moved back to where the sparsifier lets them be, and its memory then."""
+        weights = self.weights(flat, memory)
         moved = self.sparsifier.project(weights, epoch)
-        return self.network.flatten(projected(self.sparsifier, moved, weights), flat)
+        changed, kept = projected(self.sparsifier, moved, weights)
+        return self.network.flatten(changed, flat), {**memory, **kept}
 
-    def weights(self, flat: Tensor) -> Weights:
+    def start_memory(self, flat: Tensor) -> Buffers:
+        """What the sparsifier remembers of one model (P,) before a fit."""
+        weights = self.weights(flat, {})
+        return first_memory(self.sparsifier, self.sparsifier.memory(weights), weights)
+
+    def remember(self, flat: Tensor, memory: Buffers, epoch: Tensor) -> Buffers:
+        """What the sparsifier remembers of one model (P,) after an epoch."""
+        weights = self.weights(flat, memory)
+        changed = self.sparsifier.remember(weights, epoch)
+        return {**memory, **remembered(self.sparsifier, changed, weights)}
+
+    def weights(self, flat: Tensor, memory: Buffers) -> Weights:
         """One model's named weights from its flat ones (P,)."""
-        return Weights(self.network.views(flat), self.network.module)
+        return Weights(self.network.views(flat), self.network.module, memory)
 
     def _step(
         self,

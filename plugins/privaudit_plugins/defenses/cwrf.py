@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field, SerializeAsAny
@@ -98,7 +98,7 @@ class CriticalWeightsRewinding(privaudit.Defense):
             cohort.freeze(everything | {n: ~where for n, where in critical.items()})
         else:
             cohort.freeze(critical)
-        changes = {} if self.lr is None else {"lr": self.lr}
+        changes: dict[str, Any] = {} if self.lr is None else {"lr": self.lr}
         cohort.fit(self.epochs, tune=True, defense=self.defense, **changes)
         cohort.rewind("best")
 

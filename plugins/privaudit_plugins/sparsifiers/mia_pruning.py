@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 import privaudit
+from privaudit_plugins.sparsifiers._nearest import nearest_sparse
 
 
 class MIAPruning(privaudit.Sparsifier):
@@ -21,11 +22,7 @@ class MIAPruning(privaudit.Sparsifier):
     of convolutions and linear layers; biases and normalisation stay. With the defense `min_max`
     the loss is penalised by the best attack's gain: the paper's MIA-Pruning & Min-Max.
 
-    ADMM, which pruning papers of that time solve such problems with (Zhang et al. 2018, A
-    systematic DNN weight pruning framework), is the soft form: a penalty pulls each weight towards
-    its projection plus a dual variable, and both are updated every few epochs. It needs two
-    numbers for each weight of each model that last from one step to the next, and a sparsifier's
-    `penalty` and `project` are given none.
+    `admm` is the soft form, whose penalty pulls each weight towards its projection.
     """
 
     paper: ClassVar[str] = (
@@ -50,15 +47,9 @@ class MIAPruning(privaudit.Sparsifier):
 
     def project(self, weights: privaudit.Weights, epoch: Tensor) -> Mapping[str, Tensor]:
         """The weights with all but the largest k set to zero; of equal ones the first stay."""
-        matrices = {n: w for n, w in weights.items() if w.ndim > 1}
-        groups = [list(matrices)] if self.scope == "global" else [[n] for n in matrices]
-        changed: dict[str, Tensor] = {}
-        for group in groups:
-            flat = torch.cat([matrices[n].flatten() for n in group])
-            nearest = torch.where(epoch < self.project_from, flat, largest(flat, self.density))
-            parts = torch.split(nearest, [matrices[n].numel() for n in group])
-            changed |= {n: p.view_as(matrices[n]) for n, p in zip(group, parts, strict=True)}
-        return changed
+        nearest = nearest_sparse(weights, self.density, self.scope)
+        waits = epoch < self.project_from
+        return {name: torch.where(waits, weights[name], w) for name, w in nearest.items()}
 
     def sparsify(self, cohort: privaudit.Cohort) -> Iterator[str]:
         """One level: the fine-tuned network of k weights.
@@ -78,21 +69,6 @@ class MIAPruning(privaudit.Sparsifier):
         cohort.fit(self.epochs, tune=True, lr=self.lr or training.lr)
         cohort.rewind("best")
         yield ""
-
-
-def largest(values: Tensor, share: float) -> Tensor:
-    """The vector (Q,) of at most round(share·Q) nonzero numbers that is nearest to the given one.
-
-    Of numbers of equal magnitude the first stay, as when a cohort prunes.
-    """
-    stays = round(share * len(values))
-    if stays == 0:
-        return torch.zeros_like(values)
-    magnitude = values.abs()
-    threshold = magnitude.topk(stays, sorted=False).values.amin()
-    above, equal = magnitude > threshold, magnitude == threshold
-    room = stays - above.sum()
-    return torch.where(above | (equal & (equal.cumsum(0) <= room)), values, 0.0)
 
 
 @privaudit.hookimpl

@@ -19,11 +19,8 @@ class Quantize(privaudit.Sparsifier):
 
     The values are symmetric about zero, and the largest weight of a channel (or of a layer) is the
     outermost. Rounded are the weights of convolutions and linear layers; biases, normalisation
-    and activations stay as they are, and nothing is trained afterwards. Weights that round to zero
-    lower the density; otherwise it says nothing about the bits saved.
-
-    Fine-tuning through the rounding is not offered: it updates the weights before rounding by the
-    gradient of those after it, and a projection after each step forgets the former.
+    and activations stay as they are, and nothing is trained afterwards: `qat` does. Weights that
+    round to zero lower the density; otherwise it says nothing about the bits saved.
     """
 
     paper: ClassVar[str] = (
@@ -32,8 +29,7 @@ class Quantize(privaudit.Sparsifier):
     )
     deviations: ClassVar[tuple[str, ...]] = (
         "Only weights are rounded, symmetrically, by channel and after training, where the "
-        "paper rounds activations, too, with a zero point, and trains through the rounding: a "
-        "projection after each step would forget the weights before it.",
+        "paper rounds activations, too, with a zero point, and trains through the rounding.",
     )
     name: Literal["quantize"] = "quantize"
     bits: Bits | tuple[Bits, ...] = Field(
@@ -55,6 +51,10 @@ class Quantize(privaudit.Sparsifier):
         cohort.fit()
         cohort.rewind("best")
         cohort.mark_original()
+        yield from self.follow(cohort)
+
+    def follow(self, cohort: privaudit.Cohort) -> Iterator[str]:
+        """The same levels, from networks as they are."""
         trained = {n: w for n, w in cohort.weights.items() if w.ndim > 2}
         for bits in (self.bits,) if isinstance(self.bits, int) else self.bits:
             cohort.set({n: rounded(w, bits, self.scale) for n, w in trained.items()})

@@ -18,11 +18,19 @@ class Weights(dict[str, Tensor]):
     Attributes:
         module: the network's structure, to tell a convolution from a BatchNorm; its own
             parameters hold nothing of interest.
+        memory: what the sparsifier remembers of this model, by name; empty where its `memory` is
+            not written.
     """
 
-    def __init__(self, values: Mapping[str, Tensor], module: nn.Module) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        module: nn.Module,
+        memory: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__(values)
         self.module = module
+        self.memory = dict(memory or {})
 
 
 class Sparsifier(Plugin):
@@ -31,7 +39,8 @@ class Sparsifier(Plugin):
     Attributes:
         tunes: whether `sparsify` fine-tunes (`fit(tune=True)`), so that a defense that acts in
             fine-tuning only has its say.
-        during: "all", or "train" where `penalty` and `project` act before fine-tuning only.
+        during: "all", or "train" where the hooks of training, that is `memory`, `penalty`,
+            `project` and `remember`, act before fine-tuning only.
     """
 
     kind: ClassVar[str] = "sparsifier"
@@ -73,6 +82,35 @@ class Sparsifier(Plugin):
         cohort.rewind("best")
         yield ""
 
+    def follow(self, cohort: Cohort) -> Iterator[str]:
+        """Go on from networks that another sparsifier has made, as a recipe says by `then`.
+
+        As `sparsify`, but the networks are trained, and perhaps pruned, already. It runs once for
+        each level of the other.
+
+        What breaks: `cohort.fit()` at its beginning, which trains on with this sparsifier's hooks
+        what the level's label calls finished. Right is to begin with what makes it sparse.
+        """
+        raise NotImplementedError
+
+    def memory(self, weights: Weights) -> Mapping[str, Tensor]:
+        """What a fit remembers of one model beside its weights, as it begins.
+
+        The other hooks of training find it in `weights.memory`; `project` and `remember` renew
+        it. Each fit begins with a new one. You write for one model; it is called for each, on
+        the host, under its own seed.
+
+        What breaks: a name that a weight has. Right is `{f"old {n}": w for n, w in
+        weights.items()}`.
+
+        Args:
+            weights: the weights the fit starts from.
+
+        Returns:
+            Tensors of any shapes by names of their own, of the same shapes for all models.
+        """
+        raise NotImplementedError
+
     def penalty(self, weights: Weights) -> Tensor:
         """A scalar added to one model's training loss.
 
@@ -98,6 +136,24 @@ class Sparsifier(Plugin):
             epoch: scalar int64, from 0.
 
         Returns:
-            The weights that change, by name.
+            The weights that change, by name, and what changes of the memory.
+        """
+        raise NotImplementedError
+
+    def remember(self, weights: Weights, epoch: Tensor) -> Mapping[str, Tensor]:
+        """What one model's memory holds after an epoch of training.
+
+        You write for one model; it runs for many at once. Weights and memory are the engine's:
+        give new tensors.
+
+        What breaks: `if epoch % 3 == 2`, a branch on a tensor's value. Right is
+        `torch.where(epoch % 3 == 2, new, old)`.
+
+        Args:
+            weights: the weights the epoch has reached; `weights.memory` is the memory so far.
+            epoch: scalar int64, the one that ends, from 0.
+
+        Returns:
+            What changes of the memory, by name, of the same shapes.
         """
         raise NotImplementedError

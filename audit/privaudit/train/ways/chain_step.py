@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from privaudit.api.plugin import Step, Weights, overrides
-from privaudit.networks.state import State
+from privaudit.api.plugin import Step, overrides
+from privaudit.networks.state import Buffers, State
 from privaudit.networks.vmapped import over_models
 from privaudit.train.batch import Batch, GradientFunction, StepResult
 from privaudit.train.dataset import DeviceDataset
@@ -64,6 +64,7 @@ def chain_steps(
         _gradients(objective, count, layers, optimizer),
         companion_gradients(objective, count),
         over_models(objective.project, count),
+        over_models(objective.remember, count),
         stacked(objective.network),
     )
 
@@ -82,7 +83,7 @@ def _gradients(
         correct = (logits.mT.max(1).indices == batch.y).sum(1)  # quicker than argmax
         gradients = back(now_passing, gradient)
         if penalty_of:
-            penalty, more = penalty_of(named)
+            penalty, more = penalty_of(named, now.memory)
             loss = loss + penalty
             for name, part in more.items():
                 gradients[name] = gradients[name] + part if name in gradients else part
@@ -124,20 +125,19 @@ def cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _penalty(
     objective: Objective, count: int
-) -> Callable[[Mapping[str, Tensor]], tuple[Tensor, dict[str, Tensor]]] | None:
+) -> Callable[[Mapping[str, Tensor], Buffers], tuple[Tensor, dict[str, Tensor]]] | None:
     """Penalties (K,), and the gradient of their sum, by weights; None without one."""
     if not objective.penalises:
         return None
 
-    def one(weights: dict[str, Tensor]) -> Tensor:
-        return objective.penalty(Weights(weights, objective.network.module))
-
-    of_each = over_models(one, count)
+    of_each = over_models(objective.penalty, count)
 
     @torch.enable_grad()
-    def of_weights(weights: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def of_weights(
+        weights: Mapping[str, Tensor], memory: Buffers
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
-        penalty = of_each(leaves)
+        penalty = of_each(leaves, memory)
         return penalty.detach(), _derivatives(penalty, leaves)
 
     return of_weights

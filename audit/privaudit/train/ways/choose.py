@@ -77,8 +77,8 @@ class _Trial:
     batch: Batch
     options: Training
 
-    def by(self, way: str) -> tuple[StepResult, Tensor]:
-        """What a step comes to, and the weights projected afterwards."""
+    def by(self, way: str) -> tuple[StepResult, State]:
+        """What a step comes to, and weights and memory as the sparsifier leaves them."""
         network, count = self.objective.network, len(self.state.flat)
         named = network.views(self.state.flat.clone())
         rule = OPTIMIZERS[self.options.optimizer](self.options)
@@ -89,10 +89,12 @@ class _Trial:
                 self.objective.companion.views(now.companion), now, self.batch
             )
         result = steps.gradients(named, now, self.batch)
-        projected = now.flat
+        flat, memory = now.flat, now.memory
         if self.objective.projects:
-            projected = steps.project(now.flat, self.batch.epoch)
-        return result, projected
+            flat, memory = steps.project(flat, memory, self.batch.epoch)
+        if self.objective.renews:
+            memory = steps.remember(flat, memory, self.batch.epoch)
+        return result, replace(now, flat=flat, memory=memory)
 
 
 @float32_products()
@@ -157,14 +159,15 @@ class _DifferError(Exception):
 
 
 def _compare(
-    expected: tuple[StepResult, Tensor], result: tuple[StepResult, Tensor], dtype: torch.dtype
+    expected: tuple[StepResult, State], result: tuple[StepResult, State], dtype: torch.dtype
 ) -> None:
     """Raise unless two steps are the same but for rounding."""
-    (plain, plain_flat), (other, other_flat) = expected, result
-    pairs = [("its loss", plain.loss, other.loss), ("its projection", plain_flat, other_flat)]
+    (plain, then), (other, other_then) = expected, result
+    pairs = [("its loss", plain.loss, other.loss), ("its projection", then.flat, other_then.flat)]
+    pairs += [(f"memory {n!r}", t, other_then.memory[n]) for n, t in then.memory.items()]
     pairs += [(f"buffer {n!r}", b, other.buffers[n]) for n, b in plain.buffers.items()]
     for what, one, two in pairs:
-        if not _alike(one, two, float(one.abs().max()) if one.numel() else 0.0, dtype):
+        if not _alike(one, two, _largest(one), dtype):
             raise _DifferError(f"{what} comes out differently when models share a step")
     gradients = list(zip(plain.gradients, other.gradients, strict=True))
     largest = max((float(g.abs().max()) for g, _ in gradients if g is not None), default=0.0)
@@ -176,6 +179,13 @@ def _compare(
         pair = (nothing if right is None else right), (nothing if quick is None else quick)
         if not _alike(pair[0], pair[1], largest, dtype):
             raise _DifferError("its gradients come out differently when models share a step")
+
+
+def _largest(values: Tensor) -> float:
+    """The largest magnitude that is finite."""
+    if not values.numel():
+        return 0.0
+    return float(values.double().nan_to_num(0.0, 0.0, 0.0).abs().max())
 
 
 def _alike(one: Tensor, two: Tensor, scale: float, dtype: torch.dtype) -> bool:

@@ -77,7 +77,8 @@ class _Given:
     def __init__(self, now: State, batch: Batch) -> None:
         self.now, self.batch = now, batch
         self.tensors: list[Tensor | None] = [
-            now.flat, now.companion, *now.buffers.values(), *now.companion_buffers.values(), *batch
+            now.flat, now.companion, *now.buffers.values(), *now.companion_buffers.values(),
+            *now.memory.values(), *batch,
         ]  # fmt: skip
 
     def like(self) -> _Given:
@@ -114,7 +115,7 @@ def _step_of(objective: Objective, options: Training) -> OneStep:
         state: State, batch: Batch
     ) -> tuple[list[Tensor | None], Buffers, Tensor, Tensor]:
         gradient, after, loss, correct = objective.example_gradients(
-            state.flat, state.buffers, batch, state.companion, state.companion_buffers
+            state.flat, state.buffers, batch, *state.rest
         )
         return list(network.views(gradient).values()), after, loss, correct
 
@@ -122,9 +123,7 @@ def _step_of(objective: Objective, options: Training) -> OneStep:
         state: State, batch: Batch
     ) -> tuple[list[Tensor | None], Buffers, Tensor, Tensor]:
         leaves = network.leaves(state.flat)
-        loss, after, correct = loss_of(
-            leaves, state.buffers, batch, state.companion, state.companion_buffers
-        )
+        loss, after, correct = loss_of(leaves, state.buffers, batch, *state.rest)
         gradients = derivatives(loss, leaves)
         detached = {name: buffer.detach() for name, buffer in after.items()}
         return [gradients.get(name) for name in leaves], detached, loss.detach(), correct

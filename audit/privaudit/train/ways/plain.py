@@ -33,6 +33,7 @@ def plain_steps(
         lambda named, now, batch: alone.gradients(now, batch),
         lambda named, now, batch: alone.companion_gradients(now, batch),
         one_by_one(objective.project, count),
+        one_by_one(objective.remember, count),
         seeded=True,
     )
 
@@ -73,14 +74,13 @@ class _Alone:
         self, state: State, batch: Batch
     ) -> tuple[list[Tensor | None], Buffers, Tensor, Tensor]:
         objective, network = self._objective, self._objective.network
-        rest = state.companion, state.companion_buffers
         if objective.defense.per_example:
             flat, buffers, loss, correct = objective.example_gradients(
-                state.flat, state.buffers, batch, *rest
+                state.flat, state.buffers, batch, *state.rest
             )
             return list(network.views(flat).values()), buffers, loss, correct
         leaves = network.leaves(state.flat)
-        loss, after, correct = objective.loss(leaves, state.buffers, batch, *rest)
+        loss, after, correct = objective.loss(leaves, state.buffers, batch, *state.rest)
         gradients = derivatives(loss, leaves)
         detached = {name: buffer.detach() for name, buffer in after.items()}
         return [gradients.get(name) for name in leaves], detached, loss.detach(), correct

@@ -35,6 +35,7 @@ def vmapped_steps(
         _example_gradients(objective, count) if per_example else _sums(objective, count, options),
         companion_gradients(objective, count),
         over_models(objective.project, count),
+        over_models(objective.remember, count),
         stacked(objective.network),
     )
 
@@ -57,9 +58,7 @@ def _sums(objective: Objective, count: int, options: Training) -> GradientFuncti
         """Without a leading axis of one, which every weight's gradient would have to be put in."""
         leaves = _leaves({name: weight[0] for name, weight in named.items()})
         state, only = now.one(0), Batch._make(None if part is None else part[0] for part in batch)
-        loss, after, correct = of_one(
-            leaves, state.buffers, only, state.companion, state.companion_buffers
-        )
+        loss, after, correct = of_one(leaves, state.buffers, only, *state.rest)
         gradients = [None if g is None else g[None] for g in _derivatives(loss, leaves)]
         buffers = {name: buffer[None] for name, buffer in _detached(after).items()}
         return StepResult(gradients, buffers, loss.detach()[None], correct[None])
@@ -70,9 +69,7 @@ def _sums(objective: Objective, count: int, options: Training) -> GradientFuncti
             return one_model(named, now, batch)
         alone = count == 1  # from now on; the first time it is stacked, see `over_models`
         leaves = _leaves(named)
-        loss, after, correct = loss_of(
-            leaves, now.buffers, batch, now.companion, now.companion_buffers
-        )
+        loss, after, correct = loss_of(leaves, now.buffers, batch, *now.rest)
         return StepResult(_derivatives(loss, leaves), _detached(after), loss.detach(), correct)
 
     return all_models
@@ -96,9 +93,7 @@ def _example_gradients(objective: Objective, count: int) -> GradientFunction:
     of_each = over_models(objective.example_gradients, count)
 
     def all_models(named: Mapping[str, Tensor], now: State, batch: Batch) -> StepResult:
-        gradient, after, loss, correct = of_each(
-            now.flat, now.buffers, batch, now.companion, now.companion_buffers
-        )
+        gradient, after, loss, correct = of_each(now.flat, now.buffers, batch, *now.rest)
         return StepResult(list(objective.network.views(gradient).values()), after, loss, correct)
 
     return all_models

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from privaudit.networks.answer import stacked_answers
 from privaudit.networks.network import Network
-from privaudit.networks.state import State
+from privaudit.networks.state import Buffers, State
 from privaudit.train.batch import CompanionGradientFunction, GradientFunction
 
 
@@ -20,14 +20,17 @@ class Steps:
     Attributes:
         gradients: of the models' losses.
         companion_gradients: of their companions' losses.
-        project: weights (K, P) moved back to where the sparsifier lets them be, at epoch (K,).
+        project: weights (K, P) moved back to where the sparsifier lets them be, and its memory
+            (K, ...) by name then; from weights, memory and epoch (K,).
+        remember: the sparsifier's memory after an epoch; from the same.
         answers: logits (K, B, C) to examples (K, B, ...) of each model's own.
         seeded: whether they seed generators, and so read `Batch.seed`.
     """
 
     gradients: GradientFunction
     companion_gradients: CompanionGradientFunction
-    project: Callable[[Tensor, Tensor], Tensor]
+    project: Callable[[Tensor, Buffers, Tensor], tuple[Tensor, Buffers]]
+    remember: Callable[[Tensor, Buffers, Tensor], Buffers]
     answers: Callable[[State, Tensor], Tensor] | None = None
     seeded: bool = False
 
