@@ -12,7 +12,7 @@ from torch import Tensor
 
 from privaudit.api.calls import learns_afterwards, scheduled
 from privaudit.api.cohort import Cohort as AbstractCohort
-from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, overrides
+from privaudit.api.plugin import Defense, Model, Plugin, Sparsifier, acts_while, overrides
 from privaudit.cohort.companions import fit_companions, players
 from privaudit.cohort.fits import FitRecord, Fits
 from privaudit.cohort.looking import LookingModels, Looks
@@ -30,7 +30,7 @@ from privaudit.train.device_rules import StackLimits, resolved
 from privaudit.train.fit import Fit
 from privaudit.train.objective import Objective
 from privaudit.training import Training
-from privaudit.values import Examples, Role
+from privaudit.values import Examples
 
 
 class Cohort(LookingModels, AbstractCohort):
@@ -80,7 +80,7 @@ class Cohort(LookingModels, AbstractCohort):
         dtype = torch.float64 if training.precision == "fp64" else torch.float32
         self._seeds = tuple(int(s) for s in seeds)
         self.sparsifier, self.defense, self._training = sparsifier, defense, training
-        self._rows = [_rows(r) for r in role]
+        self._rows = [Rows.of(r) for r in role]
         network, flat, buffers, dense = build_networks(
             model, sparsifier, examples.shape, len(examples.classes), self._seeds, device, dtype
         )
@@ -114,9 +114,10 @@ class Cohort(LookingModels, AbstractCohort):
         fit = self._fit(tune, defense, training | ({} if epochs is None else {"epochs": epochs}))
         self._first = self._first or fit
         trained = self._fits.run(fit)
-        self._best, self.history = trained.best, trained.history
+        now = self._state.weights
+        self._best, self.history = trained.best.beside(now), trained.history
         self.lost = torch.where(self.lost > 0, self.lost, lost_epochs(trained.history))
-        self._move(trained.last, fits=self._state.fits + 1)
+        self._move(trained.last.beside(now), fits=self._state.fits + 1)
 
     def match(self, rows: Tensor, accuracy: Tensor) -> list[Cohort]:
         """Train, and stop each model where it is as accurate as another: controls for audits.
@@ -133,7 +134,7 @@ class Cohort(LookingModels, AbstractCohort):
         states = self._fits.matched(self._fit(False, None, {}), chosen, accuracy)
         controls = [self.fork() for _ in states]
         for control, weights in zip(controls, states, strict=True):
-            control._move(weights, fits=self._state.fits + 1)
+            control._move(weights.beside(self._state.weights), fits=self._state.fits + 1)
         return controls
 
     def rewind(self, to: str | int = "best", where: Named | None = None) -> None:
@@ -203,10 +204,11 @@ class Cohort(LookingModels, AbstractCohort):
 
     def _fit(self, tune: bool, defense: Plugin | None, changes: Mapping[str, object]) -> Fit:
         in_force, companion = self._in_force(tune, defense)
+        weights = self._state.weights
         fit = Fit(
             objective=Objective(self._network, self.sparsifier, in_force, companion, tune),
             options=self._scheduled(in_force, changes),
-            start=self._state.weights,
+            start=weights if companion else weights.alone(),
             trainable=self._trainable(),
             rows=self._rows,
             seeds=self.seeds,
@@ -240,7 +242,7 @@ class Cohort(LookingModels, AbstractCohort):
             if overrides(defense, "companion"):
                 raise PluginError(f"fit(defense={defense.name!r}) cannot bring a second network")
             return defense, None
-        if self.defense.during == "all" or tune:
+        if tune or acts_while(self.defense) == "all":
             return self.defense, None if self._afterwards else self._companion
         return Defense(name=""), None
 
@@ -256,9 +258,6 @@ class Cohort(LookingModels, AbstractCohort):
             return self._saved[to].weights
         if self._first is None or not 0 <= to <= self._first.options.epochs:
             raise PluginError(f"rewind({to}): the first fit has no such epoch")
-        return self._fits.run(replace(self._first, until=to)).last if to else self._initial
-
-
-def _rows(role: Tensor) -> Rows:
-    used = Role.MEMBER, Role.VALIDATION, Role.REFERENCE
-    return Rows(*((role == what).nonzero()[:, 0] for what in used))
+        if not to:
+            return self._initial
+        return self._fits.run(replace(self._first, until=to)).last.beside(self._initial)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from privaudit.values import Role
+
 Buffers = dict[str, Tensor]
 
 
@@ -47,6 +49,16 @@ class State:
     def one(self, model: int) -> State:
         """Of one model, without the leading axis; shares memory."""
         return self._each(lambda t: t[model])
+
+    def alone(self) -> State:
+        """Without companions: for what these have no part in, whoever they are."""
+        return State(self.flat, self.buffers, self.companion[..., :0], {})
+
+    def beside(self, other: State) -> State:
+        """With the companions of another state, where it was trained without its own."""
+        if self.companion.shape == other.companion.shape:
+            return self
+        return State(self.flat, self.buffers, other.companion, other.companion_buffers)
 
     def where(self, chosen: Tensor, other: State) -> State:
         """Of each model its own if chosen, (K,) bool, else the other's."""
@@ -101,6 +113,12 @@ class Rows:
     member: Tensor
     validation: Tensor
     reference: Tensor
+
+    @classmethod
+    def of(cls, role: Tensor) -> Rows:
+        """From the `Role` of each example, (N,) uint8."""
+        used = Role.MEMBER, Role.VALIDATION, Role.REFERENCE
+        return cls(*((role == what).nonzero()[:, 0] for what in used))
 
 
 def packed(tensors: Sequence[Tensor]) -> dict[torch.dtype, Tensor]:
