@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -160,6 +161,14 @@ def batches(cohort: Cohort, m: int, role: str, fit: int = 0) -> list[list[Tensor
     ]
 
 
+def turns(cohort: Cohort, m: int, role: str, epoch: int) -> Iterator[Tensor]:
+    """The batches that one model's companion draws in an epoch, as many as it needs."""
+    seed = derive(derive(cohort.seeds[m], "fit", 0), "companion", role, epoch)
+    rows, size = getattr(cohort._rows[m], role), cohort.training.batch_size
+    for again in count():
+        yield from epoch_order(rows, seed, again, size)
+
+
 def plain(cohort: Cohort, m: int, model: Model, examples: Examples) -> tuple[nn.Module, Tensor]:
     """One model's network with its initial weights, and all examples normalised."""
     module = model.build(examples.shape, 10).double()
@@ -262,20 +271,20 @@ def test_the_second_player_is_that_of_a_plain_loop(
         nn.utils.vector_to_parameters(starts[m].companion, second.parameters())
         optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
         adam = torch.optim.Adam(second.parameters(), lr=1e-3)
-        outside = [torch.stack(order) for order in batches(cohort, m, "reference")]
-        for order, other in zip(batches(cohort, m, "member"), outside, strict=True):
-            for s, rows in enumerate(order):
-                away = other[s % len(other)]
-                y, other_y = digits.y[rows], digits.y[away]
-                logits, other_logits = module(x[rows]), module(x[away])
-                inside_guess = second(logits.detach(), y)
-                outside_guess = second(other_logits.detach(), other_y)
+        for epoch, order in enumerate(batches(cohort, m, "member")):
+            members = turns(cohort, m, "member", epoch)
+            others = turns(cohort, m, "reference", epoch)
+            for rows in order:
+                inside, away = next(members), next(others)
+                inside_guess = second(module(x[inside]).detach(), digits.y[inside])
+                outside_guess = second(module(x[away]).detach(), digits.y[away])
                 loss = -(logsigmoid(inside_guess).mean() + logsigmoid(-outside_guess).mean()) / 2
                 adam.zero_grad()
                 torch.autograd.backward(loss)
                 adam.step()
                 optimizer.zero_grad()
                 statistics = {n: b.clone() for n, b in second.named_buffers()}
+                y, logits = digits.y[rows], module(x[rows])
                 gain = logsigmoid(second(logits, y)).mean()
                 torch.autograd.backward(cross_entropy(logits, y) + 0.5 * gain)
                 for name, buffer in second.named_buffers():  # the model's step leaves them alone

@@ -186,7 +186,7 @@ ONE_LINE = {
         "x.yaml:7: sparsifiers[0].training.milestones: "
         "must be epochs from 0 on, each later than the last (got [-1])"),
     "nested option": ("defenses: [{name: around, inner: {name: late, x: 1}}]",
-        "x.yaml:7: defenses[0].inner.x: unknown option 'x'. There are: name, strength"),
+        "x.yaml:7: defenses[0].inner.x: unknown option 'x'. There are: during, name, strength"),
     "nested plugin": ("defenses: [{name: around, inner: lat}]", "x.yaml:7: defenses[0].inner: "
         "unknown defense 'lat'; did you mean 'late'? There are: around, late, none, referring"),
     "seed count": ("seeds: true", "x.yaml:7: seeds: "

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 import privaudit
 from privaudit.api.host import Plugins, Provided, load_plugins
-from privaudit.api.plugin import KINDS
+from privaudit.api.plugin import KINDS, acts_in_training
 from privaudit.api.split_options import CanaryOptions
 from privaudit.doubts.doubt import DOUBTS
 from privaudit.recipe import Recipe, SplitOptions, load_recipe
@@ -200,7 +200,10 @@ def test_a_plugin_s_section_tells_all_of_it(plugin: Provided) -> None:
     _, heading, departs = said.partition("\n**Where it departs from the paper**\n")
     assert bool(heading) == bool(cls.deviations)
     assert [x[2:] for x in departs.splitlines() if x.startswith("- ")] == list(cls.deviations)
-    options = {name: field for name, field in cls.model_fields.items() if name != "name"}
+    fields = cls.model_fields.items()
+    options = {field.alias or name: field for name, field in fields if name != "name"}
+    if issubclass(cls, privaudit.Defense) and not acts_in_training(cls):
+        del options["during"]
     table = {name: cells for name, cells in rows(said).items() if len(cells) == 3}
     assert set(table) == set(options)
     for name, field in options.items():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -24,6 +26,7 @@ from privaudit.train.dataset import epoch_order
 from privaudit_plugins.defenses.min_max import InferenceNetwork, MinMax
 
 Make = Callable[..., Cohort]
+Array = NDArray[np.float64]
 
 
 def made_up(companion: Callable[..., Tensor]) -> Step:
@@ -49,8 +52,15 @@ def log_share(odds: Tensor) -> float:
     return float(np.log(1 / (1 + np.exp(-odds.numpy()))).mean())
 
 
-def test_both_players_minimise_what_is_published() -> None:
-    step, defense = made_up(guess), MinMax(weight=3.0)
+FORMS: dict[Literal["log", "linear"], Callable[[Array], float]] = {
+    "log": lambda h: float(np.log(h).mean()),  # the paper's
+    "linear": lambda h: float((h - 0.5).mean()),  # of the code published by its authors
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_both_players_minimise_what_is_published(form: Literal["log", "linear"]) -> None:
+    step, defense = made_up(guess), MinMax(weight=3.0, form=form)
     assert step.reference_logits is not None
     assert step.reference_y is not None
     inside = log_share(guess(step.logits, step.y))
@@ -58,7 +68,28 @@ def test_both_players_minimise_what_is_published() -> None:
     assert abs(float(defense.companion_loss(step)) + (inside + outside) / 2) < 1e-12
     p = np.exp(step.logits.numpy()) / np.exp(step.logits.numpy()).sum(1, keepdims=True)
     cost = -np.log(p[np.arange(4), step.y.numpy()]).mean()
-    assert abs(float(defense.loss(step)) - (cost + 3 * inside)) < 1e-12
+    h = 1 / (1 + np.exp(-guess(step.logits, step.y).numpy()))
+    assert abs(float(defense.loss(step)) - (cost + 3 * FORMS[form](h))) < 1e-12
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_attacker_in_the_dark_pulls_as_its_form_says(form: Literal["log", "linear"]) -> None:
+    """By its log-odds o: of log h it is 1 - h, of h it is h (1 - h); o = -4 tells them apart."""
+    odds = torch.full((4,), -4.0, dtype=torch.float64, requires_grad=True)
+    loss = MinMax(weight=3.0, form=form).loss(made_up(lambda logits, y: odds))
+    h = 1 / (1 + np.exp(4.0))
+    pull = {"log": 1 - h, "linear": h * (1 - h)}[form]
+    gradient = torch.autograd.grad(loss, odds)[0]
+    assert (gradient - 3 * pull / 4).abs().max() < 1e-12
+
+
+def test_the_form_of_the_paper_is_written_nowhere_and_the_other_is() -> None:
+    """So that recipes of before there were two are the same recipes."""
+    assert MinMax() == MinMax(form="log")
+    assert "form" not in MinMax(form="log").model_dump(mode="json")
+    assert MinMax(form="linear").model_dump(mode="json")["form"] == "linear"
+    with pytest.raises(ValidationError, match="'log' or 'linear'"):
+        MinMax.model_validate({"form": "square"})
 
 
 def test_the_attacker_has_the_published_layers() -> None:
@@ -69,6 +100,8 @@ def test_the_attacker_has_the_published_layers() -> None:
     assert sizes == answer + label + joint
     half = [tuple(p.shape) for p in MinMax(width=0.5).companion(10).parameters() if p.ndim == 2]
     assert half[:3] == [(512, 10), (256, 512), (32, 256)]
+    least = [tuple(p.shape) for p in MinMax(width=0.01).companion(10).parameters() if p.ndim == 2]
+    assert least == [(16, 10), (16, 16), (16, 16), (16, 10), (16, 16), (16, 32), (16, 16), (1, 16)]
 
 
 def test_the_attacker_sees_the_posterior_and_the_label() -> None:
@@ -82,13 +115,16 @@ def test_the_attacker_sees_the_posterior_and_the_label() -> None:
     assert (network(2 * logits, y) - odds).abs().min() > 1e-6
 
 
+Labelled = tuple[Tensor, Tensor]
+
+
 def attackers_steps(
-    module: nn.Module, second: nn.Module, inside: list[Tensor], away: list[Tensor], steps: int
+    module: nn.Module, second: nn.Module, shown: list[tuple[Labelled, Labelled]]
 ) -> None:
     """Adam by hand on the mean binary cross-entropy of members and reference examples."""
     weights = list(second.parameters())
     first, square = ([torch.zeros_like(w) for w in weights] for _ in range(2))
-    for t in range(1, steps + 1):
+    for t, (inside, away) in enumerate(shown, 1):
         members = second(module(inside[0]).detach(), inside[1]).sigmoid()
         others = second(module(away[0]).detach(), away[1]).sigmoid()
         loss = -members.log().mean() / 2 - (1 - others).log().mean() / 2
@@ -105,22 +141,27 @@ def test_the_attacker_moves_first_and_each_player_moves_its_own_weights(
 ) -> None:
     defense = MinMax(weight=2.0, steps=3, lr=0.01, width=0.02)
     cohort = make_cohort([16, 16], defense=defense, reference=16, epochs=1, lr=0.5, momentum=0.0)
-    starts, rows = cohort.states(), cohort._rows
+    starts, roles = cohort.states(), cohort._rows
     cohort.fit()
     x = (digits.x.double() - digits.mean) / digits.std
-    for start, end, own, seed in zip(starts, cohort.states(), rows, cohort.seeds, strict=True):
+    for start, end, own, seed in zip(starts, cohort.states(), roles, cohort.seeds, strict=True):
         module = perceptron().build((1, 8, 8), 10).double()
         second = InferenceNetwork(10, 0.02).double()
         nn.utils.vector_to_parameters(start.flat.clone(), module.parameters())
         nn.utils.vector_to_parameters(start.companion.clone(), second.parameters())
         fit = derive(seed, "fit", 0)
-        member = epoch_order(own.member, derive(fit, "member"), 0, 16)[0]
-        other = epoch_order(own.reference, derive(fit, "reference"), 0, 16)[0]
-        inside, away = [x[member], digits.y[member]], [x[other], digits.y[other]]
-        attackers_steps(module, second, inside, away, 3)
-        logits = module(inside[0])
-        gain = second(logits, inside[1]).sigmoid().log().mean()
-        loss = cross_entropy(logits, inside[1]) + 2 * gain
+        shown: list[tuple[Labelled, Labelled]] = []
+        for again in range(3):  # as many members, and reference examples, as a batch holds
+            member, other = (
+                epoch_order(rows, derive(fit, "companion", role, 0), again, 16)[0]
+                for role, rows in (("member", own.member), ("reference", own.reference))
+            )
+            shown.append(((x[member], digits.y[member]), (x[other], digits.y[other])))
+        attackers_steps(module, second, shown)
+        rows = epoch_order(own.member, derive(fit, "member"), 0, 16)[0]
+        logits = module(x[rows])
+        gain = second(logits, digits.y[rows]).sigmoid().log().mean()
+        loss = cross_entropy(logits, digits.y[rows]) + 2 * gain
         gradients = torch.autograd.grad(loss, list(module.parameters()))
         step = torch.cat([g.flatten() for g in gradients])
         trained = nn.utils.parameters_to_vector(second.parameters())

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from privaudit.api.contract import kind_of, name_of
-from privaudit.api.plugin import Plugin
+from privaudit.api.plugin import Defense, Plugin, acts_in_training
 
 _WORDS = {int: "int", float: "float", str: "text", bool: "true or false", Path: "path"}
 
@@ -75,11 +75,19 @@ def describe(cls: type[Plugin]) -> Description:
     kind = kind_of(cls)
     asks = [a for a in inspect.get_annotations(kind) if a in cls.__class_vars__ and a != "kind"]
     needs, usual = ({a: _value(getattr(one, a)) for a in asks} for one in (cls, kind))
-    options = tuple(
-        option_of(name, field) for name, field in cls.model_fields.items() if name != "name"
-    )
+    options = tuple(option_of(field.alias or name, field) for name, field in _options(cls).items())
     short = f"{name_of(cls)}:{cls.short_form.upper()}" if cls.short_form else ""
     return Description(cls.paper, cls.deviations, needs, usual, options, short)
+
+
+def _options(cls: type[Plugin]) -> dict[str, FieldInfo]:
+    """The fields that a recipe may fill: a plugin's own, then those of all of its kind."""
+    fields = {name: field for name, field in cls.model_fields.items() if name != "name"}
+    of_kind = kind_of(cls).model_fields
+    own = {name: field for name, field in fields.items() if name not in of_kind}
+    if issubclass(cls, Defense) and not acts_in_training(cls):
+        return own  # `Defense` refuses its option there
+    return own | {name: field for name, field in fields.items() if name in of_kind}
 
 
 def type_words(annotation: object) -> str:

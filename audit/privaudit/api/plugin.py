@@ -13,6 +13,8 @@ from privaudit.api.kinds.base import called as called
 from privaudit.api.kinds.dataset import Dataset as Dataset
 from privaudit.api.kinds.defense import Defense as Defense
 from privaudit.api.kinds.defense import Step as Step
+from privaudit.api.kinds.defense import acts_in_training as acts_in_training
+from privaudit.api.kinds.defense import acts_while as acts_while
 from privaudit.api.kinds.model import Model as Model
 from privaudit.api.kinds.promise import Promise as Promise
 from privaudit.api.kinds.promise import usual_delta as usual_delta

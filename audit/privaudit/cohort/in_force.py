@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from privaudit.api.boundary import broken, guest
-from privaudit.api.plugin import Defense, Plugin, Sparsifier, overrides
+from privaudit.api.plugin import Defense, Plugin, Sparsifier, acts_while, overrides
 from privaudit.errors import PluginError
 from privaudit.keys import derive, seeded
 from privaudit.networks.network import Network
@@ -35,7 +35,7 @@ def defense_in_force(
         if overrides(asked, "companion"):
             raise PluginError(f"fit(defense={asked.name!r}) cannot bring a second network")
         return asked, None
-    if own.during == "all" or tune:
+    if tune or acts_while(own) == "all":
         return own, companion
     return Defense(name=""), None
 

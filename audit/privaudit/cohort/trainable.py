@@ -30,7 +30,7 @@ from privaudit.train.device_rules import StackLimits, resolved
 from privaudit.train.fit import Fit
 from privaudit.train.objective import Objective
 from privaudit.training import Training
-from privaudit.values import Examples, Role
+from privaudit.values import Examples
 
 
 class Cohort(LookingModels, AbstractCohort):
@@ -81,7 +81,7 @@ class Cohort(LookingModels, AbstractCohort):
         self._seeds = tuple(int(s) for s in seeds)
         self.sparsifier = self._prepared_by = sparsifier
         self.defense, self._training = defense, training
-        self._rows = [_rows(r) for r in role]
+        self._rows = [Rows.of(r) for r in role]
         network, flat, buffers, dense = build_networks(
             model, sparsifier, examples.shape, len(examples.classes), self._seeds, device, dtype
         )
@@ -117,9 +117,10 @@ class Cohort(LookingModels, AbstractCohort):
         fit = self._fit(tune, defense, changes, sparsifier)
         self._first = self._first or fit
         trained = self._fits.run(fit)
-        self._best, self.history = trained.best, trained.history
+        now = self._state.weights
+        self._best, self.history = trained.best.beside(now), trained.history
         self.lost = torch.where(self.lost > 0, self.lost, lost_epochs(trained.history))
-        self._move(trained.last, fits=self._state.fits + 1)
+        self._move(trained.last.beside(now), fits=self._state.fits + 1)
 
     def match(self, rows: Tensor, accuracy: Tensor) -> list[Cohort]:
         """Train, and stop each model where it is as accurate as another: controls for audits.
@@ -136,7 +137,7 @@ class Cohort(LookingModels, AbstractCohort):
         states = self._fits.matched(self._fit(False, None, {}), chosen, accuracy)
         controls = [self.fork() for _ in states]
         for control, weights in zip(controls, states, strict=True):
-            control._move(weights, fits=self._state.fits + 1)
+            control._move(weights.beside(self._state.weights), fits=self._state.fits + 1)
         return controls
 
     def rewind(self, to: str | int = "best", where: Named | None = None) -> None:
@@ -215,10 +216,11 @@ class Cohort(LookingModels, AbstractCohort):
         in_force, companion = defense_in_force(self.defense, second, tune, defense)
         shaping = sparsifier_in_force(self._prepared_by, sparsifier or self.sparsifier)
         objective = Objective(self._network, shaping, in_force, companion, tune)
+        weights = self._state.weights if companion else self._state.weights.alone()
         fit = Fit(
             objective=objective,
             options=scheduled(in_force, self._options(changes)),
-            start=with_memory(objective, self._state.weights, self.seeds, self._state.fits),
+            start=with_memory(objective, weights, self.seeds, self._state.fits),
             trainable=self._trainable(),
             rows=self._rows,
             seeds=self.seeds,
@@ -254,9 +256,6 @@ class Cohort(LookingModels, AbstractCohort):
             return self._saved[to].weights
         if self._first is None or not 0 <= to <= self._first.options.epochs:
             raise PluginError(f"rewind({to}): the first fit has no such epoch")
-        return self._fits.run(replace(self._first, until=to)).last if to else self._initial
-
-
-def _rows(role: Tensor) -> Rows:
-    used = Role.MEMBER, Role.VALIDATION, Role.REFERENCE
-    return Rows(*((role == what).nonzero()[:, 0] for what in used))
+        if not to:
+            return self._initial
+        return self._fits.run(replace(self._first, until=to)).last.beside(self._initial)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from privaudit.api.kinds.defense import LEARNING
 from privaudit.api.plugin import Defense, Sparsifier, overrides
 from privaudit.store.journal import digest
 from privaudit.train.fit import Fit
 from privaudit.training import SPEED
 
-_TRAINS = ("loss", "inputs", "example_gradient", "batch_gradient")
 _SHAPES = ("penalty", "project", "memory", "remember")
+_GAME = "a companion has batches and answers of its own"  # units that are older lack these words
 _BF16 = "bf16 alike in any company"  # as it is trained now; units that are older say bf16
 
 
@@ -46,9 +47,12 @@ def _hooks(fit: Fit) -> list[Sparsifier | Defense | str]:
     objective, prepared_by = fit.objective, fit.prepared_by or fit.objective.sparsifier
     hooks: list[Sparsifier | Defense | str] = ["sparsifier", "defense"]
     defense = objective.defense
+    defense = objective.defense
     plays = objective.companion is not None
-    if plays or defense.per_example or any(overrides(defense, name) for name in _TRAINS):
+    if plays or defense.per_example or any(overrides(defense, name) for name in LEARNING):
         hooks.append(defense)
+    if plays:
+        hooks.append(_GAME)
     prepares = overrides(prepared_by, "prepare")
     shapes = objective.shapes and any(overrides(objective.sparsifier, name) for name in _SHAPES)
     if shapes and not (prepares and prepared_by == objective.sparsifier):

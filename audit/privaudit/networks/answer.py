@@ -46,6 +46,11 @@ class Answers:
         self._draws = None if keyed else False
         self._at_once = _ROWS  # fewer, once the memory has turned out to be too small
 
+    @property
+    def any_size(self) -> bool:
+        """Whether the network takes batches of any size."""
+        return self._network.batch is None
+
     @torch.no_grad()
     def __call__(self, state: State, x: Tensor) -> Tensor:
         """Logits (B, C) of one model, its state without a leading axis, to examples (B, ...)."""
@@ -139,6 +144,22 @@ def stacked_answers(network: Network, state: State, x: Tensor) -> Tensor:
     """
     ask = over_models(lambda f, b, x: network.forward(f, b, x)[0], len(state.flat))
     return ask(state.flat, state.buffers, x)
+
+
+def each_to_its_own(
+    ask: Answers, together: Callable[[State, Tensor], Tensor] | None, state: State, x: Tensor
+) -> Tensor:
+    """Logits (K, B, C) of K models to examples of their own, (K, B, ...), at once if they can be.
+
+    Args:
+        ask: one after another.
+        together: at once, for networks that can be stacked.
+        state: of K models.
+        x: their examples.
+    """
+    if together and len(state.flat) > 1 and ask.any_size:
+        return together(state, x)
+    return torch.stack([ask(state.one(k), x[k]) for k in range(len(state.flat))])
 
 
 def _filled(x: Tensor, size: int) -> Tensor:

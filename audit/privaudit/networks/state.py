@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from privaudit.values import Role
+
 Buffers = dict[str, Tensor]
 
 
@@ -49,6 +51,16 @@ class State:
     def one(self, model: int) -> State:
         """Of one model, without the leading axis; shares memory."""
         return self._each(lambda t: t[model])
+
+    def alone(self) -> State:
+        """Without companions: for what these have no part in, whoever they are."""
+        return replace(self, companion=self.companion[..., :0], companion_buffers={})
+
+    def beside(self, other: State) -> State:
+        """With the companions of another state, where it was trained without its own."""
+        if self.companion.shape == other.companion.shape:
+            return self
+        return replace(self, companion=other.companion, companion_buffers=other.companion_buffers)
 
     def where(self, chosen: Tensor, other: State) -> State:
         """Of each model its own if chosen, (K,) bool, else the other's."""
@@ -115,6 +127,12 @@ class Rows:
     member: Tensor
     validation: Tensor
     reference: Tensor
+
+    @classmethod
+    def of(cls, role: Tensor) -> Rows:
+        """From the `Role` of each example, (N,) uint8."""
+        used = Role.MEMBER, Role.VALIDATION, Role.REFERENCE
+        return cls(*((role == what).nonzero()[:, 0] for what in used))
 
 
 def packed(tensors: Sequence[Tensor]) -> dict[torch.dtype, Tensor]:

@@ -100,9 +100,10 @@ def _tuning(recipe: Recipe) -> Iterator[Mistake]:
     subjects = recipe.subjects()
     for index, defense in enumerate(recipe.defenses):
         if not any(subject.defense_label == defense.title for subject in subjects):
+            what = "its `during`" if defense.plugin.acts_during else "it"
             message = (
                 f"{defense.plugin.name!r} acts in fine-tuning only, and no sparsifier of this "
-                "recipe fine-tunes: leave it out, or add one that does"
+                f"recipe fine-tunes: leave {what} out, or add one that does"
             )
             yield Mistake(("defenses", index), message)
     for index, sparsifier in enumerate(recipe.sparsifiers):

@@ -18,7 +18,16 @@ from pydantic import (
     model_serializer,
 )
 
-from privaudit.api.plugin import Attack, Dataset, Defense, Model, Plugin, Sparsifier, overrides
+from privaudit.api.plugin import (
+    Attack,
+    Dataset,
+    Defense,
+    Model,
+    Plugin,
+    Sparsifier,
+    acts_while,
+    overrides,
+)
 from privaudit.api.split_options import SplitOptions
 from privaudit.recipe.document import dump
 from privaudit.recipe.fields import FolderName, Label, Seeds, ShadowCount
@@ -205,7 +214,7 @@ class Recipe(BaseModel):
             )
             for sparsifier in self.sparsifiers
             for defense in self.defenses
-            if sparsifier.tunes or defense.plugin.during != "tune"
+            if sparsifier.tunes or acts_while(defense.plugin) != "tune"
         )
 
     def attack_entries(self) -> tuple[tuple[str, Attack], ...]:

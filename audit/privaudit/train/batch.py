@@ -40,6 +40,30 @@ class Batch(NamedTuple):
     seed: Tensor | None = None
 
 
+class CompanionBatch(NamedTuple):
+    """One step's answers that K companions learn from; of one model, without the leading axis.
+
+    Attributes:
+        logits: (K, B, C) of the models, in evaluation mode, to members as they are.
+        y: (K, B) int64.
+        key: (K,) int64: each model's own for this step of its companion.
+        keys: (K, purposes) int64: the key folded with each purpose that `objective` names.
+        epoch: (K,) int64, from 0.
+        reference_logits: (K, B, C) likewise to reference examples, for a defense that asks.
+        reference_y: (K, B).
+        seed: (K,) int64 on the host: the key where that is not, for ways that seed generators.
+    """
+
+    logits: Tensor
+    y: Tensor
+    key: Tensor
+    keys: Tensor
+    epoch: Tensor
+    reference_logits: Tensor | None = None
+    reference_y: Tensor | None = None
+    seed: Tensor | None = None
+
+
 class StepResult(NamedTuple):
     """What K models' step comes to.
 
@@ -61,5 +85,5 @@ class StepResult(NamedTuple):
 GradientFunction = Callable[[Mapping[str, Tensor], State, Batch], StepResult]
 # The same for companions: gradients by parameter, and buffers afterwards.
 CompanionGradientFunction = Callable[
-    [Mapping[str, Tensor], State, Batch], tuple[list[Tensor | None], Buffers]
+    [Mapping[str, Tensor], State, CompanionBatch], tuple[list[Tensor | None], Buffers]
 ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import torch
 from torch import Tensor
 
 from privaudit.api.calls import companion_scheduled
-from privaudit.networks.answer import Answers
+from privaudit.networks.answer import Answers, each_to_its_own
 from privaudit.networks.state import Rows, State, Trained
 from privaudit.optimizers import OPTIMIZERS, Adam
 from privaudit.train.batch import Batch
 from privaudit.train.dataset import DeviceDataset
+from privaudit.train.game import Turn, TurnLoader, answered
 from privaudit.train.loader import BatchLoader
 from privaudit.train.objective import Objective
 from privaudit.train.optimizer import Optimizer
@@ -83,7 +85,11 @@ class _Loop:
         self.loader = BatchLoader(
             job.objective, job.data, job.trainable, job.rows, job.seeds, job.options, now.flat.dtype
         )
-        self.companion_steps, self.companion_lr = companion_scheduled(self.objective.defense)
+        steps, self.companion_lr = companion_scheduled(self.objective.defense)
+        self.turns = None
+        if self.objective.companion and steps:
+            size = job.options.batch_size
+            self.turns = TurnLoader(job.objective, job.data, job.rows, job.seeds, size, steps)
         self.companion_optimizer = Optimizer(self._companion_named(), Adam())
         self.steps = WAYS[job.way](job.objective, self.count, job.data, job.options, self.optimizer)
         self.answers = Answers(job.objective.network)
@@ -149,9 +155,13 @@ class _Loop:
         loss = torch.zeros(self.count, device=self.device, dtype=torch.float64)
         correct = torch.zeros(self.count, device=self.device, dtype=torch.int64)
         together = int(steps.min()) if bool(running.all()) else 0  # steps that all of them make
-        for s, batch in zip(range(int(steps[running].max())), drawn.batches, strict=False):
+        most = int(steps[running].max())
+        turns: Iterator[Turn | None] = repeat(None)
+        if self.turns:
+            turns = self.turns.epoch(epoch, most, self.steps.seeded)
+        for s, batch, turn in zip(range(most), drawn.batches, turns, strict=False):
             some = None if s < together else (running & (s < steps)).to(self.device)
-            step_loss, step_correct = self._step(batch, rate, some)
+            step_loss, step_correct = self._step(batch, turn, rate, some)
             loss += step_loss if some is None else torch.where(some, step_loss, 0)
             correct += step_correct if some is None else torch.where(some, step_correct, 0)
         return loss.cpu() / steps, correct.cpu() / drawn.seen
@@ -162,10 +172,12 @@ class _Loop:
         after = replace(now, memory=self.steps.remember(now.flat, now.memory, reached))
         self.now = after.where(running.to(self.device), now)
 
-    def _step(self, batch: Batch, rate: float, some: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, batch: Batch, turn: Turn | None, rate: float, some: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         before = self.now
-        if self.objective.companion:
-            self._companion_steps(batch, some)
+        if turn:
+            self._companion_steps(turn, some)
         self.optimizer.begin(some)
         given = self.now
         if some is not None:  # models that have stopped keep their buffers
@@ -190,8 +202,8 @@ class _Loop:
             self._viewed = self.now.flat, self.objective.network.views(self.now.flat)
         return self._viewed[1]
 
-    def _companion_steps(self, batch: Batch, active: Tensor | None) -> None:
-        for _ in range(self.companion_steps):
+    def _companion_steps(self, turn: Turn, active: Tensor | None) -> None:
+        for batch in answered(turn, self.data, self._answer):
             now, named = self.now, self._companion_named()
             gradient, held = self.steps.companion_gradients(named, now, batch)
             weights = list(named.values())
@@ -201,6 +213,10 @@ class _Loop:
     def _companion_named(self) -> dict[str, Tensor]:
         companion = self.objective.companion
         return {} if companion is None else companion.views(self.now.companion)
+
+    def _answer(self, x: Tensor) -> Tensor:
+        """Answers (K, n, C) of the models as they are now to examples (K, n, ...) of each."""
+        return each_to_its_own(self.answers, self.steps.answers, self.now, x)
 
     def _validate(self, chosen: Tensor) -> Tensor:
         """Validation accuracy (K,); NaN for models not chosen."""

@@ -14,7 +14,7 @@ from privaudit.errors import PluginError
 from privaudit.keys import fold
 from privaudit.networks.network import Network
 from privaudit.networks.state import Buffers
-from privaudit.train.batch import Batch
+from privaudit.train.batch import Batch, CompanionBatch
 from privaudit.train.batch_norm import refuse_batch_norm
 from privaudit.train.returned import alike, first_memory, projected, remembered, scalar
 
@@ -192,16 +192,19 @@ class Objective:
         return gradient, loss.detach(), correct
 
     def companion_loss(
-        self,
-        weights: Tensor | Mapping[str, Tensor],
-        buffers: Buffers,
-        batch: Batch,
-        companion: Mapping[str, Tensor],
-        companion_buffers: Buffers,
+        self, batch: CompanionBatch, companion: Mapping[str, Tensor], companion_buffers: Buffers
     ) -> tuple[Tensor, Buffers]:
         """The companion's own loss, to be differentiated, and its buffers."""
         held = dict(companion_buffers)
-        step, _ = self._step(weights, buffers, batch, companion, held)
+        step = Step(
+            logits=batch.logits,
+            y=batch.y,
+            epoch=batch.epoch,
+            key=batch.keys[LOSS],
+            reference_logits=batch.reference_logits,
+            reference_y=batch.reference_y,
+            companion=self._player(companion, held, batch.keys),
+        )
         return scalar(self.defense, "companion_loss", self.defense.companion_loss(step)), held
 
     def penalty(self, weights: Mapping[str, Tensor], memory: Buffers) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -24,8 +25,8 @@ class Step:
         logits: (B, C).
         y: (B,) int64.
         epoch: scalar int64, from 0; a tensor, so branch with `torch.where`.
-        key: scalar int64 for `privaudit.keys`: this model's randomness in this step, the same
-            that `Defense.inputs` has had.
+        key: scalar int64 for `privaudit.keys`: this model's randomness in this step, in `loss` the
+            same that `Defense.inputs` has had.
         reference_logits: (B, C) on reference examples, where the defense asks for them.
         reference_y: (B,) int64.
         companion: the second player, called as `companion(logits, y)`, where there is one.
@@ -51,7 +52,8 @@ class Defense(Plugin):
             member is in each batch by a coin of its own, as accountants of differential privacy
             assume. Batches then differ in size, so `per_example` must be true.
         during: "all", or "tune" for a defense that acts in fine-tuning only, so that
-            pretraining is shared with the undefended subject.
+            pretraining is shared with the undefended subject. A recipe may say otherwise.
+        acts_during: what a recipe says instead, as the option `during`; None: nothing.
     """
 
     kind: ClassVar[str] = "defense"
@@ -59,6 +61,28 @@ class Defense(Plugin):
     per_example: ClassVar[bool] = False
     sampling: ClassVar[str] = "shuffle"
     during: ClassVar[str] = "all"
+
+    acts_during: Literal["all", "tune"] | None = Field(
+        None,
+        alias="during",
+        description="when it acts: in all training, or in tune, fine-tuning, alone; if not given, "
+        "as its class says",
+    )
+
+    @field_validator("acts_during")
+    @classmethod
+    def _has_training_to_act_in(cls, said: str | None) -> str | None:
+        if said is not None and not acts_in_training(cls):
+            raise ValueError(f"must be left out: this defense changes no training (got {said!r})")
+        return said
+
+    @model_serializer(mode="wrap")
+    def _as_recipes_say_it(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The options; without `during` where nothing is said, as before there was such a key."""
+        data: dict[str, Any] = dump(self)
+        for key in ("acts_during", "during"):  # whether asked by alias or not
+            data.pop(key, None)
+        return data if self.acts_during is None else data | {"during": self.acts_during}
 
     def refusal(self, split: SplitOptions) -> str | None:
         """Why a recipe's split cannot serve this defense, and which setting would; None if it can.
@@ -128,7 +152,8 @@ class Defense(Plugin):
         """The scalar that the companion minimises by Adam, before each step of the model.
 
         You write for one model; it runs for many at once, as `loss` does, and what is in the step
-        is the engine's.
+        is the engine's. Each of its steps has members and reference examples of its own, as they
+        are, and the model's answers to them in evaluation mode: what an attacker would see.
 
         What breaks: a loss of `step.logits` alone, from which the companion learns nothing. Right
         is one of `step.companion(step.logits, step.y)`.
@@ -213,3 +238,22 @@ class Defense(Plugin):
             steps: of all trainings of one model in which this defense was in force.
         """
         return None
+
+
+LEARNING = ("loss", "inputs", "example_gradient", "batch_gradient")
+"""The hooks that make networks learn something else."""
+
+
+def acts_while(defense: Defense) -> str:
+    """The trainings in which a defense acts: "all", or "tune" for fine-tuning alone."""
+    return defense.acts_during or defense.during
+
+
+def acts_in_training(defense: type[Defense]) -> bool:
+    """Whether a defense changes training at all."""
+
+    def written(hook: str) -> bool:
+        return getattr(defense, hook) is not getattr(Defense, hook)
+
+    plays = written("companion") and not written("finish")  # which trains it afterwards
+    return defense.per_example is not False or plays or any(map(written, (*LEARNING, "schedule")))

@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,10 +20,12 @@ from privaudit.api.boundary import blamed
 from privaudit.api.float32 import float32_products
 from privaudit.api.plugin import Plugin
 from privaudit.errors import PrivauditError
+from privaudit.networks.answer import Answers, each_to_its_own
 from privaudit.networks.state import Rows, State
 from privaudit.optimizers import OPTIMIZERS
 from privaudit.train.batch import Batch, StepResult
 from privaudit.train.dataset import DeviceDataset
+from privaudit.train.game import Turn, TurnLoader, answered
 from privaudit.train.loader import BatchLoader
 from privaudit.train.objective import Objective
 from privaudit.train.optimizer import Optimizer
@@ -67,34 +70,69 @@ class Choice:
     reason: str = ""
 
 
+Gradients = list[Tensor | None]
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What a step of two models comes to.
+
+    Attributes:
+        step: theirs.
+        then: their weights and memory, as the sparsifier leaves them afterwards.
+        answers: theirs before, in evaluation mode; empty where nobody asks for them in training.
+        companion: gradients of their companions' losses, by parameter; empty without one.
+    """
+
+    step: StepResult
+    then: State
+    answers: Tensor
+    companion: Gradients
+
+
 @dataclass(frozen=True)
 class _Trial:
-    """One step of two models, taken in any way."""
+    """One step of two models, taken in any way.
+
+    Attributes:
+        objective: what it minimises.
+        data: the examples.
+        state: the models.
+        batch: theirs.
+        turn: what their companions see; None without any.
+        asked: whether training asks for answers, to validate.
+        options: the schedule.
+    """
 
     objective: Objective
     data: DeviceDataset
     state: State
     batch: Batch
+    turn: Turn | None
+    asked: bool
     options: Training
 
-    def by(self, way: str) -> tuple[StepResult, State]:
-        """What a step comes to, and weights and memory as the sparsifier leaves them."""
+    def by(self, way: str) -> _Tried:
+        """What a step comes to, and a companion's, and what the sparsifier makes of them."""
         network, count = self.objective.network, len(self.state.flat)
         named = network.views(self.state.flat.clone())
         rule = OPTIMIZERS[self.options.optimizer](self.options)
         steps = WAYS[way](self.objective, count, self.data, self.options, Optimizer(named, rule))
         now = self.state.clone()
-        if self.objective.companion:
-            steps.companion_gradients(
-                self.objective.companion.views(now.companion), now, self.batch
-            )
+        second: Gradients = []
+        ask = partial(each_to_its_own, Answers(network), steps.answers, self.state)
+        if self.objective.companion and self.turn:
+            shown = next(answered(self.turn, self.data, ask))
+            companion = self.objective.companion.views(now.companion)
+            second, _ = steps.companion_gradients(companion, now, shown)
         result = steps.gradients(named, now, self.batch)
         flat, memory = now.flat, now.memory
         if self.objective.projects:
             flat, memory = steps.project(flat, memory, self.batch.epoch)
         if self.objective.renews:
             memory = steps.remember(flat, memory, self.batch.epoch)
-        return result, replace(now, flat=flat, memory=memory)
+        answers = ask(self.batch.x) if self.asked else now.flat[:, :0]
+        return _Tried(result, replace(now, flat=flat, memory=memory), answers, second)
 
 
 @float32_products()
@@ -130,7 +168,11 @@ def choose_way(
     few = [_shortened(rows[int(m)], 4 * size) for m in some]
     loader = BatchLoader(objective, data, None, few, some.tolist(), few_options, state.flat.dtype)
     batch = next(loader.epoch(0).batches)
-    trial = _Trial(objective, data, state, batch, plain_options)
+    turn = None
+    if objective.companion:
+        turn = next(TurnLoader(objective, data, few, some.tolist(), size, 1).epoch(0, 1))
+    asked = any(len(r.validation) for r in rows)
+    trial = _Trial(objective, data, state, batch, turn, asked, plain_options)
     expected = trial.by("plain")
     reason = ""
     for way, suits in _SUITS.items():
@@ -158,18 +200,27 @@ class _DifferError(Exception):
     """A way's step is not what the plain way's is."""
 
 
-def _compare(
-    expected: tuple[StepResult, State], result: tuple[StepResult, State], dtype: torch.dtype
-) -> None:
+def _compare(expected: _Tried, result: _Tried, dtype: torch.dtype) -> None:
     """Raise unless two steps are the same but for rounding."""
-    (plain, then), (other, other_then) = expected, result
-    pairs = [("its loss", plain.loss, other.loss), ("its projection", then.flat, other_then.flat)]
+    plain, other = expected.step, result.step
+    then, other_then = expected.then, result.then
+    pairs = [
+        ("its loss", plain.loss, other.loss),
+        ("its projection", then.flat, other_then.flat),
+        ("its answer", expected.answers, result.answers),
+    ]
     pairs += [(f"memory {n!r}", t, other_then.memory[n]) for n, t in then.memory.items()]
     pairs += [(f"buffer {n!r}", b, other.buffers[n]) for n, b in plain.buffers.items()]
     for what, one, two in pairs:
         if not _alike(one, two, _largest(one), dtype):
             raise _DifferError(f"{what} comes out differently when models share a step")
-    gradients = list(zip(plain.gradients, other.gradients, strict=True))
+    _compare_gradients("its gradients come", plain.gradients, other.gradients, dtype)
+    second = "its companion's gradients come"
+    _compare_gradients(second, expected.companion, result.companion, dtype)
+
+
+def _compare_gradients(what: str, plain: Gradients, other: Gradients, dtype: torch.dtype) -> None:
+    gradients = list(zip(plain, other, strict=True))
     largest = max((float(g.abs().max()) for g, _ in gradients if g is not None), default=0.0)
     for right, quick in gradients:
         either = right if right is not None else quick
@@ -178,7 +229,7 @@ def _compare(
         nothing = torch.zeros_like(either)
         pair = (nothing if right is None else right), (nothing if quick is None else quick)
         if not _alike(pair[0], pair[1], largest, dtype):
-            raise _DifferError("its gradients come out differently when models share a step")
+            raise _DifferError(f"{what} out differently when models share a step")
 
 
 def _largest(values: Tensor) -> float:

@@ -7,12 +7,14 @@ generator draws under the model's state key, so that a model has the weights it 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor
 
 from privaudit.keys import derive, seeded
 from privaudit.networks.state import Buffers, State
 from privaudit.networks.vmapped import one_by_one, stacked_results
-from privaudit.train.batch import Batch, StepResult
+from privaudit.train.batch import Batch, CompanionBatch, StepResult
 from privaudit.train.dataset import DeviceDataset
 from privaudit.train.objective import Objective, derivatives
 from privaudit.train.optimizer import Optimizer
@@ -48,23 +50,23 @@ class _Alone:
         """Of K models' losses."""
         results = []
         for model, key in enumerate(_seeds(batch)):
-            state, part = now.one(model), _one(batch, model)
+            state, part = now.one(model), Batch._make(_one(batch, model))
             with seeded(derive(key, "step"), part.key.device):
                 results.append(self._gradient(state, part))
         return StepResult(*stacked_results(results))
 
-    def companion_gradients(self, now: State, batch: Batch) -> tuple[list[Tensor | None], Buffers]:
+    def companion_gradients(
+        self, now: State, batch: CompanionBatch
+    ) -> tuple[list[Tensor | None], Buffers]:
         """Of K companions' losses, and their buffers."""
         network = self._objective.companion
         assert network is not None
         results = []
         for model, key in enumerate(_seeds(batch)):
-            state, part = now.one(model), _one(batch, model)
+            state, part = now.one(model), CompanionBatch._make(_one(batch, model))
             leaves = network.leaves(state.companion)
             with seeded(derive(key, "companion"), part.key.device):
-                loss, after = self._objective.companion_loss(
-                    state.flat, state.buffers, part, leaves, state.companion_buffers
-                )
+                loss, after = self._objective.companion_loss(part, leaves, state.companion_buffers)
             gradients = derivatives(loss, leaves)
             detached = {name: buffer.detach() for name, buffer in after.items()}
             results.append(([gradients.get(name) for name in leaves], detached))
@@ -86,12 +88,12 @@ class _Alone:
         return [gradients.get(name) for name in leaves], detached, loss.detach(), correct
 
 
-def _seeds(batch: Batch) -> list[int]:
+def _seeds(batch: Batch | CompanionBatch) -> list[int]:
     """Of K models' generators."""
     seeds: list[int] = (batch.key if batch.seed is None else batch.seed).tolist()
     return seeds
 
 
-def _one(batch: Batch, model: int) -> Batch:
-    """One model's part of a batch."""
-    return Batch._make(None if part is None else part[model] for part in batch)
+def _one(batch: Batch | CompanionBatch, model: int) -> Iterator[Tensor | None]:
+    """One model's parts of a batch."""
+    return (None if part is None else part[model] for part in batch)

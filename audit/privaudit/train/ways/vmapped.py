@@ -11,6 +11,7 @@ from privaudit.networks.state import Buffers, State
 from privaudit.networks.vmapped import over_models
 from privaudit.train.batch import (
     Batch,
+    CompanionBatch,
     CompanionGradientFunction,
     GradientFunction,
     StepResult,
@@ -80,10 +81,10 @@ def companion_gradients(objective: Objective, count: int) -> CompanionGradientFu
     loss_of = over_models(objective.companion_loss, count)
 
     def all_models(
-        named: Mapping[str, Tensor], now: State, batch: Batch
+        named: Mapping[str, Tensor], now: State, batch: CompanionBatch
     ) -> tuple[list[Tensor | None], Buffers]:
         leaves = _leaves(named)
-        loss, after = loss_of(now.flat, now.buffers, batch, leaves, now.companion_buffers)
+        loss, after = loss_of(batch, leaves, now.companion_buffers)
         return _derivatives(loss, leaves), _detached(after)
 
     return all_models
