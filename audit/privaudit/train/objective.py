@@ -226,9 +226,8 @@ class Objective:
 
     def remember(self, flat: Tensor, memory: Buffers, epoch: Tensor) -> Buffers:
         """What the sparsifier remembers of one model (P,) after an epoch."""
-        weights = self.weights(flat, memory)
-        changed = self.sparsifier.remember(weights, epoch)
-        return {**memory, **remembered(self.sparsifier, changed, weights)}
+        now = self.weights(flat, memory)
+        return memory | remembered(self.sparsifier, self.sparsifier.remember(now, epoch), now)
 
     def weights(self, flat: Tensor, memory: Buffers) -> Weights:
         """One model's named weights from its flat ones (P,)."""
@@ -247,10 +246,8 @@ class Objective:
             x = alike(self.defense, "inputs", self.defense.inputs(x, keys[LOSS]), x)
         logits, after = self.network.forward(weights, buffers, x, key=keys[DROPOUT])
         reference = None
-        if batch.reference_x is not None:
-            reference, _ = self.network.forward(
-                weights, buffers, batch.reference_x, key=keys[_REFERENCE]
-            )
+        if (others := batch.reference_x) is not None:
+            reference, _ = self.network.forward(weights, buffers, others, key=keys[_REFERENCE])
         step = Step(
             logits=logits,
             y=batch.y,
@@ -291,9 +288,7 @@ def derivatives(value: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor
     return {name: part for name, part in zip(leaves, parts, strict=True) if part is not None}
 
 
-def _looped(
-    function: Callable[..., tuple[Tensor, ...]],
-) -> Callable[..., tuple[Tensor, ...]]:
+def _looped(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
     """A function of one example, for several, one after another."""
 
     def call(*inputs: Tensor) -> tuple[Tensor, ...]:
