@@ -235,9 +235,7 @@ def _fdr(asked: float | None, *, listed: bool) -> float:
     if asked is None:
         return FDR
     if not listed:
-        raise RecipeError(
-            "--fdr bounds a list of examples: add --explain, or --records to a page"
-        )
+        raise RecipeError("--fdr bounds a list of examples: add --explain, or --records to a page")
     if not 0 < asked < 1:
         raise RecipeError(f"--fdr must be above 0 and below 1, such as {FDR} (got {asked:g})")
     return asked
