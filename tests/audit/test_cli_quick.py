@@ -153,7 +153,9 @@ def test_kinds_and_populations_come_to_the_same() -> None:
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     again = quick_look(shares, arrays["labels"], arrays["members"], kind="probabilities")
     assert again.tail == look.tail
-    more = {name: np.concatenate([value, value[:500]]) for name, value in arrays.items()}
+    more: dict[str, Any] = {
+        name: np.concatenate([value, value[:500]]) for name, value in arrays.items()
+    }
     more["logits"][N:] = -more["logits"][N:]  # the population is no non-member
     assert quick_look(**more, audited=np.arange(N + 500) < N).tail == look.tail
     several = np.stack([logits, np.zeros_like(logits)])  # further queries are not the example

@@ -99,8 +99,8 @@ def sentences(look: QuickLook) -> list[str]:
     """The look in plain words: what was seen, what it means, what it cannot say, and what next."""
     tail = look.tail
     return [
-        f"A quick look at {tail.members:,} members and {tail.non_members:,} non-members: no "
-        "attack, no shadows.",
+        f"A quick look at {_count(tail.members, 'member')} and "
+        f"{_count(tail.non_members, 'non-member')}: no attack, no shadows.",
         _verdict(look),
         *(_level(level, look) for level in tail.levels),
         "Training takes outliers of high loss away from members alone. The share that stays among "
@@ -120,14 +120,18 @@ def _level(level: TailLevel, look: QuickLook) -> str:
     tail, limit = look.tail, f"{100 * level.fnr:g} %"
     if level.tnr is None:
         return (
-            f"At {limit} nothing can be estimated, because {tail.members:,} members cannot resolve "
-            f"it: it takes {round(1 / level.fnr):,}."
+            f"At {limit} nothing can be estimated, because {_count(tail.members, 'member')} cannot "
+            f"resolve it: it takes {round(1 / level.fnr):,}."
         )
     value, low, high = (100 * number for number in (level.tnr.value, level.tnr.low, level.tnr.high))
     return (
         f"At {limit}: {value:.1f} % [{low:.1f}, {high:.1f}] of non-members have a loss above that "
         f"of all members but {level.allowed}."
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _next(look: QuickLook) -> str:

@@ -123,8 +123,8 @@ def _named(audit: Audited, fdr: float) -> tuple[NamedExamples | None, str]:
     if named.examples:
         return named, ""
     return named, (
-        f"with {others} known non-members a list starts at {least} examples, and no so many score "
-        "high enough"
+        f"with {others} known non-members a list starts at {least} examples, and fewer score high "
+        "enough"
     )
 
 

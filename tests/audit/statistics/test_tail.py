@@ -53,6 +53,40 @@ def test_the_chance_is_a_hypergeometric_count() -> None:
         assert exceedance_p(m, n, k, b) == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_chance_counts_both_levels() -> None:
+    rng = np.random.default_rng(8)
+    members = np.arange(2400) < 1200
+    tail = loss_tail(rng.exponential(size=2400) + 0.1 * ~members, members)
+    chances = [
+        stats.hypergeom.cdf(level.allowed, 2400, 1200, level.allowed + level.beyond)
+        for level in tail.levels
+    ]
+    assert 0 < tail.p_value < 1
+    assert tail.p_value == pytest.approx(2 * min(chances), rel=1e-6)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_interval_joins_order_statistics_and_clopper_pearson(confidence: float) -> None:
+    """A quarter of the error for each: the threshold's two ends, and the share's two."""
+    rng = np.random.default_rng(9)
+    members = np.arange(3500) < 2000
+    losses = rng.exponential(size=3500) + 0.8 * ~members
+    inside, quarter = np.sort(losses[members])[::-1], (1 - confidence) / 4
+    for level in loss_tail(losses, members, confidence=confidence).levels:
+        ranks = np.arange(1, 2001)
+        fewer = stats.binom.cdf(ranks - 1, 2000, level.fnr)  # fewer than so many lie above
+        strict = ranks[fewer <= quarter].max(initial=0)
+        loose = ranks[1 - fewer <= quarter].min()
+        high = (losses[~members] > inside[loose - 1]).sum()
+        low = (losses[~members] > inside[strict - 1]).sum() if strict else 0
+        limits = (
+            stats.beta.ppf(quarter, low, 1501 - low) if low else 0.0,
+            stats.beta.ppf(1 - quarter, high + 1, 1500 - high),
+        )
+        assert level.tnr is not None
+        assert (level.tnr.low, level.tnr.high) == pytest.approx(limits)
+
+
 @pytest.mark.parametrize("values", [0, 40])
 def test_noise_seldom_seems_to_leak(values: int) -> None:
     """At 5 %, over both levels and whether or not losses tie."""
