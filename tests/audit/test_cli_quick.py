@@ -162,6 +162,27 @@ def test_kinds_and_populations_come_to_the_same() -> None:
     assert quick_look(several, arrays["labels"], arrays["members"]).tail == look.tail
 
 
+def test_tables_may_name_examples(tmp_path: Path, audit: Callable[..., Said]) -> None:
+    """Whatever else an audit's files may hold can be looked at, too."""
+    arrays = _arrays(0.2)
+
+    def table(names: list[int]) -> Path:
+        path = tmp_path / "outputs.csv"
+        columns = arrays["labels"], arrays["members"].astype(int), names, *arrays["logits"].T
+        rows = [",".join(map(str, row)) for row in zip(*columns, strict=True)]
+        path.write_text("\n".join(["label,member,ids,logit_0,logit_1,logit_2", *rows]))
+        return path
+
+    code, out, _ = audit(table(list(range(N))), "--quick")
+    assert (code, "leaks:" in out) == (0, True)
+    right = arrays["logits"].argmax(1) == arrays["labels"]
+    share = 100 * right[~arrays["members"]].mean()
+    assert f"{share:.1f} % of the non-members." in " ".join(out.split())
+    twice = [row - row % 2 if row < 1000 else row for row in range(N)]  # in both sides
+    code, out, _ = audit(table(twice), "--quick", width=400)
+    assert "quick look: cannot be told, because the outputs are in doubt (duplicate_rows)" in out
+
+
 def test_what_cannot_be_looked_at_is_one_line() -> None:
     arrays = _arrays(0.0)
     with pytest.raises(RecipeError, match="confidence must be between 0 and 1"):

@@ -86,6 +86,7 @@ def as_json(
         "privaudit": __version__,
         "files": [file_record(path) for path in files],
         "read": list(read),
+        "accuracy": dict(zip(("members", "non_members"), look.accuracy, strict=True)),
         "kind": kind,
         "confidence": look.confidence,
         "quick": {"told": look.told, "reason": look.reason, **asdict(look.tail)},
@@ -97,11 +98,14 @@ def as_json(
 
 def sentences(look: QuickLook) -> list[str]:
     """The look in plain words: what was seen, what it means, what it cannot say, and what next."""
+    from privaudit.outputs.found import accuracy_sentence
+
     tail = look.tail
     return [
         f"A quick look at {_count(tail.members, 'member')} and "
         f"{_count(tail.non_members, 'non-member')}: no attack, no shadows.",
         _verdict(look),
+        accuracy_sentence(look.accuracy),
         *(_level(level, look) for level in tail.levels),
         "Training takes outliers of high loss away from members alone. The share that stays among "
         "non-members estimates the TPR of the attack lira at as low an FPR (Dodd et al. 2025). "

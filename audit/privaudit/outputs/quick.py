@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,9 @@ import torch
 from privaudit.doubts.doubt import Doubt, check_accepted, in_doubt, still_open
 from privaudit.errors import DataError, RecipeError
 from privaudit.outputs.arrays import read_answers
+from privaudit.outputs.convert import places
 from privaudit.outputs.doubts import doubts_about
+from privaudit.outputs.found import accuracy_of
 from privaudit.outputs.originals import NAMES
 from privaudit.outputs.prepare import prepared
 from privaudit.reductions import log_odds
@@ -19,8 +22,8 @@ from privaudit.statistics.tail import Tail, loss_tail
 
 __all__ = ["QuickLook", "quick_look"]
 
-_ARRAYS = ("logits", "labels", "members", "shadow_logits", "shadow_members", "audited", "x",
-           "noisy", "shadow_noisy", *NAMES)  # fmt: skip
+_ARRAYS = {*signature(read_answers).parameters, *NAMES} - {"kind"}
+"""What the outputs may consist of, as an audit takes it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class QuickLook:
         read: how what was given was understood, where that is not plain.
         shadows: how many networks of the attacker's were given, which it does not use.
         confidence: of the intervals, and of "leaks".
+        accuracy: the shares of the audited members and non-members that the network classifies as
+            they are labelled.
     """
 
     tail: Tail
@@ -44,6 +49,7 @@ class QuickLook:
     read: tuple[str, ...]
     shadows: int
     confidence: float
+    accuracy: tuple[float, float]
 
 
 def quick_look(
@@ -80,11 +86,12 @@ def quick_look(
     if not 0 < confidence < 1:
         raise RecipeError(f"confidence must be between 0 and 1, such as 0.95 (got {confidence})")
     accepted = check_accepted(accept_doubts)
-    given = dict.fromkeys(_ARRAYS) | arrays
-    if wrong := sorted(set(given) - {*_ARRAYS, "noise_scale"}):
+    if wrong := sorted(arrays.keys() - _ARRAYS):
         raise RecipeError(f"quick_look takes no {', '.join(wrong)}")
+    given = dict.fromkeys(_ARRAYS) | arrays
     given |= {"logits": logits, "labels": labels, "members": members}
-    scale = given.pop("noise_scale", None)
+    given["ids"] = places(given["ids"])
+    scale = given.pop("noise_scale")
     made, read = prepared(given, kind, classes)
     for name in NAMES:
         made.pop(name)
@@ -98,7 +105,14 @@ def quick_look(
     doubts = tuple(doubts_about(answers))
     told, reason = _told(tail, still_open(doubts, accepted), confidence)
     return QuickLook(
-        tail, told, reason, doubts, tuple(read), len(answers.shadow_members), confidence
+        tail,
+        told,
+        reason,
+        doubts,
+        tuple(read),
+        len(answers.shadow_members),
+        confidence,
+        accuracy_of(answers),
     )
 
 
