@@ -68,6 +68,8 @@ LEFT_OUT: Mapping[str, str] = {
     "store": "gives back what was put in, under a checksum",
     "doubts": "stand beside numbers and change none",
     "report": "words and signs around the rows",
+    "statistics.false_discoveries": "lists of examples stand in no page",
+    "statistics.tail": "audits of answers that somebody brings",
     "experiment.cost": "what a network costs stands in no page",
     "experiment.environment": "says where a run was made",
     "experiment.export": "makes files of finished networks",

@@ -120,6 +120,14 @@ _Coins = Annotated[
         "one_run_epsilon.",
     ),
 ]
+_Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="Make no attack: estimate in seconds, by the highest losses, how many members one "
+        "with shadows would find. It says that a network leaks, or that this cannot be told.",
+    ),
+]
 _Seed = Annotated[int, typer.Option(help="Of the attacks' own randomness.")]
 
 
@@ -143,11 +151,14 @@ def audit(
     seed: _Seed = 0,
     delta: _Delta = None,
     coins: _Coins = False,
+    quick: _Quick = False,
 ) -> None:
     """Attack a network by the outputs you already have, and gate a release on the result."""
     from privaudit.api.host import load_plugins
     from privaudit.cli.audited import Made, as_json, chosen, findings_of
     from privaudit.cli.gated import GateOptions
+    from privaudit.cli.quick import check_quick
+    from privaudit.cli.quick import quick as look
     from privaudit.cli.targets import deliver, printed
     from privaudit.doubts.doubt import still_open
     from privaudit.gate import judge
@@ -158,6 +169,12 @@ def audit(
     from privaudit.report.gating.asked import Accepted
     from privaudit.report.gating.sarif import Source
 
+    if quick:
+        check_quick({
+            "--attacks": attacks, "--set": changes, "--plugin": plugin, "--gate": gate,
+            "--junit": junit, "--sarif": sarif, "--delta": delta is not None, "--coins": coins,
+            "--seed": seed,
+        })  # fmt: skip
     gates = GateOptions.parsed(gate, accept_doubt, junit, sarif)
     gates.check_of_one_network()
     gates.check_asked(gates.gates, "")
@@ -173,6 +190,9 @@ def audit(
         columns=parse_columns(columns or ()),
         kind=kind,
     )
+    if quick:
+        look(files, arrays, read, gates.accepted, confidence, format, output)
+        return
     plugins = load_plugins(files=plugin or ())
     results = audit_outputs(
         **arrays,

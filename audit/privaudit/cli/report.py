@@ -100,6 +100,16 @@ _Records = Annotated[
         "--format html.",
     ),
 ]
+_Fdr = Annotated[
+    float | None,
+    typer.Option(
+        "--fdr",
+        metavar="SHARE",
+        help="The share of false ones that the list of an attacker who names examples may hold in "
+        "expectation, 0.1 if not given; with --explain or --records.",
+        show_default=False,
+    ),
+]
 
 
 def report(
@@ -119,6 +129,7 @@ def report(
     sarif: Sarif = None,
     output: _Output = None,
     records: _Records = False,
+    fdr: _Fdr = None,
 ) -> None:
     """Compare finished runs in one table, or on one page."""
     from privaudit.cli.gated import GateOptions, exit_if_broken, gate_lines, sources_of
@@ -139,6 +150,7 @@ def report(
         "--records": records,
     }
     _check(format, [option for option, value in wanted.items() if value], output)
+    share = _fdr(fdr, listed=explain or records)
     gates = GateOptions.parsed(gate, accept_doubt, junit, sarif)
     results, left_out = loaded(runs)
     gates.check_asked(
@@ -154,7 +166,7 @@ def report(
         from privaudit.page import page
 
         text = page(results, baseline=baseline, sort=sort, records=records, rows=rows,
-                    gates=findings)  # fmt: skip
+                    gates=findings, fdr=share)  # fmt: skip
         deliver(text, output, "report")
     else:
         chosen: dict[str, Any] = {
@@ -171,7 +183,8 @@ def report(
         if explain:
             from privaudit.explain import explain as explained
 
-            explanation = explained(results, baseline, everywhere=format == "json", rows=rows)
+            explanation = explained(results, baseline, everywhere=format == "json", rows=rows,
+                                    fdr=share)  # fmt: skip
         if format == "table":
             printed(partial(_show, results, chosen, explanation, lines), output, "report")
         else:
@@ -208,6 +221,24 @@ def _check(format: str, asked: Sequence[str], output: Path | None) -> None:
             raise RecipeError(f"{option} is for --format {names}, not {format}")
     if {"--means", "--intervals"} <= set(asked):
         raise RecipeError("--means leaves out what --intervals shows: give one of them")
+
+
+def _fdr(asked: float | None, *, listed: bool) -> float:
+    """The share of false ones that a list of named examples may hold.
+
+    Raises:
+        RecipeError: it is none, or nothing lists examples.
+    """
+    from privaudit.errors import RecipeError
+    from privaudit.explain.discoveries import FDR
+
+    if asked is None:
+        return FDR
+    if not listed:
+        raise RecipeError("--fdr bounds a list of examples: add --explain, or --records to a page")
+    if not 0 < asked < 1:
+        raise RecipeError(f"--fdr must be above 0 and below 1, such as {FDR} (got {asked:g})")
+    return asked
 
 
 _ONLY: Mapping[str, Sequence[str]] = {

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from privaudit.explain.classes import ClassExposure, exposed_classes
+from privaudit.explain.discoveries import FDR, Discoveries, discoveries
 from privaudit.explain.disentangle import Disentangled, disentangle
 from privaudit.explain.examples import ExampleExposure, exposed_examples
 from privaudit.explain.points import clouds
-from privaudit.explain.scores import level_scores, strongest_level
+from privaudit.explain.scores import LevelScores, level_scores, strongest_level
 from privaudit.report.aggregate import compare
 from privaudit.report.choose import pick_baselines
 from privaudit.report.names import run_names
@@ -32,6 +33,7 @@ class Exposure:
         strongest: whether this is the run's most exposed level.
         classes: every class, the surest exposed first.
         examples: the ten most exposed, likewise.
+        discoveries: whom an attacker can name whose list holds few false ones.
     """
 
     run: str
@@ -42,6 +44,7 @@ class Exposure:
     strongest: bool
     classes: tuple[ClassExposure, ...]
     examples: tuple[ExampleExposure, ...]
+    discoveries: Discoveries
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def explain(
     *,
     everywhere: bool = False,
     rows: Sequence[Row] | None = None,
+    fdr: float = FDR,
 ) -> Explanation:
     """Everything that `--explain` tells.
 
@@ -75,6 +79,8 @@ def explain(
         everywhere: look at classes and examples of every level, not only the most exposed.
         rows: what `report.compare` makes of the runs, in their order, where that is known
             already: it takes time.
+        fdr: the share of false ones that a list of named examples may hold in expectation, above 0
+            and below 1.
 
     Raises:
         RecipeError: no run has that baseline.
@@ -84,7 +90,7 @@ def explain(
     exposures: list[Exposure] = []
     unlabelled: list[str] = []
     for name, result in zip(run_names(results), results, strict=True):
-        run_exposures = _exposures(name, result, everywhere)
+        run_exposures = _exposures(name, result, everywhere, fdr)
         exposures += run_exposures
         if not run_exposures:
             unlabelled.append(name)
@@ -113,21 +119,27 @@ def _baselines(rows: Sequence[Row], wanted: str | None) -> Mapping[str, tuple[st
     return {run: (row.run, row.subject, row.level) for run, row in baselines.items()}
 
 
-def _exposures(name: str, result: RunResult, everywhere: bool) -> list[Exposure]:
+def _exposures(name: str, result: RunResult, everywhere: bool, fdr: float) -> list[Exposure]:
     strongest = next(iter(clouds([result])), None)
     if strongest is None:
         return []
     worst = strongest_level(result, strongest.attack)
     return [
-        Exposure(
-            name,
-            level.subject,
-            level.level,
-            level.attack,
-            len(level.audits),
-            (level.subject, level.level) == worst,
-            tuple(exposed_classes(level)),
-            tuple(exposed_examples(level)),
-        )
+        _exposure(name, level, (level.subject, level.level) == worst, fdr)
         for level in level_scores(result, strongest.attack, None if everywhere else worst)
     ]
+
+
+def _exposure(name: str, level: LevelScores, strongest: bool, fdr: float) -> Exposure:
+    found = discoveries(level, fdr)
+    return Exposure(
+        name,
+        level.subject,
+        level.level,
+        level.attack,
+        len(level.audits),
+        strongest,
+        tuple(exposed_classes(level)),
+        tuple(exposed_examples(level, named=found.times_named())),
+        found,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,8 @@ class ExampleExposure:
             like a member whether it is one or not is not exposed.
         above: mean share of the non-members that it scored above, while it was a member.
         where: the file it is, or the file and line it stands in; empty if its dataset says nothing.
+        named: in how many of the audits in which it was a member it is on the list whose share of
+            false examples is bounded (`explain.discoveries`); None where that cannot be told.
     """
 
     example: int
@@ -42,9 +45,12 @@ class ExampleExposure:
     mistaken: int
     above: float
     where: str = ""
+    named: int | None = None
 
 
-def exposed_examples(level: LevelScores, most: int = 10) -> list[ExampleExposure]:
+def exposed_examples(
+    level: LevelScores, most: int = 10, named: Mapping[int, int] | None = None
+) -> list[ExampleExposure]:
     """The most exposed examples, the surest first.
 
     The order is by the lower Clopper-Pearson limit of the share of audits in which a member was
@@ -55,6 +61,7 @@ def exposed_examples(level: LevelScores, most: int = 10) -> list[ExampleExposure
     Args:
         level: one attack on all networks of a level.
         most: how many to list.
+        named: by an example's row, on how many bounded lists it is as a member.
     """
     size = 1 + max((int(audit.example.max(initial=-1)) for audit in level.audits), default=-1)
     sums = np.zeros((6, size))
@@ -85,6 +92,7 @@ def exposed_examples(level: LevelScores, most: int = 10) -> list[ExampleExposure
             int(mistaken[row]),
             float(above[row] / was[row]),
             level.names[row] if row < len(level.names) else "",
+            None if named is None else named.get(int(row), 0),
         )
         for row in order
     ]

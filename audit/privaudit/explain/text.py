@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from privaudit.explain import Explanation, Exposure
+from privaudit.explain.discoveries import sentences, times
 from privaudit.explain.disentangle import Correlation, Disentangled
 from privaudit.explain.sentences import answers, cautions, correlation_text, points_text
 from privaudit.report.columns import ASCII, TERMINAL, Column, Style
@@ -150,6 +151,11 @@ def _exposure(exposure: Exposure, several: bool, style: Style, width: int) -> li
         *table_lines(_classes(exposure, style), _CLASSES, style, width),
         Text(),
         *table_lines(_examples(exposure, style), _EXAMPLES, style, width),
+        *(
+            line
+            for sentence in sentences(exposure.discoveries, exposure.audits)
+            for line in _dim(sentence, width)
+        ),
     ]
 
 
@@ -190,15 +196,18 @@ def _classes(exposure: Exposure, style: Style) -> list[Column]:
 
 def _examples(exposure: Exposure, style: Style) -> list[Column]:
     rows = exposure.examples
-    named = [Column("name", "", ("where",), [style.escape(row.where) for row in rows])]
+    where = [Column("name", "", ("where",), [style.escape(row.where) for row in rows])]
+    times_named = [times(row.named, row.member, style.missing) for row in rows]
+    named_column = [Column("network", "", ("named",), times_named)]
     return [
         Column("name", "", ("example",), [str(row.example) for row in rows]),
-        *(named if any(row.where for row in rows) else ()),
+        *(where if any(row.where for row in rows) else ()),
         Column("name", "", ("class",), [style.escape(row.name) for row in rows]),
         Column("network", "", ("found",), [f"{row.found} of {row.member}" for row in rows]),
         Column(
             "network", "", ("mistaken",), [f"{row.mistaken} of {row.non_member}" for row in rows]
         ),
+        *(named_column if exposure.discoveries.named else ()),
         Column("network", "", ("above %",), [f"{100 * row.above:.2f}" for row in rows]),
     ]
 

@@ -23,7 +23,7 @@ from privaudit.outputs.arrays import Answers, read_answers
 from privaudit.outputs.convert import places
 from privaudit.outputs.doubts import doubts_about
 from privaudit.outputs.entries import attack_entries, check_needs, possible, without_noise
-from privaudit.outputs.found import OutputAudit, OutputAudits
+from privaudit.outputs.found import OutputAudit, OutputAudits, accuracy_of
 from privaudit.outputs.originals import NAMES, shown, with_originals
 from privaudit.outputs.prepare import prepared
 from privaudit.statistics.scored import evaluate_scored, row_sentences
@@ -181,14 +181,7 @@ def audit_outputs(
         rows = [s for label, audit in audits.items() for s in row_sentences(label, audit.metrics)]
         for line in [*read, *rows, *lines(doubts)]:
             logger.warning("%s", line)
-    return OutputAudits(audits, doubts, read, left, confidence, _accuracy(answers))
-
-
-def _accuracy(answers: Answers) -> tuple[float, float]:
-    """The shares of audited members and non-members whose label the target puts first."""
-    right = answers.logits[0].argmax(-1) == answers.labels
-    inside, outside = (answers.audited & side for side in (answers.members, ~answers.members))
-    return float(right[inside].double().mean()), float(right[outside].double().mean())
+    return OutputAudits(audits, doubts, read, left, confidence, accuracy_of(answers))
 
 
 def _signals(answers: Answers, seed: int) -> Signals:

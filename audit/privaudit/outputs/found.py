@@ -14,6 +14,7 @@ from privaudit.doubts.doubt import Doubt, check_accepted, lines, still_open
 from privaudit.errors import RecipeError
 from privaudit.gate import Verdict, judge, parse_gate
 from privaudit.messages import show
+from privaudit.outputs.arrays import Answers
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,19 @@ class OutputAudit:
     scores: NDArray[np.float64]
     metrics: dict[str, Any]
     decision: NDArray[np.bool_] | None
+
+
+def accuracy_of(answers: Answers) -> tuple[float, float]:
+    """The shares of audited members and non-members whose label the target puts first."""
+    right = answers.logits[0].argmax(-1) == answers.labels
+    inside, outside = (answers.audited & side for side in (answers.members, ~answers.members))
+    return float(right[inside].double().mean()), float(right[outside].double().mean())
+
+
+def accuracy_sentence(accuracy: tuple[float, float]) -> str:
+    """How often the network is right, which its owner knows: another number is a warning."""
+    inside, outside = (f"{100 * share:.1f} %" for share in accuracy)
+    return f"The network is right about {inside} of the members, {outside} of the non-members."
 
 
 class OutputAudits(dict[str, OutputAudit]):
@@ -71,8 +85,7 @@ class OutputAudits(dict[str, OutputAudit]):
 
     def accuracy_sentence(self) -> str:
         """How often the network is right, which its owner knows: another number is a warning."""
-        inside, outside = (f"{100 * share:.1f} %" for share in self.accuracy)
-        return f"The network is right about {inside} of the members, {outside} of the non-members."
+        return accuracy_sentence(self.accuracy)
 
     def verdict(self, gate: str, accept_doubts: Sequence[str] = ()) -> Verdict:
         """Whether a gate such as "auc<0.6" holds, by every attack: `passed`, `told`, `sentence()`.

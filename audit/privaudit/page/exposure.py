@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from privaudit.explain import Exposure
 from privaudit.explain.classes import ClassExposure
+from privaudit.explain.discoveries import sentences, times
 from privaudit.explain.examples import ExampleExposure
 from privaudit.page.blocks import Block, Folded, Sentences, Table
 from privaudit.page.findings import Findings
@@ -49,18 +50,28 @@ def records(findings: Findings) -> list[Block]:
     """The most exposed examples of each run, where single records were asked for."""
     if not findings.records:
         return []
-    blocks: list[Block] = [
-        Table(
-            f"Examples by exposure: {_whom(exposure, findings.several)}",
-            ("row of the dataset", "class", "found", "mistaken", "scored above, % of non-members"),
-            tuple(map(_example, exposure.examples)),
-            words=2,
-        )
-        for exposure in findings.explanation.exposures
-    ]
+    blocks: list[Block] = []
+    for exposure in findings.explanation.exposures:
+        blocks += [
+            Table(
+                f"Examples by exposure: {_whom(exposure, findings.several)}",
+                _HEADS,
+                tuple(map(_example, exposure.examples)),
+                words=2,
+            ),
+            Sentences(tuple(sentences(exposure.discoveries, exposure.audits))),
+        ]
     return [*blocks, Sentences(_EXAMPLES)] if blocks else []
 
 
+_HEADS = (
+    "row of the dataset",
+    "class",
+    "found",
+    "mistaken",
+    "named",
+    "scored above, % of non-members",
+)
 _EXAMPLES = (
     "This part names single records of the dataset: whoever reads it learns who was in the "
     "training data.",
@@ -99,6 +110,7 @@ def _example(row: ExampleExposure) -> tuple[str, ...]:
         name(row.name),
         f"{row.found} of {row.member}",
         f"{row.mistaken} of {row.non_member}",
+        times(row.named, row.member, "–"),
         f"{100 * row.above:.2f}",
     )
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from privaudit.api.host import Plugins, load_plugins
 from privaudit.explain import Explanation, explain
+from privaudit.explain.discoveries import FDR
 from privaudit.report.aggregate import compare, shown
 from privaudit.report.gates import GateFinding
 from privaudit.report.names import run_names
@@ -27,6 +28,7 @@ class Findings:
         records: whether single examples may be shown.
         gates: what holding gates against the runs came to.
         known: what `report.compare` makes of the runs, where that is known already.
+        fdr: the share of false ones that a list of named examples may hold in expectation.
     """
 
     results: tuple[RunResult, ...]
@@ -35,6 +37,7 @@ class Findings:
     records: bool = False
     gates: tuple[GateFinding, ...] = ()
     known: Sequence[Row] | None = None
+    fdr: float = FDR
 
     @cached_property
     def rows(self) -> Sequence[Row]:
@@ -68,7 +71,7 @@ class Findings:
     @cached_property
     def explanation(self) -> Explanation:
         """Sparsity, accuracy and privacy told apart, and who is exposed."""
-        return explain(self.results, self.baseline, rows=self._compared)
+        return explain(self.results, self.baseline, rows=self._compared, fdr=self.fdr)
 
     @cached_property
     def plugins(self) -> Plugins:

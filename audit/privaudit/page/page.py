@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from privaudit.explain.discoveries import FDR
 from privaudit.page.findings import Findings
 from privaudit.page.views import sections
 from privaudit.page.words import name
@@ -21,6 +22,7 @@ def page(
     records: bool = False,
     rows: Sequence[Row] | None = None,
     gates: Sequence[GateFinding] = (),
+    fdr: float = FDR,
 ) -> str:
     """A report as one HTML page that opens offline, without a script or a request.
 
@@ -35,12 +37,13 @@ def page(
         rows: what `report.compare` makes of the runs and the baseline, where that is known
             already: it takes time.
         gates: what `report.gates.judge_runs` found, to be shown beside the verdict.
+        fdr: the share of false ones that a list of named examples may hold in expectation.
 
     Raises:
         RecipeError: the baseline or the order is not known.
         StoreError: a run's scores are damaged.
     """
-    findings = Findings(tuple(results), baseline, sort, records, tuple(gates), rows)
+    findings = Findings(tuple(results), baseline, sort, records, tuple(gates), rows, fdr)
     names = [name(run) for run, _ in findings.named]
     return written(
         f"Privacy audit: {', '.join(names)}",
