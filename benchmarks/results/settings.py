@@ -65,6 +65,12 @@ PAGES: Mapping[str, Shown] = {
         {"lira": AUC + RARE, "rmia": AUC + RARE},
         (("tradeoff", "lira", "auc"), ("roc", "lira", "")),
     ),
+    "cubist_spiral": Shown(
+        dict.fromkeys(("loss", "lira"), AUC + RARE), (("tradeoff", "loss", "auc"),)
+    ),
+    "recurrent_digits": Shown(
+        dict.fromkeys(("loss", "rmia", "lira"), AUC + RARE), (("tradeoff", "rmia", "auc"),)
+    ),
 }
 """By the name of the recipe, in the order of the index."""
 

@@ -52,6 +52,7 @@ OPTIONS: dict[str, Callable[[Path], dict[str, object]]] = {
     "arrays": arrays,
     "hub": hub,
     "imp": lambda folder: {"rounds": 2},
+    "static_mask": lambda folder: {"weights": {"hidden.weight": [[1, 0], [0, 1]]}},
     **dict.fromkeys(("admm", "admm_nn"), lambda folder: {"every": 1}),
     **dict.fromkeys(("resnet18", "vgg16_bn"), lambda folder: {"width": 8}),
     "torchvision": lambda folder: {"architecture": "resnet18"},

@@ -15,6 +15,7 @@ from privaudit_plugins.datasets.breast_cancer import BreastCancer
 from privaudit_plugins.datasets.cifar10 import CIFAR10
 from privaudit_plugins.datasets.cifar100 import CIFAR100
 from privaudit_plugins.datasets.digits import Digits
+from privaudit_plugins.datasets.digits_rows import DigitsRows
 
 
 def test_digits_are_the_1797_of_scikit_learn(tmp_path: Path) -> None:
@@ -44,6 +45,18 @@ def test_digits_are_normalised_between_minus_one_and_one(tmp_path: Path) -> None
     assert normalised.min() == -1
     assert normalised.max() == 1
     assert digits.augmentation == Augmentation(flip=False, crop=1)
+
+
+def test_digits_rows_are_the_rows_of_digits_from_above(tmp_path: Path) -> None:
+    rows, digits = DigitsRows().load(tmp_path), Digits().load(tmp_path)
+    assert rows.x.shape == (1797, 8, 8)
+    assert rows.x[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]  # as in the file of scikit-learn
+    assert rows.x[0, 1].tolist() == [0, 0, 13, 15, 10, 15, 5, 0]
+    assert torch.equal(rows.y, digits.y)
+    assert rows.augmentation is None
+    normalised = (rows.x - rows.mean) / rows.std
+    assert normalised.min() == -1
+    assert normalised.max() == 1
 
 
 def test_breast_cancer_has_569_standardised_records(tmp_path: Path) -> None:

@@ -37,5 +37,6 @@ NEEDED = {
     "repository": "owner/name",
     "revision": "0123456789abcdef" * 2 + "01234567",
     "architecture": "resnet18",
+    "weights": "{hidden1.weight: [[0.5, 0], [0, 1]]}",
 }
 """Options that a recipe must give: what a line that names the plugin gives."""

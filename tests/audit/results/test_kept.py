@@ -47,6 +47,7 @@ def test_the_index_is_what_the_pages_give() -> None:
 def test_every_quick_recipe_has_its_line() -> None:
     quick = {path.stem for path in (ROOT / "recipes").glob("*_quick.yaml")}
     others = {"digits", "location30", "attacks_digits", "attacks_location30"}
+    others |= {"recurrent_digits", "cubist_spiral"}
     assert quick | others == PAGES.keys()
     text = KEPT.index_path.read_text()
     for name in PAGES:
