@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
+from privaudit.doubts.doubt import Doubt
 from privaudit.errors import DataError
 from privaudit.experiment.checkpoint import Checkpoint, Program
 from privaudit.experiment.contents import content_keys
@@ -32,6 +33,7 @@ class ExternalTarget:
         nonzero: how many of them are not zero.
         noise_unit: as `cohort.answers.answers` takes it.
         original: the dense network that it was made sparse from, where that is given, too.
+        doubts: about how it is asked.
     """
 
     cohort: Cohort
@@ -39,6 +41,7 @@ class ExternalTarget:
     nonzero: int
     noise_unit: Tensor
     original: ExternalTarget | None = None
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def density(self) -> float:
@@ -140,13 +143,14 @@ def given_target(
         device=device,
     )
     check_answers(cohort, examples, target.checkpoint)
-    check_accuracy(target, cohort, examples, pool, role)
+    doubts = check_accuracy(target, cohort, examples, pool, role)
     check_gradients(recipe, cohort.network.module)
-    unit = pool.std / examples.std
     program = cohort.network.module
+    parameters, nonzero = cohort.dense_parameters, int(cohort.nonzero())
     if isinstance(program, Program):
-        return ExternalTarget(cohort, program.parameters_in_all, program.nonzero, unit)
-    return ExternalTarget(cohort, cohort.dense_parameters, int(cohort.nonzero()), unit)
+        parameters, nonzero = program.parameters_in_all, program.nonzero
+    unit = pool.std / examples.std
+    return ExternalTarget(cohort, parameters, nonzero, unit, doubts=doubts)
 
 
 def check_gradients(recipe: Recipe, network: nn.Module) -> None:
