@@ -231,8 +231,8 @@ def test_without_shadows_nothing_is_trained(home: Home) -> None:
     result, events = home.run("alone", "shadows=0", "attacks=[loss, gradient_norm]")
     assert fits(events) == []
     assert [(a.subject, a.level, a.attack) for a in result.audits] == [
-        ("dense", "", "loss"),
-        ("dense", "", "gradient_norm"),
+        ("target", "", "loss"),
+        ("target", "", "gradient_norm"),
     ]
     norms = []
     for name in ("members", "others"):
