@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from privaudit.api.host import Plugins, Provided, load_plugins
 from privaudit.doubts.guessing import Agreement
 from privaudit.experiment.export import export
 from privaudit.experiment.running import run_context
-from privaudit.experiment.target import content_order
+from privaudit.experiment.target import _check_alike, content_order
 from privaudit.experiment.target_accuracy import _far
 from privaudit.gate import parse_gate
 from privaudit.report.gates import judge_runs
@@ -427,3 +428,20 @@ def test_the_same_examples_twice_are_told_before_their_accuracy(photos: Photos) 
 def test_the_size_of_images_is_among_the_causes(photos: Photos) -> None:
     with pytest.raises(DataError, match=rf"the size of images \(now {SIDE} x {SIDE}\)"):
         photos.place(normalise="unit", accuracy=0.8)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "message"),
+    [
+        (("a", "b"), ("a", "b", "c"), r"lacks the class 'c' of dataset: .*`classes: \[a, b, c\]`"),
+        (("A", "b"), ("a", "b"), r"lacks the class 'a' of .* has the class 'A'.*: spell classes"),
+        (("b", "a"), ("a", "b"), r"has the classes of dataset in another order: .*\[a, b\]"),
+        (("a", "d", "e"), ("a",), r"has the classes 'd', 'e', which dataset has not: give both"),
+    ],
+)
+def test_how_classes_differ_is_told(
+    photos: Photos, theirs: tuple[str, ...], ours: tuple[str, ...], message: str
+) -> None:
+    pool = photos.place(normalise="unit").examples
+    with pytest.raises(DataError, match=rf"^target\.members {message}"):
+        _check_alike("target.members", replace(pool, classes=theirs), replace(pool, classes=ours))

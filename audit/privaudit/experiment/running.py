@@ -155,8 +155,8 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
     auditor = Auditor(replace(context, on_event=listen))
     try:
         return auditor, _audit_all(auditor, folder, told)
-    except BaseException:
-        auditor.abandon()
+    except BaseException as error:
+        auditor.abandon(error)
         raise
 
 
