@@ -18,7 +18,7 @@ from privaudit.messages import Place, show, spell
 from privaudit.readers.file_path import FOLDERS
 from privaudit.recipe.called import called
 from privaudit.recipe.checks import PAIRS, cross_check
-from privaudit.recipe.messages import Mistake, mistakes_of, parts_of
+from privaudit.recipe.messages import NO_DATASET, Mistake, mistakes_of, parts_of
 from privaudit.recipe.model import DENSE, Entry, Recipe, combined
 from privaudit.recipe.target import TargetOptions
 from privaudit.training import Training
@@ -145,13 +145,8 @@ class Builder:
         """The plugin under a key that must be there."""
         if key in values:
             return self.plugin(kind, values[key], (key,))
-        remedy = ""
-        if kind is Dataset and "target" in values:
-            remedy = (
-                ": name what an attacker trains shadows on, or set shadows: 0, and the target's "
-                "non_members stand in for it"
-            )
-        return self._wrong(kind, (key,), f"is missing{remedy}")
+        of_attacker = kind is Dataset and "target" in values
+        return self._wrong(kind, (key,), NO_DATASET if of_attacker else "is missing")
 
     def entries(self, kind: type[P], values: Mapping[str, Any], key: str) -> tuple[Entry[P], ...]:
         """The entries of a list that must have at least one."""
