@@ -35,11 +35,13 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_right_recipe_is_one_line(
+def test_a_right_recipe_is_counted_and_told_what_was_not_tried(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "validate", "small.yaml") == 0
-    assert capsys.readouterr() == ("small.yaml: fine: 2 subjects x 3 seeds x 1 attack\n", "")
+    counted, rest = capsys.readouterr().out.splitlines()
+    assert counted == "small.yaml: fine: 2 subjects x 3 seeds x 1 attack"
+    assert rest.startswith("this reads the recipe alone; privaudit run --dry-run")
 
 
 @pytest.mark.usefixtures("folder")

@@ -158,6 +158,49 @@ def test_where_nothing_worked_the_error_is_raised(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [line.getMessage() for line in caplog.records if "failed: " in line.getMessage()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({"attacks": ["bad"]}, 0),
+        ({"sparsifiers": ["late"], "attacks": ["bad"]}, 1),  # the second thing that went wrong
+        ({"attacks": ["bad", "loss"]}, 1),
+        ({"attacks": ["loss", "bad"]}, 1),
+    ],
+)
+def test_an_error_that_ends_a_run_is_not_told_before_as_well(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, object], count: int
+) -> None:
+    raised = ""
+    try:
+        ran(tmp_path, **changes)
+    except PluginError as error:
+        raised = str(error)
+    assert not any(raised in line for line in warned(caplog) if raised)
+    assert bool(raised) == ("loss" not in str(changes))
+    assert len(warned(caplog)) == count
+
+
+def test_a_failure_is_told_where_a_run_is_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, SubjectStarted) and event.number == 2:
+            raise KeyboardInterrupt
+
+    recipe = load_recipe(recipe_of(tmp_path, sparsifiers=["late", "dense"], attacks=["bad"]))
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            recipe, tmp_path / "run", device="cpu", cache=tmp_path / "c", processes=1,
+            on_event=stop,
+        )  # fmt: skip
+    assert any("too late" in line for line in warned(caplog))
+    assert len(warned(caplog)) == 2
+
+
 def test_a_disk_that_is_full_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise StoreError("no space is left")

@@ -135,3 +135,74 @@ def test_the_schema_names_the_datasets_of_a_target(plugins: Plugins) -> None:
     for key in ("members", "non_members"):
         dataset = schema["$defs"][target["properties"][key]["$ref"].rpartition("/")[2]]
         assert {"digits", "table"} <= set(dataset["anyOf"][0]["enum"])
+
+
+ALONE = TEXT.replace("dataset: digits\n", "").replace("shadows: 2", "shadows: 0")
+
+
+def test_where_nobody_trains_the_dataset_is_the_non_members(file: Path, plugins: Plugins) -> None:
+    whole = load_recipe(file, ["shadows=0", "dataset={name: table, path: out.csv}"])
+    file.write_text(ALONE)
+    recipe = load_recipe(file, plugins=plugins)
+    assert recipe.target is not None
+    assert recipe.dataset == recipe.target.non_members
+    assert recipe.digest() == whole.digest()
+    file.write_text(recipe.to_yaml())
+    assert load_recipe(file, plugins=plugins) == recipe
+    said = load_recipe(file, ["dataset=digits"], plugins=plugins)
+    assert said.dataset.name == "digits"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (ALONE.replace("shadows: 0", "shadows: 2"), ["1: dataset: is missing: name what"]),
+        (ALONE.replace("shadows: 0\n", ""), ["1: dataset: is missing: name what"]),
+        (ALONE.replace("shadows: 0", "shadows: false"), ["1: dataset: is missing", "4: shadows: "]),
+        (ALONE.replace("name: table", "name: tabl"), ["8: target.non_members.name: unknown"]),
+        (ALONE[: ALONE.index("  non_members")], ["5: target.non_members: is missing"]),
+        (ALONE[: ALONE.index("target:")], ["1: dataset: is missing"]),
+    ],
+)
+def test_a_dataset_that_nothing_stands_in_for_is_missing(
+    file: Path, plugins: Plugins, text: str, problems: list[str]
+) -> None:
+    file.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file, plugins=plugins)
+    told = caught.value.problems
+    assert len(told) == len(problems), told
+    assert all(part in line for part, line in zip(problems, told, strict=True)), told
+    assert ("stand in for it" in told[0]) == ("name what" in problems[0] or "false" in text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "labels"),
+    [
+        ([], ["target"]),
+        (["sparsifiers=[dense]"], ["target"]),
+        (["sparsifiers=[{name: dense, label: mine}]"], ["mine"]),
+        (["sparsifiers=[imp]"], ["imp"]),
+        (["sparsifiers=[dense, imp]"], ["dense", "imp"]),
+        (["defenses=[none, label_smoothing]"], ["target", "target + label_smoothing"]),
+        (["target=null"], ["dense"]),
+        (["gates=[{gate: auc<0.6, subjects: [target]}]"], ["target"]),
+        (["gates=[{gate: auc<0.6, subjects: [dense]}]"], ["dense"]),
+        (["gates=[{gate: auc<0.6, subjects: [dense/original]}]"], ["dense"]),
+    ],
+)
+def test_a_target_that_no_sparsifier_is_named_for_is_called_so(
+    file: Path, plugins: Plugins, changes: list[str], labels: list[str]
+) -> None:
+    recipe = load_recipe(file, changes, plugins=plugins)
+    assert [subject.label for subject in recipe.subjects()] == labels
+    file.write_text(recipe.to_yaml())
+    again = load_recipe(file, plugins=plugins)
+    assert [subject.label for subject in again.subjects()] == labels
+    assert "target" not in [entry.title for entry in again.sparsifiers]
+
+
+def test_the_schema_asks_for_a_dataset_or_a_target(plugins: Plugins) -> None:
+    schema: dict[str, Any] = recipe_schema(plugins)
+    assert "dataset" not in schema["required"]
+    assert schema["anyOf"] == [{"required": ["dataset"]}, {"required": ["target"]}]

@@ -142,8 +142,17 @@ class Network(nn.Module):
         if self.mistake == "no form for many":
             states: Tensor = self.recurrent(x[:, None])[0]
             return states
+        if self.mistake == "number of a network":
+            return x * float(x.max())
+        if self.mistake == "branch of a network":
+            return x if x.mean() > 0 else -x
+        if self.mistake == "item of a network":
+            return x * len(range(x.long().max()))
         answer: Tensor = self.norm(x)
         return answer
+
+
+OF_NETWORKS = ("number of a network", "branch of a network", "item of a network")
 
 
 class Building(privaudit.Model):
@@ -219,11 +228,12 @@ def make(mistake: str) -> None:
             vmapped(losing.loss, differentiate=mistake != "item")
     elif mistake == "frozen training":
         scheduled(Losing(mistake=mistake), privaudit.Training())
-    elif mistake in ("view", "dropout", "batch of one"):
+    elif mistake in ("view", "dropout", "batch of one", *OF_NETWORKS):
         network = Building(mistake=mistake).build((C,), C)
         x = torch.ones(2, C, 2).mT if mistake == "view" else torch.ones(1, C)
         with guests(Building(mistake=mistake)):
-            vmap(network, randomness="error")(x[None]) if mistake == "dropout" else network(x)
+            stacked = mistake in ("dropout", *OF_NETWORKS)
+            vmap(network, randomness="error")(x[None]) if stacked else network(x)
     elif mistake == "no form for many":
         model = Building(mistake=mistake)
         networks = [model.build((C,), C) for _ in range(2)]
@@ -256,6 +266,14 @@ def test_a_remedy_is_found_in_the_line_that_called_the_one_that_failed() -> None
         vmapped(losing.loss)
     assert "reference: ClassVar[bool] = True" in str(caught.value)
     assert line_of(averaged, "= logits.mean()") in str(caught.value)
+
+
+@pytest.mark.parametrize("mistake", OF_NETWORKS)
+def test_whose_network_it_is_is_told_nothing_of_hooks_and_steps(mistake: str) -> None:
+    message = told(mistake)
+    assert "The network is called for many models at once" in message
+    assert "hook" not in message.replace("test_whose", "")
+    assert "step." not in message
 
 
 def line_of(function: Callable[..., Any], code: str) -> str:

@@ -231,8 +231,8 @@ def test_without_shadows_nothing_is_trained(home: Home) -> None:
     result, events = home.run("alone", "shadows=0", "attacks=[loss, gradient_norm]")
     assert fits(events) == []
     assert [(a.subject, a.level, a.attack) for a in result.audits] == [
-        ("dense", "", "loss"),
-        ("dense", "", "gradient_norm"),
+        ("target", "", "loss"),
+        ("target", "", "gradient_norm"),
     ]
     norms = []
     for name in ("members", "others"):
@@ -488,7 +488,7 @@ def test_a_file_that_cannot_be_audited_is_refused_in_one_line(
     ("columns", "labels", "message"),
     [
         (FEATURES + 1, 3, r"target.members has examples of shape \(6,\), and dataset \(5,\)"),
-        (FEATURES, 2, "target.members has examples of the classes .'c0', 'c1'., and dataset"),
+        (FEATURES, 2, "target.members lacks the class 'c2' of dataset: give both all classes"),
     ],
 )
 def test_data_of_another_kind_is_named(

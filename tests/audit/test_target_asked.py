@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +21,10 @@ from privaudit.api.host import Plugins, Provided, load_plugins
 from privaudit.doubts.guessing import Agreement
 from privaudit.experiment.export import export
 from privaudit.experiment.running import run_context
-from privaudit.experiment.target import content_order
+from privaudit.experiment.target import _check_alike, content_order
 from privaudit.experiment.target_accuracy import _far
+from privaudit.gate import parse_gate
+from privaudit.report.gates import judge_runs
 from privaudit.store.inputs import packed
 
 SIDE, MEMBERS, CLASSES = 12, 120, 3
@@ -352,9 +356,93 @@ def test_members_that_are_known_less_than_others_are_told(photos: Photos) -> Non
     swap = {"members": recipe.non_members, "non_members": recipe.members}
     with pytest.raises(DataError, match=r"guessing|may be swapped"):
         photos.place(normalise="unit", **swap)
-    most = photos.x["members"].copy()
-    most[:40] = photos.x["others"][:40]
-    np.savez(photos.folder / "most.npz", x=most, y=photos.y)
-    swap["members"] = {"name": "arrays", "path": str(photos.folder / "most.npz")}
+    mixed = photos.x["others"].copy()
+    mixed[:40] = photos.x["members"][:40]
+    parts = {"mixed": (mixed, photos.y), "known": (photos.x["members"][40:], photos.y[40:])}
+    for name, (x, y) in parts.items():
+        np.savez(photos.folder / f"{name}.npz", x=x, y=y)
+    for key, name in (("members", "mixed"), ("non_members", "known")):
+        swap[key] = {"name": "arrays", "path": str(photos.folder / f"{name}.npz")}
     with pytest.raises(DataError, match=r"target\.non_members: they may be swapped"):
         photos.place(normalise="unit", **swap)
+
+
+def misasked(photos: Photos, folder: Path, **options: Any) -> tuple[RunResult, str]:
+    """A run of a target whose order of channels is another, told what it then reaches."""
+
+    def flip(weights: dict[str, Tensor]) -> None:
+        weights["0.weight"] = weights["0.weight"].flip(1)
+
+    path = swapped(photos, folder / "bgr.safetensors", flip)
+    with pytest.raises(DataError) as refused:
+        photos.place(normalise="unit", checkpoint=path, **options)
+    reached = float(re.search(r"classifies ([0-9.]+) %", str(refused.value))[1]) / 100  # type: ignore[index]
+    said = {"normalise": "unit", "checkpoint": path, "accuracy": reached}
+    return photos.run(folder / "run", **said), str(refused.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"accuracy": 1}])
+def test_what_a_wrongly_asked_target_reaches_makes_it_pass_no_gate(
+    photos: Photos, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    result, refused = misasked(photos, tmp_path, **options)
+    assert refused.endswith("it classifies 100.0 % rightly: ask it so")
+    doubts = [doubt for doubt in result.doubts if doubt.name == "misasked"]
+    assert [doubt.about for doubt in doubts] == ["target"]
+    assert "channels in the order BGR" in doubts[0].seen
+    gate = [parse_gate("auc<0.99")]
+    assert judge_runs(gate, [result])[0].told == "cannot be told"
+    assert "misasked" not in judge_runs(gate, [result], ["misasked"])[0].rows[0].why
+
+
+def test_a_target_that_is_asked_as_it_was_trained_is_not_doubted(photos: Photos) -> None:
+    given = photos.place(normalise="unit", accuracy=1).given
+    assert given is not None
+    assert given.doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "swap"),
+    [({"members": 1, "non_members": 0.35}, True), (1, True), (0.8, False)],
+)
+def test_accuracies_that_fit_the_other_way_round_say_so(
+    photos: Photos, accuracy: Any, swap: bool
+) -> None:
+    recipe = photos.recipe(normalise="unit").target
+    options = {"members": recipe.non_members, "non_members": recipe.members}
+    with pytest.raises(DataError) as refused:
+        photos.place(normalise="unit", accuracy=accuracy, **options)
+    assert str(refused.value).endswith("members and non_members seem to be swapped") == swap
+
+
+def test_the_same_examples_twice_are_told_before_their_accuracy(photos: Photos) -> None:
+    recipe = photos.recipe(normalise="unit").target
+    with pytest.raises(DataError, match=r"120 of 120 are members as well"):
+        photos.place(
+            normalise="unit",
+            accuracy={"members": 1, "non_members": 0.3},
+            non_members=recipe.members,
+        )
+
+
+def test_the_size_of_images_is_among_the_causes(photos: Photos) -> None:
+    with pytest.raises(DataError, match=rf"the size of images \(now {SIDE} x {SIDE}\)"):
+        photos.place(normalise="unit", accuracy=0.8)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "message"),
+    [
+        (("a", "b"), ("a", "b", "c"), r"lacks the class 'c' of dataset: .*`classes: \[a, b, c\]`"),
+        (("A", "b"), ("a", "b"), r"lacks the class 'a' of .* has the class 'A'.*: spell classes"),
+        (("b", "a"), ("a", "b"), r"has the classes of dataset in another order: .*\[a, b\]"),
+        (("a", "b", "d", "e"), ("a", "b"), r"has the classes 'd', 'e', which .*: give both"),
+    ],
+)
+def test_how_classes_differ_is_told(
+    photos: Photos, theirs: tuple[str, ...], ours: tuple[str, ...], message: str
+) -> None:
+    whole = photos.place(normalise="unit").examples
+    pool = replace(whole, y=torch.zeros_like(whole.y))
+    with pytest.raises(DataError, match=rf"^target\.members {message}"):
+        _check_alike("target.members", replace(pool, classes=theirs), replace(pool, classes=ours))

@@ -182,8 +182,26 @@ def test_images_of_different_sizes_are_named(folder: Path) -> None:
 def test_what_is_not_an_image_is_named(folder: Path, content: bytes) -> None:
     bad = folder / "dog" / "bad.png"
     bad.write_bytes(content)
-    with pytest.raises(DataError, match=f"{bad}: not an image that Pillow can read"):
+    with pytest.raises(DataError, match=f"{bad}: not an image that Pillow can read") as caught:
         load(folder)
+    assert "BufferedReader" not in str(caught.value)
+
+
+def test_parts_that_are_merged_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(folder)
+    assert not caplog.records
+    both = folder.parent / "both"
+    for part in ("train", "test"):
+        (both / part).mkdir(parents=True)
+        for name in ("cat", "dog"):
+            save(both / part / name / "a.png")
+    load(both)
+    assert caplog.messages == [
+        f"{both}: test/ and train/ are taken together: name one of them in path to take it alone"
+    ]
+    caplog.clear()
+    load(both / "train")
+    assert not caplog.records
 
 
 def test_a_truncated_image_is_named(folder: Path) -> None:

@@ -79,6 +79,7 @@ class Perceptron(nn.Module):
             ),
             "alpha_dropout": lambda: nn.AlphaDropout(0.2),
             "batch_norm": lambda: nn.BatchNorm1d(16),
+            "no_statistics": lambda: nn.BatchNorm1d(16, track_running_stats=False),
         }.get(how, nn.Identity)()
         self.register_buffer("seen", torch.zeros(()))
 
@@ -94,12 +95,18 @@ class Perceptron(nn.Module):
             case "numpy_noise":
                 z = z + float(np.random.normal(0, 0.1))
             case "branch":
-                z = z if x.mean() > -0.5 else -z
+                z = z if self.b.bias.sum() > -5 else -z
             case "item":
-                z = z * float(x.abs().max().item())
+                z = z * (1 + float(self.a.bias.abs().max().item()))
             case "numpy":
-                size = np.abs(x.detach().cpu().numpy()).mean()
-                z = z * torch.tensor(1 + 0.1 * size).to(z)
+                size = np.abs(x.detach().cpu().numpy()).reshape(len(x), -1).mean(1)
+                z = z * torch.tensor(1 + 0.1 * size).to(z)[:, None]
+            case "branch_on_all":
+                z = z if x.mean() > -0.39 else -z
+            case "item_of_all":
+                z = z * float(x.abs().mean().item())
+            case "norm_of_all":
+                z = z / z.norm()
             case "counting":
                 self.seen = self.seen + 1
                 z = z / (1 + 0.01 * self.seen)
@@ -205,5 +212,9 @@ REFUSED = {
     "nan": r"answers NaN or infinity before it is trained",
     "whole": r"answers with torch\.int64",
     "mean": r"answers 3 examples with shape \(1, 10\)",
+    "branch_on_all": r"answers otherwise in other company.*depends on the others of the batch",
+    "item_of_all": r"answers otherwise in other company",
+    "norm_of_all": r"answers otherwise in other company",
+    "no_statistics": r"answers otherwise in other company.*BatchNorm keeps no running statistics",
 }
 """Networks that cannot be trained, and what is said of each."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _STEP = frozenset({"defense", "sparsifier"})  # kinds whose hooks are called for many models at once
+_MODEL = frozenset({"model"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ _ITEM = (
     ".item(), float() and int() and go on with the tensor; choose with torch.where, not with if."
 )
 
+_NETWORK_ITEM = (
+    "The network is called for many models at once, so there is no single number to take out: "
+    "leave out .item(), float() and int() and go on with the tensor."
+)
+
 REMEDIES: tuple[Remedy, ...] = (
     Remedy(
         "one_hot",
@@ -54,7 +60,21 @@ REMEDIES: tuple[Remedy, ...] = (
         "every class, `(y[:, None] == torch.arange(C, device=y.device)).float()`.",
         line=r"one_hot",
     ),
+    Remedy(
+        "number of a network",
+        _VALUES,
+        _NETWORK_ITEM,
+        kinds=_MODEL,
+        line=r"\.item\(|\bfloat\(|\bint\(",
+    ),
     Remedy("number", _VALUES, _ITEM, line=r"\.item\(|\bfloat\(|\bint\("),
+    Remedy(
+        "branch of a network",
+        r"data-dependent control flow",
+        "The network is called for many models at once, so it cannot branch on a tensor's value: "
+        "compute both and choose with torch.where, such as `torch.where(x > 0, one, other)`.",
+        kinds=_MODEL,
+    ),
     Remedy(
         "branch",
         r"data-dependent control flow",
@@ -62,6 +82,7 @@ REMEDIES: tuple[Remedy, ...] = (
         "differs from model to model: compute both and choose with torch.where, such as "
         "`torch.where(step.epoch > 3, late, early)`.",
     ),
+    Remedy("item of a network", _VALUES, _NETWORK_ITEM, kinds=_MODEL),
     Remedy("item", _VALUES, _ITEM),
     Remedy(
         "mask",
@@ -81,7 +102,7 @@ REMEDIES: tuple[Remedy, ...] = (
         r"random operation",
         "Randomness must be each model's own: the engine draws for the module nn.Dropout, but "
         "F.dropout, torch.randn and dropout inside attention draw from a generator that all share.",
-        kinds=frozenset({"model"}),
+        kinds=_MODEL,
     ),
     Remedy(
         "no form for many",
@@ -94,7 +115,7 @@ REMEDIES: tuple[Remedy, ...] = (
         r"doesn't have storage|numpy\(\) is not supported|Can't call numpy\(\)|tensor to numpy",
         "The code runs for many models at once and is differentiated, which NumPy and .tolist() "
         "know nothing of: do the same with torch's functions.",
-        kinds=_STEP | {"model"},
+        kinds=_STEP | _MODEL,
     ),
     Remedy(
         "in place",

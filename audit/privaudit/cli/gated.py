@@ -173,12 +173,12 @@ def recipe_source(path: Path) -> Source:
 
 
 def gate_lines(findings: Sequence[GateFinding], accepted: Sequence[Accepted] = ()) -> list[str]:
-    """For people: a line for each gate and each reason, and for each doubt that was accepted."""
+    """For people: lines for each gate and each reason, and one for each doubt that was accepted."""
     from privaudit.report.escape import plain
 
     told = [f"doubt {one.doubt.name} of {one.run}: accepted ({one.source})" for one in accepted]
     lines = list(dict.fromkeys(told)) if findings else []
-    lines += [line for finding in findings for line in finding.sentences()]
+    lines += [line for finding in findings for line in finding.lines()]
     return [plain(line) for line in lines]
 
 

@@ -43,6 +43,9 @@ def plan_table(recipe: Recipe, plans: Sequence[SubjectPlan], context: RunContext
         f"at most {shown(sum(p.cached for p in plans))} more in the cache, and "
         f"{shown(sum(p.kept for p in plans))} in the run's folder",
     ]
+    target = recipe.target
+    if target is not None and not recipe.shadows and recipe.dataset == target.non_members:
+        lines.append("nobody trains: the dataset is target.non_members")
     return Group(Text(lines[0]), Text(), table, Text(), *map(Text, lines[1:]))
 
 

@@ -24,3 +24,4 @@ def validate(
     sizes = ((loaded.subjects(), "subject"), (loaded.seeds, "seed"), (loaded.attacks, "attack"))
     counts = (f"{len(items)} {name}{'' if len(items) == 1 else 's'}" for items, name in sizes)
     typer.echo(f"{find_recipe(recipe)}: fine: {' x '.join(counts)}")
+    typer.echo("this reads the recipe alone; privaudit run --dry-run loads data and tries networks")

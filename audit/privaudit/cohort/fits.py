@@ -15,6 +15,7 @@ from privaudit.api.plugin import Model, Plugin
 from privaudit.cohort.making import UnitMaker
 from privaudit.cohort.records import FitRecord as FitRecord
 from privaudit.cohort.unit_keys import unit_keys
+from privaudit.errors import PluginError
 from privaudit.events import Event, FitDone, FitStarted
 from privaudit.jobs.local import Workers
 from privaudit.networks.network import Network
@@ -155,15 +156,23 @@ class Fits:
         if self._checked:
             return
         self._checked = True
-        with guests(*self._plugins(fit)):
-            check_answers(
-                self.network,
-                fit.start.one(0),
-                self.data.plain,
-                self.model.name,
-                len(self.data.examples.classes),
-                fit.options.batch_size,
-            )
+        examples = self.data.examples
+        try:
+            with guests(*self._plugins(fit)):
+                check_answers(
+                    self.network,
+                    fit.start.one(0),
+                    self.data.plain,
+                    self.model.name,
+                    len(examples.classes),
+                    fit.options.batch_size,
+                    len(examples),
+                )
+        except PluginError as error:
+            if not error.original:
+                raise
+            shape = f"the examples are of shape {tuple(examples.shape)}"
+            raise PluginError(f"{error}; {shape}", error.original) from error
 
     def _plugins(self, fit: Fit) -> tuple[Plugin, ...]:
         """Whose code a fit runs."""

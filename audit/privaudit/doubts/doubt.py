@@ -20,6 +20,7 @@ DOUBTS = {
     "given as logits",
     "labels": "a network fits the labels of its own members no better than by guessing, or far "
     "better if classes were renamed",
+    "misasked": "a given target is far more right on its members if it is asked in another way",
     "order": "rows, queries or membership of a network seem to be in another order than the "
     "others'",
     "promise": "an attack proves a larger epsilon than the defense promises",

@@ -25,14 +25,14 @@ from privaudit.experiment.audit_facts import audit_facts
 from privaudit.experiment.audited_rows import audited_examples, audited_rows
 from privaudit.experiment.believed import BelievedShadows
 from privaudit.experiment.context import RunContext
-from privaudit.experiment.failing import attributed, without_frames
+from privaudit.experiment.failing import Warnings, attributed, without_frames
 from privaudit.experiment.level import Level
 from privaudit.experiment.own_answers import confidences, predictions
 from privaudit.experiment.untrained import untrained
 from privaudit.recipe import Entry, Subject
 from privaudit.statistics.scored import row_sentences
 from privaudit.statistics.sensitivity import first_order_sensitivity
-from privaudit.store.failure import Failure, lines
+from privaudit.store.failure import Failure
 from privaudit.store.result import AuditResult
 from privaudit.store.scores import epochs_kept
 from privaudit.values import AttackScores, Outputs, Split
@@ -94,11 +94,10 @@ class Auditor:
         self._shadows = BelievedShadows(context)
         self.left_out = self._shadows.left_out
         self._under_way: list[_UnderWay] = []
-        splits = context.ensemble.splits
-        self._targets = [
-            (s, t) for s, split in enumerate(splits) for t in range(len(split.targets))
-        ]
+        counts = [len(split.targets) for split in context.ensemble.splits]
+        self._targets = [(s, t) for s, count in enumerate(counts) for t in range(count)]
         self._told: set[str] = set()
+        self._warnings = Warnings()
 
     def audit(self, subject: Subject, level: Level, matched: str = "") -> None:
         """Attack every target of every seed at one level, and wait for it.
@@ -123,7 +122,7 @@ class Auditor:
         if not matched:
             self._shadows.reached(subject, level)
         entries, shadows, errors = self._shadows.of_all(subject, level)
-        names = [[self._named(target_facts) for target_facts in of_seed] for of_seed in facts]
+        names = [[self._named(one) for one in of_seed] for of_seed in facts]
         doubts = untrained(context.ensemble, context.examples.y, names, level, shadows)
         jobs = [attack_job(context, e.plugin, *target) for e in entries for target in self._targets]
         believed = [shadow_level for shadow_level in shadows for _ in self._targets]
@@ -151,8 +150,9 @@ class Auditor:
         for one in self._under_way:
             one.attacks.keep_finished()
 
-    def abandon(self) -> None:
-        """Give up what is under way."""
+    def abandon(self, error: BaseException) -> None:
+        """Give up what is under way, for an error that is told where it ends the run."""
+        self._warnings.going_on(error not in self.errors)
         for one in self._under_way:
             one.attacks.close()
         self._under_way.clear()
@@ -174,6 +174,7 @@ class Auditor:
                     self.fail(scores, one.subject, one.level.label, entry.title, *network)
                 if (number + 1) % count == 0:
                     self._tell_done(one, entry.title, self.audits[before:])
+        self._warnings.going_on(bool(self.audits))
         networks: dict[tuple[int, int], list[AuditResult]] = {}
         for audit in self.audits[before:]:
             networks.setdefault((audit.seed, audit.target), []).append(audit)
@@ -206,8 +207,7 @@ class Auditor:
         plugins: list[Plugin] = [e.plugin for e in self.context.recipe.attacks if e.title == attack]
         sentence = attributed(error, plugins or subject.plugins)
         failure = Failure(subject.label, sentence, level, attack, seed, target, original)
-        if failure.sentence not in {earlier.sentence for earlier in self.failures}:
-            logger.warning("%s", lines([failure])[0])
+        self._warnings.failed(failure, bool(self.audits))
         self.failures.append(failure)
         self.errors.append(without_frames(error))
 

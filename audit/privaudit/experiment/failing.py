@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from traceback import clear_frames
 
 from privaudit.api.blame import origin
 from privaudit.api.plugin import Plugin
 from privaudit.errors import PluginError, PrivauditError
+from privaudit.store.failure import Failure, lines
+
+logger = logging.getLogger(__name__)
+
+
+class Warnings:
+    """Tells of failures, each sentence once.
+
+    The first waits until something else has gone well, for where nothing does it ends the run as
+    an error of its own, and would be told twice.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+        self._waiting: list[Failure] = []
+
+    def failed(self, failure: Failure, well: bool) -> None:
+        """Tell of one, or keep it for later where nothing has gone well yet."""
+        if not self._told:
+            self._waiting = [failure]
+        elif failure.sentence not in self._told:
+            logger.warning("%s", lines([failure])[0])
+        self._told.add(failure.sentence)
+        self.going_on(well)
+
+    def going_on(self, well: bool) -> None:
+        """Tell what has waited, if the run has more to tell."""
+        while well and self._waiting:
+            logger.warning("%s", lines([self._waiting.pop()])[0])
 
 
 def attributed(error: PrivauditError, plugins: Sequence[Plugin]) -> str:

@@ -28,6 +28,11 @@ _SENTENCE = (
 )
 
 
+def doubts_of_given(context: RunContext) -> list[Doubt]:
+    """Doubts about a given target: how it is asked, and what it was made from."""
+    return [] if context.given is None else [*context.given.doubts, *unrelated(context)]
+
+
 def unrelated(context: RunContext) -> list[Doubt]:
     """A doubt about a given target whose dense original looks like another network.
 

@@ -24,22 +24,13 @@ _KNOWN = (
 
 
 def repeated(context: RunContext) -> list[Doubt]:
-    """Doubts about examples that stand where they must not be, by what they hold.
-
-    Raises:
-        DataError: most non-members of a given target are its members.
-    """
+    """Doubts about examples that stand where they must not be, by what they hold."""
     names = contents(context.examples)
     given = context.recipe.target is not None
     doubts = []
     for seed, split in zip(context.recipe.seeds, context.ensemble.splits, strict=True):
         for target in split.targets.tolist():
             count, of = _twins(names, split, target)
-            if given and count > _MOST * of:
-                raise DataError(
-                    f"target.non_members: {count:,} of {of:,} are members as well: an audit "
-                    "compares members with examples that were not trained on"
-                )
             if many(count, of):
                 about = "target" if given else f"seed {seed}, target {target}"
                 doubts.append(Doubt("duplicate_rows", about, _FALSE_ALARMS, f"{count} of {of}"))
@@ -49,6 +40,26 @@ def repeated(context: RunContext) -> list[Doubt]:
             if many(count, of):
                 doubts.append(Doubt("duplicate_rows", "dataset", _KNOWN, f"{count} of {of}"))
     return list(dict.fromkeys(doubts))
+
+
+def check_non_members(examples: Examples, role: Tensor) -> None:
+    """See that a given target's non-members are others than its members.
+
+    Args:
+        examples: N.
+        role: (N,) uint8: the target's.
+
+    Raises:
+        DataError: most of them are the same.
+    """
+    names = contents(examples)
+    others = names[role == Role.NON_MEMBER]
+    count, of = _among(others, names[role == Role.MEMBER]), len(others)
+    if count > _MOST * of:
+        raise DataError(
+            f"target.non_members: {count:,} of {of:,} are members as well: an audit compares "
+            "members with examples that were not trained on"
+        )
 
 
 def contents(examples: Examples) -> Tensor:

@@ -32,7 +32,7 @@ from privaudit.experiment.forecast import forecast
 from privaudit.experiment.identity import Data
 from privaudit.experiment.level import Level
 from privaudit.experiment.levels import control_of, controls, levels, wants_control
-from privaudit.experiment.relation import unrelated
+from privaudit.experiment.relation import doubts_of_given
 from privaudit.experiment.repeated import repeated
 from privaudit.experiment.suited import check_augmentation, check_memory, check_versions
 from privaudit.experiment.target import joined
@@ -155,15 +155,15 @@ def _audited(context: RunContext, folder: Path, told: bool) -> tuple[Auditor, di
     auditor = Auditor(replace(context, on_event=listen))
     try:
         return auditor, _audit_all(auditor, folder, told)
-    except BaseException:
-        auditor.abandon()
+    except BaseException as error:
+        auditor.abandon(error)
         raise
 
 
 def _audit_all(auditor: Auditor, folder: Path, told: bool) -> dict[str, int]:
     """Every audit of a recipe; how many models of each subject shared a training step."""
     context = auditor.context
-    auditor.doubts += repeated(context) + unrelated(context)
+    auditor.doubts += repeated(context) + doubts_of_given(context)
     stacks: dict[str, int] = {}
     subjects = context.recipe.subjects()
     if told:

@@ -11,15 +11,18 @@ from torch import Tensor, nn
 
 from privaudit.api.plugin import Defense, Sparsifier
 from privaudit.cohort import Cohort
+from privaudit.doubts.doubt import Doubt
 from privaudit.errors import DataError
 from privaudit.experiment.checkpoint import Checkpoint, Program
 from privaudit.experiment.contents import content_keys
-from privaudit.experiment.normalisation import as_the_target_takes_them
+from privaudit.experiment.normalisation import as_the_target_takes_them, is_images
 from privaudit.experiment.target_accuracy import check_accuracy
 from privaudit.experiment.target_answers import check_answers
 from privaudit.messages import show
 from privaudit.recipe import Recipe, TargetOptions
 from privaudit.values import Examples
+
+_LISTED = 8  # names of classes in a message
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class ExternalTarget:
         nonzero: how many of them are not zero.
         noise_unit: as `cohort.answers.answers` takes it.
         original: the dense network that it was made sparse from, where that is given, too.
+        doubts: about how it is asked.
     """
 
     cohort: Cohort
@@ -39,6 +43,7 @@ class ExternalTarget:
     nonzero: int
     noise_unit: Tensor
     original: ExternalTarget | None = None
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def density(self) -> float:
@@ -140,13 +145,14 @@ def given_target(
         device=device,
     )
     check_answers(cohort, examples, target.checkpoint)
-    check_accuracy(target, cohort, examples, pool, role)
+    doubts = check_accuracy(target, cohort, examples, pool, role)
     check_gradients(recipe, cohort.network.module)
-    unit = pool.std / examples.std
     program = cohort.network.module
+    parameters, nonzero = cohort.dense_parameters, int(cohort.nonzero())
     if isinstance(program, Program):
-        return ExternalTarget(cohort, program.parameters_in_all, program.nonzero, unit)
-    return ExternalTarget(cohort, cohort.dense_parameters, int(cohort.nonzero()), unit)
+        parameters, nonzero = program.parameters_in_all, program.nonzero
+    unit = pool.std / examples.std
+    return ExternalTarget(cohort, parameters, nonzero, unit, doubts=doubts)
 
 
 def check_gradients(recipe: Recipe, network: nn.Module) -> None:
@@ -164,13 +170,35 @@ def check_gradients(recipe: Recipe, network: nn.Module) -> None:
 
 
 def _check_alike(name: str, part: Examples, pool: Examples) -> None:
-    for what, theirs, ours in (
-        ("of shape", part.shape, pool.shape),
-        ("of type", str(part.x.dtype), str(pool.x.dtype)),
-        ("of the classes", part.classes, pool.classes),
+    size = "; `size` makes images so" if is_images(part) and is_images(pool) else ""
+    for what, theirs, ours, remedy in (
+        ("of shape", part.shape, pool.shape, size),
+        ("of type", str(part.x.dtype), str(pool.x.dtype), ""),
     ):
         if theirs != ours:
             raise DataError(
                 f"{name} has examples {what} {show(theirs)}, and dataset {show(ours)}: "
-                "they must be alike"
+                f"they must be alike{remedy}"
             )
+    if part.classes != pool.classes:
+        raise DataError(f"{name} {_other_classes(part.classes, pool.classes)}")
+
+
+def _other_classes(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
+    """How classes differ from those of the recipe's dataset, and what to do."""
+    lacking = [name for name in ours if name not in theirs]
+    more = [name for name in theirs if name not in ours]
+    parts = [f"lacks {_classes(lacking)} of dataset"] if lacking else []
+    parts += [f"has {_classes(more)}, which dataset has not"] if more else []
+    told = " and ".join(parts) or "has the classes of dataset in another order"
+    spelled = {name.casefold() for name in lacking} & {name.casefold() for name in more}
+    remedy = "spell classes alike" if spelled else "give both all classes"
+    every = ", ".join(map(str, (*ours, *more)[:_LISTED])) + (", ..." if len(ours) > _LISTED else "")
+    if not spelled:
+        remedy += f", in the network's order, as `classes: [{every}]`"
+    return f"{told}: {remedy}"
+
+
+def _classes(names: list[str]) -> str:
+    listed = ", ".join(map(show, names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")
+    return f"the class{'' if len(names) == 1 else 'es'} {listed}"

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from privaudit.api.float32 import float32_products
 from privaudit.cohort import Cohort
+from privaudit.doubts.doubt import Doubt
 from privaudit.doubts.guessing import Agreement, agreement
 from privaudit.doubts.renamed import other_names
 from privaudit.errors import DataError
 from privaudit.experiment.normalisation import described, is_images, normalised
 from privaudit.networks.answer import Answers
 from privaudit.recipe import TargetOptions
+from privaudit.recipe.target import TargetAccuracy
 from privaudit.statistics.intervals import clopper_pearson
 from privaudit.train.dataset import DeviceDataset
 from privaudit.values import Examples, Role
@@ -33,6 +35,11 @@ _CHANCE = 1e-4
 _LEFT = 0.6  # of the errors: of 288 half-trained targets, other ways left 0.74 or more
 _LUCK = 0.01  # of taking another way to ask for a better one, as a network that guesses might
 _WAYS = ("unit", "imagenet", "none", "dataset")
+
+_MISASKED = (
+    "it is not asked as it was trained, and seems to have forgotten its members: what it "
+    "remembers cannot be seen like this, whatever target.accuracy says"
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class _Asked:
 
 def check_accuracy(
     options: TargetOptions, cohort: Cohort, examples: Examples, pool: Examples, role: Tensor
-) -> None:
+) -> tuple[Doubt, ...]:
     """Stop where a target knows its members worse than it can if it is asked as it was trained.
 
     That is, if its accuracy is more than 1 point below what the recipe expects (one-sided exact
@@ -77,6 +84,10 @@ def check_accuracy(
         pool: the same, normalised as the recipe's dataset is.
         role: (N,) uint8: of the target; within a role, rows are in an order by lot.
 
+    Returns:
+        A doubt where the recipe expects what is seen, and another way to ask is far better: who
+        writes down what a wrongly asked target reaches must not make it pass.
+
     Raises:
         DataError: with the likely causes.
     """
@@ -88,31 +99,51 @@ def check_accuracy(
     predicted = asked.predicted(examples, members)
     inside = agreement(pool.y[members], predicted, classes)
     outside = agreement(pool.y[others], asked.predicted(examples, others), classes)
-    expected = options.expected
+    expected, checkpoint = options.expected, f"target.checkpoint: {options.checkpoint}"
     problem = _far("members", inside, expected.members)
     problem = problem or _far("non_members", outside, expected.non_members)
+    if problem and _exchanged(inside, outside, expected):
+        raise DataError(
+            f"{checkpoint} {problem}; of target.non_members it classifies {_share(outside)}: "
+            "members and non_members seem to be swapped"
+        )
+    ways = *_better(asked, members[:_FEW]), *_order(pool, predicted, members)
+    better = _best(sorted(ways, reverse=True))
     if not problem and expected.members is None:
         if inside.guessing:
             problem = f"classifies {inside.words('target.members')}"
         elif _below(inside, outside):
             raise DataError(
-                f"target.checkpoint: {options.checkpoint} classifies {_share(inside)} of "
-                f"target.members rightly, and {_share(outside)} of target.non_members: they may "
-                "be swapped, non-members easier, or members forgotten on purpose; if this is "
-                f"right, set target.accuracy: {_said(inside)}"
+                f"{checkpoint} classifies {_share(inside)} of target.members rightly, and "
+                f"{_share(outside)} of target.non_members: they may be swapped, non-members "
+                "easier, or members forgotten on purpose"
+                + (f". {better}" if better else f"; if this is right, {_as_it_is(inside)}")
             )
-    better = []
-    if problem or expected.members is None:
-        ways = *_better(asked, members[:_FEW]), *_order(pool, predicted, members)
-        better = sorted(ways, reverse=True)
-    if better and not problem:
-        problem = f"classifies {_share(inside)} of target.members rightly"
+        elif better:
+            problem = f"classifies {_share(inside)} of target.members rightly"
     if problem:
         raise DataError(
-            f"target.checkpoint: {options.checkpoint} {problem}: it is not asked as it was "
-            f"trained, or is another network. {_best(better) or _causes(examples)}. If it is right "
-            f"as it is, set target.accuracy: {_said(inside)}"
+            f"{checkpoint} {problem}: it is not asked as it was trained, or is another network. "
+            + (better or f"{_causes(examples)}. If it is right as it is, {_as_it_is(inside)}")
         )
+    return (Doubt("misasked", "target", _MISASKED, _seen(inside, better)),) if better else ()
+
+
+def _as_it_is(inside: Agreement) -> str:
+    return f"set target.accuracy: {inside.accuracy:.3g}"
+
+
+def _seen(inside: Agreement, better: str) -> str:
+    return f"classifies {_share(inside)} of its members rightly. {better}"
+
+
+def _exchanged(inside: Agreement, outside: Agreement, expected: TargetAccuracy) -> bool:
+    """Whether what is expected fits if members are taken for non-members, and these for them."""
+    if expected.members is None or _far("", outside, expected.members):
+        return False
+    if expected.non_members is None:
+        return _below(inside, outside)
+    return not _far("", inside, expected.non_members)
 
 
 def _far(name: str, seen: Agreement, expected: float | None) -> str:
@@ -155,7 +186,7 @@ def _best(better: list[tuple[float, str]]) -> str:
     if not better:
         return ""
     share, way = better[0]
-    return f"With {way} it classifies {100 * share:.1f} % rightly"
+    return f"With {way} it classifies {100 * share:.1f} % rightly: ask it so"
 
 
 def _other_ways(asked: _Asked) -> Iterator[tuple[str, Examples]]:
@@ -193,18 +224,17 @@ def _order(pool: Examples, predicted: Tensor, members: Tensor) -> Iterator[tuple
 
 def _causes(examples: Examples) -> str:
     order = ", ".join(examples.classes[:4]) + (", ..." if len(examples.classes) > 4 else "")
-    channels = ""
-    if is_images(examples) and examples.shape[0] == 3:
-        channels = "the order of channels (RGB is given, some take BGR), "
+    images = ""
+    if is_images(examples):
+        channels, height, width = examples.shape
+        images = f"the size of images (now {height} x {width}), "
+        if channels == 3:
+            images += "the order of channels (RGB is given, some take BGR), "
     return (
         f"Look at target.normalise (now {described(examples)}), the order of classes (now "
-        f"{order}), {channels}and whether it is the right file"
+        f"{order}), {images}and whether it is the right file"
     )
 
 
 def _share(seen: Agreement) -> str:
     return f"{100 * seen.accuracy:.1f} % ({seen.correct:,} of {seen.count:,})"
-
-
-def _said(seen: Agreement) -> str:
-    return f"{seen.accuracy:.3g}"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from privaudit.errors import DataError
 from privaudit.experiment.checkpoint import fingerprint
+from privaudit.experiment.repeated import check_non_members
 from privaudit.experiment.target import ExternalTarget, given_target
 from privaudit.recipe import Recipe, TargetOptions
 from privaudit.values import Examples
@@ -36,6 +37,7 @@ def given_pair(
     Raises:
         DataError: as `given_target`, of either file; or they are no network and its original.
     """
+    check_non_members(examples, role)
     given = given_target(recipe, target, examples, role, device)
     if target.dense is None:
         return given

@@ -51,6 +51,11 @@ class Answers:
         """Whether the network takes batches of any size."""
         return self._network.batch is None
 
+    @property
+    def draws(self) -> bool:
+        """Whether the network has drawn random numbers, as far as it was asked."""
+        return bool(self._draws)
+
     @torch.no_grad()
     def __call__(self, state: State, x: Tensor) -> Tensor:
         """Logits (B, C) of one model, its state without a leading axis, to examples (B, ...)."""

@@ -12,6 +12,14 @@ from privaudit.networks.answer import Answers
 from privaudit.networks.network import Network
 from privaudit.networks.state import State
 
+_MIXED = 8  # examples that are asked together, and each beside itself alone
+_COMPANY = 0.01  # of the median row's largest logit; rounding changes far less
+_AGAIN = 3  # times that the same is asked, for what draws differs then
+_COMPANY_MATTERS = (
+    "answers otherwise in other company: what it says of an example depends on the others of the "
+    "batch, as where forward looks at the mean or maximum of all of x, or BatchNorm keeps no "
+    "running statistics; let it depend on the example alone"
+)
 _FEW = 3  # examples, so that a batch, a class count and a sequence are not taken for each other
 
 
@@ -22,6 +30,7 @@ def check_answers(
     model: str,
     classes: int,
     batch_size: int,
+    count: int,
 ) -> None:
     """See that logits (B, classes) come, and learn what the network cannot do without.
 
@@ -35,14 +44,16 @@ def check_answers(
         model: the plugin's name, for messages.
         classes: C.
         batch_size: of training.
+        count: how many examples there are.
 
     Raises:
-        PluginError: the answers are no logits of C classes; the message says what to change.
+        PluginError: the answers are no logits of C classes, or that to one example depends on the
+            others of its batch; the message says what to change.
         Exception: whatever the network raises, where it can answer no batch.
     """
     state = state.to(network.device)
     answer = _first_answer(network, state, examples, batch_size)
-    problem = _problem(answer, classes)
+    problem = _problem(answer, classes) or _company(network, state, examples, count)
     if problem:
         raise PluginError(f"model {model!r} {problem}")
 
@@ -70,6 +81,31 @@ def _first_answer(
     if odd is None and raised is not None:
         raise raised
     return odd
+
+
+def _company(
+    network: Network, state: State, examples: Callable[[Tensor], Tensor], count: int
+) -> str:
+    """What is wrong where an answer depends on which other examples are asked with it.
+
+    An attack would then tell members by whom they are asked with. Each example is asked among
+    others and beside copies of itself; what is drawn anew for each question is not compared.
+    """
+    ask, size = Answers(network), network.batch or _MIXED
+    rows = torch.linspace(0, count - 1, size, device=network.device).long()
+    mixed = ask(state, examples(rows))
+    allowed = _COMPANY * float(mixed.abs().amax(1).median())
+
+    def drawn() -> bool:
+        again = (ask(state, examples(rows)) for _ in range(_AGAIN))
+        return ask.draws or any(float((one - mixed).abs().max()) > allowed / 10 for one in again)
+
+    copies = network.batch or 2  # a batch of one is another matter, which some networks cannot take
+    for row, among in list(zip(rows, mixed, strict=True))[:_MIXED]:
+        alone = ask(state, examples(row.expand(copies)))[0]
+        if float((alone - among).abs().max()) > allowed:
+            return "" if drawn() else _COMPANY_MATTERS
+    return ""
 
 
 def _problem(answer: object, classes: int) -> str:

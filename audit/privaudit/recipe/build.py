@@ -18,8 +18,8 @@ from privaudit.messages import Place, show, spell
 from privaudit.readers.file_path import FOLDERS
 from privaudit.recipe.called import called
 from privaudit.recipe.checks import PAIRS, cross_check
-from privaudit.recipe.messages import Mistake, mistakes_of, parts_of
-from privaudit.recipe.model import Entry, Recipe, combined
+from privaudit.recipe.messages import NO_DATASET, Mistake, mistakes_of, parts_of
+from privaudit.recipe.model import DENSE, Entry, Recipe, combined
 from privaudit.recipe.target import TargetOptions
 from privaudit.training import Training
 
@@ -34,7 +34,7 @@ LISTS: dict[str, type[Plugin]] = {
     "defenses": Defense,
     "attacks": Attack,
 }
-DEFAULTS: dict[str, Any] = {"sparsifiers": ["dense"], "defenses": ["none"]}
+DEFAULTS: dict[str, Any] = {"sparsifiers": [DENSE], "defenses": ["none"]}
 BESIDE: dict[str, tuple[str, ...]] = {
     "sparsifiers": ("label", "training", "then"),
     "defenses": ("label", "training"),
@@ -62,13 +62,16 @@ def build(
     """
     builder = Builder(plugins, _base_training(data), folders)
     values = {**DEFAULTS, **data}
+    if isinstance(data.get("target"), Mapping):
+        values["target"] = builder.nested(TargetOptions, data["target"], ("target",))
+        if "dataset" not in data and _trains_nobody(data):
+            others = values["target"].get("non_members")
+            values["dataset"] = others if others is not None else _stand_in(Dataset, ("dataset",))
     for key, kind in SINGLE.items():
         values[key] = builder.required(kind, values, key)
     for key, kind in LISTS.items():
         values[key] = builder.entries(kind, values, key)
     values |= builder.beliefs(data, ())
-    if isinstance(data.get("target"), Mapping):
-        values["target"] = builder.nested(TargetOptions, data["target"], ("target",))
     mistakes = builder.mistakes
     wrong: set[Place] = set()
     try:
@@ -89,6 +92,11 @@ def build(
         places.add("attacks")
     mistakes += cross_check(recipe, places)
     return recipe, list(dict.fromkeys(mistakes))
+
+
+def _trains_nobody(data: Mapping[str, Any]) -> bool:
+    """Whether shadows are said to be none; what else is no number is told elsewhere."""
+    return data.get("shadows") == 0 and not isinstance(data["shadows"], bool)
 
 
 def _sound(values: Mapping[str, Any], wrong: set[Place]) -> dict[str, Any]:
@@ -137,7 +145,8 @@ class Builder:
         """The plugin under a key that must be there."""
         if key in values:
             return self.plugin(kind, values[key], (key,))
-        return self._wrong(kind, (key,), "is missing")
+        of_attacker = kind is Dataset and "target" in values
+        return self._wrong(kind, (key,), NO_DATASET if of_attacker else "is missing")
 
     def entries(self, kind: type[P], values: Mapping[str, Any], key: str) -> tuple[Entry[P], ...]:
         """The entries of a list that must have at least one."""

@@ -47,5 +47,7 @@ def _not_installed(plugins: Plugins, kind: type[Plugin], name: str) -> str:
     text = unknown(kind.kind, name, plugins.names(kind.kind))
     problems = plugins.known_problems
     meant = [problem for problem in problems if problem.name == name]
+    if "did you mean" not in text and not meant:
+        text += "; one in a file of its own is brought by --plugin FILE, or plugins: [FILE]"
     broken = "; ".join(map(str, meant or ([] if "did you mean" in text else problems)))
     return f"{text} (what could not be loaded: {broken})" if broken else text

@@ -27,6 +27,12 @@ class Mistake:
     line: int | None = None
 
 
+NO_DATASET = (
+    "is missing: name what an attacker trains shadows on, or set shadows: 0, and the target's "
+    "non_members stand in for it"
+)
+"""A recipe has a target, and no dataset."""
+
 _LOOKED_UP = 200  # unknown options for which the nearest valid one is looked for
 
 _WORDS = {

@@ -37,6 +37,12 @@ from privaudit.training import SPEED, Training
 
 P = TypeVar("P", bound=Plugin)
 
+DENSE = "dense"
+"""The sparsifier of recipes that name none."""
+
+TARGET = "target"
+"""What reports call a target that was trained elsewhere, in recipes that name no sparsifier."""
+
 GATES = ("gates", "accept_doubts")
 """Keys that judge what a run has found."""
 
@@ -137,7 +143,10 @@ class Recipe(BaseModel):
         "letter or digit first"
     )
     seeds: Seeds = Field((0,), description="a list, or how many: 3 is [0, 1, 2]")
-    dataset: SerializeAsAny[Dataset] = Field(description="the examples")
+    dataset: SerializeAsAny[Dataset] = Field(
+        description="the examples; may be left out with a target and shadows: 0, where nobody "
+        "trains: then the target's non_members"
+    )
     split: SplitOptions = Field(SplitOptions(), description="who is in whose training data")
     model: SerializeAsAny[Model] = Field(description="the network")
     training: Training = Field(Training(), description="how every network is trained")
@@ -202,9 +211,7 @@ class Recipe(BaseModel):
         """
         return tuple(
             Subject(
-                label=f"{sparsifier.title} + {defense.title}"
-                if _shown(defense)
-                else sparsifier.title,
+                label=" + ".join([self._called(sparsifier), *_shown(defense)]),
                 sparsifier=sparsifier.plugin,
                 defense=defense.plugin,
                 training=combined(self.training, sparsifier.training, defense.training),
@@ -216,6 +223,17 @@ class Recipe(BaseModel):
             for defense in self.defenses
             if sparsifier.tunes or acts_while(defense.plugin) != "tune"
         )
+
+    def _called(self, sparsifier: Entry[Sparsifier]) -> str:
+        """What reports call a sparsifier; a target that nothing here has made is no `dense` one.
+
+        A recipe whose gates call it so, as was right before, still finds it by that name.
+        """
+        named = len(self.sparsifiers) > 1 or sparsifier.title != DENSE or sparsifier.label
+        gated = {name.partition("/")[0] for rule in self.gates for name in rule.subjects}
+        if self.target is None or named or DENSE in gated:
+            return sparsifier.title
+        return TARGET
 
     def attack_entries(self) -> tuple[tuple[str, Attack], ...]:
         """Each attack with its label."""
@@ -253,9 +271,10 @@ def combined(training: Training, *changes: Mapping[str, Any]) -> Training:
     return Training.model_validate(options)
 
 
-def _shown(entry: Entry[Defense]) -> bool:
-    """Whether a subject's label needs the defense: not if it does nothing and has no label."""
-    return acts(entry.plugin) or bool(entry.training) or entry.label is not None
+def _shown(entry: Entry[Defense]) -> list[str]:
+    """What a subject's label says of a defense: nothing if it does nothing and has no label."""
+    shown = acts(entry.plugin) or entry.training or entry.label is not None
+    return [entry.title] if shown else []
 
 
 def acts(defense: Defense) -> bool:

@@ -53,7 +53,9 @@ def recipe_schema(plugins: Plugins) -> dict[str, Any]:
         definitions[key_of(entry)] = _choice(chosen, options)
     recipe = definitions.pop(key_of(Recipe))
     recipe["properties"] |= beliefs
-    recipe["required"] = [name for name in recipe["required"] if name not in DEFAULTS]
+    optional = {*DEFAULTS, "dataset"}
+    recipe["required"] = [name for name in recipe["required"] if name not in optional]
+    recipe["anyOf"] = [{"required": [name]} for name in ("dataset", "target")]
     return {"$schema": _DIALECT, **recipe, "$defs": definitions}
 
 

@@ -13,7 +13,7 @@ from privaudit.report.evidence import Evidence
 from privaudit.report.gating.asked import COMMAND, accepted_in, asked
 from privaudit.report.gating.means import judge_mean
 from privaudit.report.names import run_names
-from privaudit.report.verdict.words import listed
+from privaudit.report.verdict.words import few, listed
 from privaudit.store.result import AuditResult, RunResult
 
 Key = tuple[str, str, str]
@@ -57,6 +57,28 @@ class GateRow:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """What is told of some pairs: all of it, or the pairs and why that is, or what follows."""
+
+    head: str
+    names: Sequence[str] = ()
+    why: str = ""
+    after: str = ""
+
+    def sentence(self) -> str:
+        after = f"; {self.after}" if self.after else ""
+        if self.why:
+            return f"{self.head} ({listed(self.names)}), because {self.why}"
+        return f"{self.head}: {listed(self.names)}{after}" if self.names else self.head
+
+    def lines(self) -> list[str]:
+        if len(self.names) < 2:
+            return [self.sentence()]
+        head = f"{self.head}, because {self.why}:" if self.why else f"{self.head}:"
+        return [head, *(f"    {name}" for name in [*few(self.names), *filter(None, [self.after])])]
+
+
+@dataclass(frozen=True)
 class GateFinding:
     """A gate held against all rows of a report that it is about.
 
@@ -91,28 +113,36 @@ class GateFinding:
 
     def sentences(self) -> list[str]:
         """One line for all that is kept, or for all that is not, and for each reason."""
+        return [part.sentence() for part in self._parts()]
+
+    def lines(self) -> list[str]:
+        """The same for a terminal: of several pairs, each has a line of its own."""
+        return [line for part in self._parts() for line in part.lines()]
+
+    def _parts(self) -> list[_Part]:
         opening, count = self.opening, len(self.rows)
         if not self.rows:
-            return [f"{opening} CANNOT BE TOLD, because nothing was audited"]
+            return [_Part(f"{opening} CANNOT BE TOLD, because nothing was audited")]
         broken = [row for row in self.rows if row.told == "broken"]
-        lines = []
+        parts = []
         if broken:
             worst = self._worst(broken)
-            names = listed([f"{row.name(self.several)} ({_limit(row.why)})" for row in worst])
-            sample = "".join(worst[0].why.partition("; ")[1:])
-            lines.append(f"{opening} BROKEN for {len(broken)} of {count} {_PAIRS}: {names}{sample}")
+            names = [f"{row.name(self.several)} ({_limit(row.why)})" for row in worst]
+            sample = worst[0].why.partition("; ")[2]
+            head = f"{opening} BROKEN for {len(broken)} of {count} {_PAIRS}"
+            parts.append(_Part(head, names, after=sample))
         untold: dict[str, list[str]] = {}
         for row in self.rows:
             if row.told == "cannot be told":
                 untold.setdefault(row.why, []).append(row.name(self.several))
         for why, names_of in untold.items():
-            where = f"for {len(names_of)} of {count} {_PAIRS} ({listed(names_of)})"
-            lines.append(f"{opening} CANNOT BE TOLD {where}, because {why}")
+            head = f"{opening} CANNOT BE TOLD for {len(names_of)} of {count} {_PAIRS}"
+            parts.append(_Part(head, names_of, why))
         caveat = self.gate.caveat
         word = "not disproved" if self.gate.judged.caveat else "kept"
         who = f"all {count} {_PAIRS}" if count > 1 else "the one pair of network and attack"
         kept = f"{opening} {word} by {who}" + (f"; {caveat}" if caveat else "")
-        return lines or [kept]
+        return parts or [_Part(kept)]
 
     def record(self) -> dict[str, Any]:
         """As JSON holds it."""

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from privaudit import DataError
@@ -86,6 +86,11 @@ def _class_folders(folder: Path) -> dict[str, os.DirEntry[str]]:
             if entry.is_dir()
         }
     return inside
+
+
+def merged_parts(files: Sequence[ImageFile]) -> list[str]:
+    """The parts of a dataset, such as train and test, that images come from; empty: one folder."""
+    return sorted({f.place.split("/")[0] for f in files if f.place.count("/") > 1})
 
 
 def _images(place: str, class_folder: os.DirEntry[str]) -> Iterator[ImageFile]:
@@ -180,6 +185,8 @@ def pixels_of(file: BinaryIO, path: str | Path, size: int | None) -> NDArray[np.
         raise
     except MemoryError as error:
         raise DataError(plain(f"{path}: does not fit into memory, or is damaged")) from error
+    except UnidentifiedImageError as error:  # it would name our handle on the file
+        raise DataError(plain(f"{path}: not an image that Pillow can read")) from error
     except Exception as error:  # Pillow's decoders raise whatever they stumble over
         message = f"{path}: not an image that Pillow can read ({error})"
         raise DataError(plain(message)) from error

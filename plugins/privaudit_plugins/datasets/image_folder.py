@@ -19,6 +19,7 @@ from privaudit_plugins.datasets._images import (
     channel_statistics,
     decode_images,
     list_images,
+    merged_parts,
 )
 from privaudit_plugins.datasets._labelled import existing
 from privaudit_plugins.datasets._tables import natural_order
@@ -28,6 +29,11 @@ _log = logging.getLogger(__name__)
 
 def _digest(parts: Sequence[object]) -> str:
     return sha256(repr(parts).encode()).hexdigest()
+
+
+def _and(parts: Sequence[str]) -> str:
+    folders = [f"{part}/" for part in parts]
+    return " and ".join([", ".join(folders[:-1]), folders[-1]])
 
 
 class ImageFolder(privaudit.Dataset):
@@ -69,6 +75,12 @@ class ImageFolder(privaudit.Dataset):
         classes = list(self.classes) or natural_order({file.label for file in files})
         if not self.classes:
             check_names(folder, classes)
+        if len(parts := merged_parts(files)) > 1:
+            _log.warning(
+                "%s: %s are taken together: name one of them in path to take it alone",
+                folder,
+                _and(parts),
+            )
         files = self._chosen(files, classes)
 
         def decode() -> torch.Tensor:

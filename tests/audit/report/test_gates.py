@@ -101,6 +101,28 @@ def test_nothing_audited_and_numbers_not_measured_cannot_be_told() -> None:
     assert "not measured" in finding.sentences()[0]
 
 
+def test_for_people_each_of_several_pairs_has_a_line_of_its_own() -> None:
+    limits = {("dense", name): (0.6, 0.7 + n / 10) for n, name in enumerate(("a", "b"))}
+    assert _judged(_run(limits), "auc<0.65").lines() == [
+        "gate auc<0.65: BROKEN for 2 of 2 pairs of network and attack:",
+        "    b on dense (upper confidence limit 0.8, seed 1)",
+        "    a on dense (upper confidence limit 0.7, seed 1)",
+    ]
+    doubted = _judged(_run(limits, doubts=(DOUBT,)), "auc<0.9").lines()
+    assert doubted[0].startswith("gate auc<0.9: CANNOT BE TOLD for 2 of 2 pairs of network and")
+    assert doubted[0].endswith(":")
+    assert "in doubt (labels)" in doubted[0]
+    assert doubted[1:] == ["    a on dense", "    b on dense"]
+    many = {("dense", f"attack{n}"): (0.8,) for n in range(9)}
+    told = _judged(_run(many), "auc<0.65")
+    assert told.lines()[-1] == "    6 more"
+    alone = _judged(_run({("dense", "loss"): (0.8,)}), "auc<0.65")
+    assert alone.lines() == alone.sentences()
+    assert _judged(_run(limits), "auc<0.9").lines() == [
+        "gate auc<0.9: kept by all 2 pairs of network and attack"
+    ]
+
+
 def _report(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str | Path
 ) -> tuple[int, str, str]:
@@ -130,7 +152,7 @@ def test_a_report_ends_with_exit_code_3_in_every_format_and_tells_people_why(
     broken, out, err = _report(monkeypatch, capsys, *words, "auc < 0.6", "--gate", "tpr@1e-3<0.9")
     assert broken == 3
     told = out if format == "table" else err
-    assert "gate auc<0.6: BROKEN for 2 of 4 pairs of network and attack: lira on" in told
+    assert "gate auc<0.6: BROKEN for 2 of 4 pairs of network and attack:\n    lira on" in told
     assert "gate auc<0.6: CANNOT BE TOLD for 2 of 4" in told
     assert "gate tpr@1e-3<0.9: CANNOT BE TOLD for 4 of 4" in told
     if format == "json":

@@ -17,6 +17,7 @@ GRAVITY = (
     "order",
     "inverted",
     "kind",
+    "misasked",
     "duplicate_rows",
     "duplicate_network",
     "shadow_counts",

@@ -27,10 +27,15 @@ def listed(names: Iterable[str]) -> str:
     >>> listed(["a"]), listed(["a", "b", "c"]), listed(["a", "b", "c", "d", "e"])
     ('a', 'a, b and c', 'a, b, c and 2 more')
     """
+    parts = few(names)
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def few(names: Iterable[str]) -> list[str]:
+    """The first names, each once, and how many more there are."""
     distinct = list(dict.fromkeys(names))
     more = len(distinct) - _SHOWN
-    parts = distinct[:_SHOWN] + ([f"{more} more"] if more > 0 else [])
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    return distinct[:_SHOWN] + ([f"{more} more"] if more > 0 else [])
 
 
 def counted(number: int, noun: str) -> str:
