@@ -152,6 +152,21 @@ def test_the_control_penalises_all_alike_and_looks_at_nobody(make_cohort: Make) 
     assert all(bool((f == 1).all()) for f in flat.values())
 
 
+def test_it_looks_at_no_more_examples_than_it_is_told(
+    make_cohort: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = make_cohort(MEMBERS)
+    gradients, asked = cohort.gradients, []
+
+    def noted(loss: Any, rows: str, most: int | None) -> dict[str, Tensor]:
+        asked.append((rows, most))
+        return gradients(loss, rows, most)
+
+    monkeypatch.setattr(cohort, "gradients", noted)
+    past(examples=7, unseen="reference").penalties(cohort)
+    assert asked == [("member", 7), ("reference", 7)]
+
+
 def test_members_are_looked_at(make_cohort: Make) -> None:
     cohort = make_cohort(MEMBERS)
     past().penalties(cohort)
