@@ -28,6 +28,8 @@ HELD_BY: dict[str, str] = {
     "model timm": "test_timm.py::test_it_is_timm_s_own_network",
     "model vgg16_bn": "test_image_networks.py::test_vgg16_is_torchvisions_features_and_a_head",
     "model vit_tiny": "test_image_networks.py::test_vit_computes_what_torchs_encoder_layers_do",
+    "sparsifier admm": "test_admm.py::test_weights_and_multipliers_are_those_of_a_plain_loop",
+    "sparsifier admm_nn": "test_admm_nn.py::test_values_are_the_nearest_of_all",
     "sparsifier block_circulant": "test_block_circulant.py"
     "::test_linear_layer_multiplies_by_circulant_blocks",
     "sparsifier butterfly": "test_butterfly.py"
@@ -46,6 +48,7 @@ HELD_BY: dict[str, str] = {
     "sparsifier monarch": "test_monarch.py::test_a_square_matrix_is_p_l_p_r",
     "sparsifier past": "test_past.py"
     "::test_gamma_is_the_gradient_of_the_loss_gap_over_its_sum_in_the_layer",
+    "sparsifier qat": "test_qat.py::test_a_fit_is_that_of_a_straight_through_estimator",
     "sparsifier quantize": "test_quantize.py::test_rounding_is_that_of_plain_arithmetic",
     "sparsifier random_at_init": "test_at_init.py"
     "::test_random_supports_at_initialisation_take_every_weight_equally_often",

@@ -93,12 +93,36 @@ def test_layers_weigh_as_much_as_under_a_plain_penalty_and_silent_ones_nothing()
         "a.bias": torch.tensor([[5.0], [0.0]]),
         "scale": torch.tensor([[2.0, 2.0], [0.0, 4.0]]),
     }
-    relative = over_layer_mean(values)
+    everything = {n: torch.ones_like(v, dtype=torch.bool) for n, v in values.items()}
+    relative = over_layer_mean(values, everything)
     assert relative["a.weight"].tolist() == pytest.approx(
         np.array([[[1 / 3, 1.0]], [[0.0, 0.0]]]), abs=1e-7
     )
     assert relative["a.bias"].flatten().tolist() == pytest.approx([5 / 3, 0.0])
     assert relative["scale"].tolist() == [[1.0, 1.0], [0.0, 2.0]]
+
+
+def test_behind_a_pruner_what_is_pruned_stays_so_and_counts_in_no_mean(make_cohort: Make) -> None:
+    plugin = past(strength=1e-2, epochs=2)
+    cohort = make_cohort(MEMBERS)
+    cohort.fit()
+    cohort.prune(0.3)
+    before = cohort.masks
+    found = plugin.penalties(cohort)
+    for m in range(len(MEMBERS)):
+        sensitivity = {
+            n: s[before[n][m]] for n, s in sensitivities(cohort, m, "validation").items()
+        }
+        for layer in LAYERS:
+            mean = torch.cat([sensitivity[n] for n in layer]).mean()
+            for name in layer:
+                kept = found[name][m][before[name][m]]
+                assert torch.allclose(kept, sensitivity[name] / mean, rtol=1e-8, atol=1e-12)
+    assert list(plugin.follow(cohort)) == ["past"]
+    assert [record.epochs for record in cohort.records] == [2, 1, 1]
+    for name, mask in before.items():
+        assert torch.equal(cohort.masks[name], mask)
+        assert not bool(cohort.weights[name][~mask].any())
 
 
 def test_weights_shrink_to_zero_and_not_past_it() -> None:

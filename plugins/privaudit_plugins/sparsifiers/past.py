@@ -86,6 +86,15 @@ class PrivacyAwareSparsityTuning(privaudit.Sparsifier):
         cohort.fit()
         cohort.rewind("best")
         cohort.mark_original()
+        self._tune(cohort)
+        yield ""
+
+    def follow(self, cohort: privaudit.Cohort) -> Iterator[str]:
+        """The same from networks as they are; what is pruned stays so and counts in no mean."""
+        self._tune(cohort)
+        yield self.name
+
+    def _tune(self, cohort: privaudit.Cohort) -> None:
         recipe = cohort.training
         changes = {"epochs": self.epochs or recipe.epochs, "lr": self.lr or recipe.lr}
         tuning = recipe.model_copy(update=changes)
@@ -95,7 +104,6 @@ class PrivacyAwareSparsityTuning(privaudit.Sparsifier):
             rate, penalties = tuning.rate(epoch), self.penalties(cohort)
             cohort.fit(1, tune=True, lr=rate, schedule="constant", milestones=(), stop_after=None)
             cohort.set(shrunk(cohort.weights, penalties, self.strength * rate * steps))
-        yield ""
 
     def penalties(self, cohort: privaudit.Cohort) -> dict[str, Tensor]:
         """γ^α of every parameter, (M, *shape) by name, of the networks as they are.
@@ -114,28 +122,33 @@ class PrivacyAwareSparsityTuning(privaudit.Sparsifier):
                 f"past: the trained network's gradients of {wrong[0]} are no finite numbers: "
                 "train with a lower learning rate, and look at the scale of the inputs"
             )
-        return {name: gamma**self.alpha for name, gamma in over_layer_mean(gap).items()}
+        return {
+            name: gamma**self.alpha for name, gamma in over_layer_mean(gap, cohort.masks).items()
+        }
 
 
-def over_layer_mean(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def over_layer_mean(values: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Values over their mean in a layer, which is |M|·v / Σv (equation 4).
 
     Args:
         values: (M, *shape) by parameter, none below 0; `conv.weight` and `conv.bias` are of one
             layer.
+        masks: bool, alike: what is not pruned, and so one of the |M| parameters.
 
     Returns:
-        The same shapes; 0 throughout where all values of a layer are 0.
+        The same shapes; 0 where it is pruned, and where all of a layer are 0.
     """
     layers: dict[str, list[str]] = {}
     for name in values:
         layers.setdefault(name.rpartition(".")[0], []).append(name)
     relative: dict[str, Tensor] = {}
     for names in layers.values():
-        mean = torch.cat([values[n].flatten(1) for n in names], 1).mean(1)
-        for name in names:
-            of_layer = _per_model(mean, values[name])
-            relative[name] = torch.where(of_layer > 0, values[name] / of_layer, 0.0)
+        kept = {n: values[n] * masks[n] for n in names}
+        total = torch.cat([v.flatten(1) for v in kept.values()], 1).sum(1)
+        mean = total / torch.cat([masks[n].flatten(1) for n in names], 1).sum(1)
+        for name, value in kept.items():
+            of_layer = _per_model(mean, value)
+            relative[name] = torch.where(of_layer > 0, value / of_layer, 0.0)
     return relative
 
 
