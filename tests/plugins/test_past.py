@@ -220,13 +220,18 @@ def test_a_split_without_unseen_examples_is_refused_before_training() -> None:
         "dataset": "digits",
         "model": "mlp",
         "split": {"validation": 0},
-        "sparsifiers": ["past", {"name": "past", "label": "other", "unseen": "reference"}],
+        "sparsifiers": [
+            "past",
+            {"name": "past", "label": "other", "unseen": "reference"},
+            {"name": "l1_unstructured", "then": "past"},
+        ],
         "attacks": ["loss"],
         "shadows": 0,
     }
     with pytest.raises(RecipeError) as caught:
         load_recipe(recipe)
-    assert len(caught.value.problems) == 2
+    assert len(caught.value.problems) == 3
+    assert "sparsifiers[2].then: 'past' compares members" in caught.value.problems[2]
 
 
 @pytest.mark.parametrize(
