@@ -239,6 +239,22 @@ def test_random_supports_are_those_of_random_after_training(make_cohort: Make) -
         assert not torch.equal(masks[name][0], masks[name][1])
 
 
+def test_random_supports_at_initialisation_take_every_weight_equally_often(
+    make_cohort: Make,
+) -> None:
+    """Uniform over supports of one size: layers have their share, and two meet by chance."""
+    cohort = make_cohort([12] * 12, model=NET)
+    masks = masks_of(cohort, RandomAtInit(), 0.3)
+    flat = torch.cat([masks[n].flatten(1) for n in MATRICES], 1).double()
+    size = flat.shape[1]
+    assert (flat.sum(1) == round(0.3 * size)).all()
+    for name in MATRICES:
+        part = masks[name].double()
+        assert abs(float(part.mean()) - 0.3) < 4 * (0.21 / part.numel()) ** 0.5
+    together = (flat @ flat.T / size)[~torch.eye(12, dtype=torch.bool)]
+    assert (together - 0.09).abs().max() < 4 * (0.09 * 0.91 / size) ** 0.5
+
+
 @every_pruner
 def test_a_shuffled_support_has_the_same_share_of_each_layer(
     make_cohort: Make, pruner: type[AtStart]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor, nn
 
@@ -310,6 +312,47 @@ def test_best_threshold_lies_midway_between_neighbours() -> None:
     assert best_threshold(score, torch.tensor([True, False, True, False])) == 1.5
     neighbours = torch.tensor([1.0, math.nextafter(1.0, 2.0)], dtype=torch.float64)
     assert best_threshold(neighbours, torch.tensor([False, True])) == neighbours[1]
+
+
+def test_log_odds_are_those_of_the_penalised_maximum_likelihood() -> None:
+    """Class, prediction and sensitivity, standardised; ½‖w‖² + C Σ s·log(1 + exp(−y·f)), s = n/2nᵧ.
+
+    The features are those of Gonon et al. 2023, section 4.
+    """
+    signals, _ = made_up(2.0, shadows=2, examples=60)
+
+    def features(outputs: Outputs, row: int) -> list[float]:
+        assert outputs.noisy is not None
+        answers = [outputs.logits[0, row], *outputs.noisy[:, row]]
+        p = [np.exp(z.double().numpy()) / np.exp(z.double().numpy()).sum() for z in answers]
+        moved = np.mean([np.linalg.norm(q - p[0]) for q in p[1:]]) / 1e-3
+        return [*np.eye(CLASSES)[signals.y[row]], *p[0], moved]
+
+    sides = {int(Role.MEMBER): 1.0, int(Role.NON_MEMBER): -1.0}
+    known = [
+        (features(signals.shadows[k], row), sides[role])
+        for k in range(2)
+        for row, role in enumerate(signals.shadow_role[k].tolist())
+        if role in sides
+    ]
+    x, side = np.array([f for f, _ in known]), np.array([s for _, s in known])
+    center, spread = x.mean(0), x.std(0)
+    x = (x - center) / spread
+    share = np.where(side > 0, (side > 0).mean(), (side < 0).mean())
+
+    def cost(w: np.ndarray) -> float:
+        lost = np.logaddexp(0, -side * (x @ w[:-1] + w[-1]))
+        return float(w[:-1] @ w[:-1] / 2 + 0.3 * (lost / (2 * share)).sum())
+
+    best = minimize(cost, np.zeros(x.shape[1] + 1), tol=1e-9).x
+    rows = signals.audited.nonzero()[:, 0].tolist()
+    asked = (np.array([features(signals.target, row) for row in rows]) - center) / spread
+    expected = asked @ best[:-1] + best[-1]
+    scores = LogisticRegression(C=0.3).score(signals)
+    assert scores.score[rows].tolist() == pytest.approx(expected, abs=2e-3)
+    assert scores.decision is not None
+    sure = np.abs(expected) > 2e-3
+    assert (scores.decision[rows].numpy() == (expected > 0))[sure].all()
 
 
 def test_loss_decides_by_the_shadows_threshold() -> None:

@@ -110,6 +110,32 @@ def test_cifar10_is_training_then_test_set(tiny_cifar10: Path) -> None:
     torch.testing.assert_close(examples.std.flatten(), torch.tensor([62.985, 62.0925, 66.708]))
 
 
+def test_cifar100_has_fine_labels_and_its_own_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layout of its page, and the mean and deviation of its pixels that are published."""
+    source = torchvision.datasets.CIFAR100
+    folder = tmp_path / source.base_folder
+    names = [f"fine {number}" for number in range(100)]
+    for kind, start in (("train", 0), ("test", 3)):
+        pixels = np.full((3, 3072), start, np.uint8)
+        pixels[:, 2048:] = 100 + np.arange(3)[:, None]  # the last 1024 numbers are the blue channel
+        labels = {"fine_labels": [start, 99, 50], "coarse_labels": [7, 7, 7]}
+        checked = [[kind, _write_part(folder, kind, {"data": pixels, **labels})]]
+        monkeypatch.setattr(source, f"{kind}_list", checked)
+    meta = _write_part(folder, "meta", {"fine_label_names": names, "coarse_label_names": ["all"]})
+    monkeypatch.setattr(source, "meta", {**source.meta, "md5": meta})
+    examples = CIFAR100().load(tmp_path)
+    assert examples.x.shape == (6, 3, 32, 32)
+    assert examples.x[:, 2, 9, 9].tolist() == [100, 101, 102] * 2
+    assert examples.x[:, 0, 0, 0].tolist() == [0, 0, 0, 3, 3, 3]
+    assert examples.y.tolist() == [0, 99, 50, 3, 99, 50]
+    assert examples.classes == tuple(names)
+    mean, std = examples.mean.flatten() / 255, examples.std.flatten() / 255
+    torch.testing.assert_close(mean, torch.tensor([0.5071, 0.4865, 0.4409]))
+    torch.testing.assert_close(std, torch.tensor([0.2673, 0.2564, 0.2762]))
+
+
 @pytest.mark.parametrize("dataset", [CIFAR10(), CIFAR100()])
 def test_cifar_without_network_says_which_archive_goes_where(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -222,6 +222,37 @@ def test_early_stopping_is_the_first_part_of_the_whole_training(
         assert torch.equal(stopped.flat, early.flat)
 
 
+@pytest.mark.parametrize("patience", [1, 2])
+def test_early_stopping_waits_so_long_for_a_better_validation(
+    make_cohort: Callable[..., Cohort], patience: int
+) -> None:
+    """Validation after every epoch of the whole training says where each model has to end."""
+    options: dict[str, Any] = {"member": [40, 33, 20], "epochs": 8, "lr": 0.3}
+    cohort = make_cohort(defense=EarlyStopping(patience=patience), **options)
+    cohort.fit()
+    whole = make_cohort(**options)
+    whole.fit()
+    weights, right = [], []
+    for epoch in range(1, 9):
+        whole.rewind(epoch)
+        weights.append(whole.states())
+        met = whole.logits().argmax(-1) == whole.labels
+        right.append([int(m[r].sum()) for m, r in zip(met, whole.rows("validation"), strict=True)])
+    ends = []
+    for m in range(3):
+        best, waited, end = -1, 0, 7
+        for epoch in range(8):
+            better = right[epoch][m] > best
+            best, waited = max(best, right[epoch][m]), 0 if better else waited + 1
+            if waited == patience:
+                end = epoch
+                break
+        distances = [float((cohort.states()[m].flat - w[m].flat).abs().max()) for w in weights]
+        assert [epoch for epoch, distance in enumerate(distances) if distance < 1e-10] == [end]
+        ends.append(end)
+    assert min(ends) < 7
+
+
 @pytest.mark.parametrize("cls", [LabelSmoothing, ConfidencePenalty, EarlyStopping, Mixup])
 def test_regularizers_keep_the_contract(cls: type[Defense]) -> None:
     check_plugin(cls)

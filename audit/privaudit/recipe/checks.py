@@ -86,6 +86,7 @@ def _refused_by_split(recipe: Recipe) -> Iterator[Mistake]:
     named: list[tuple[Place, object]] = []
     for key in ("sparsifiers", "defenses"):
         named += [((key, index), e.plugin) for index, e in enumerate(getattr(recipe, key))]
+    named += [(("sparsifiers", i, "then"), e.then) for i, e in enumerate(recipe.sparsifiers)]
     for key in ("shadow_sparsifier", "shadow_defense"):
         named.append(((key,), getattr(recipe, key)))
         named += [(("attacks", i, key), getattr(e, key)) for i, e in enumerate(recipe.attacks)]

@@ -6,8 +6,8 @@ tail of high losses. The share of non-members that stays above (nearly) all memb
 negative rate of a loss attack at a low false negative rate, goes with the true positive rate of
 LiRA at a low false positive rate. It is an estimate and no attack: that it is small shows nothing.
 
-Known of the paper is its abstract. Ours are the levels, the interval and the test, and that the
-threshold is the loss of a member.
+What is known of the paper here is its result, second hand. Ours are the levels, the interval and
+the test, and that the threshold is the loss of a member.
 """
 
 from __future__ import annotations
