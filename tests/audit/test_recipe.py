@@ -183,7 +183,8 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_the_schema_names_every_plugin_in_both_forms(plugins: Plugins) -> None:
     schema = recipe_schema(plugins)
     assert set(schema["properties"]) == set(Recipe.model_fields)
-    assert set(schema["required"]) == {"name", "dataset", "model", "attacks"}
+    assert set(schema["required"]) == {"name", "model", "attacks"}
+    assert schema["anyOf"] == [{"required": ["dataset"]}, {"required": ["target"]}]
     assert schema["additionalProperties"] is False
     for kind in KINDS:
         forms = schema["$defs"][kind.__name__]["anyOf"]

@@ -39,7 +39,7 @@ N = 60
 _SHORT: dict[str, dict[str, Any]] = {
     "imp": {"rounds": 1}, "mia_pruning": {"project_from": 0}, "cwrf": {"epochs": 1},
     "memguard": {"epochs": 2, "iterations": 2}, "synflow": {"iterations": 3},
-    "monarch": {"layers": ["conv2"]},
+    "monarch": {"layers": ["conv2"]}, "static_mask": {"weights": {"output.weight": [[1, 0, 2]]}},
     "admm": {"every": 1}, "admm_nn": {"every": 1},
     "block_circulant": {"block": 2, "layers": ["conv2"]}, "butterfly": {"layers": ["conv2"]},
 }  # fmt: skip
