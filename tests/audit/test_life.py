@@ -12,17 +12,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import typer
+from pydantic import BaseModel, model_serializer
+from pydantic_core import PydanticSerializationError
+from rich.console import Console
 
 from privaudit import cli
-from privaudit.cli.signals import Stopped, exit_code, stoppable
+from privaudit.cli.signals import Stop, Stopped, exit_code, stoppable
+from privaudit.cli.work import until_stopped
 from privaudit.errors import StoreError
 from privaudit.jobs.lent import LentFolder, sweep
 from privaudit.jobs.shared import share_tensors
+from privaudit.store.failure import Failure
 from privaudit.store.files import private_folder
 from privaudit.store.lock import NAME, run_lock
 
@@ -230,3 +236,40 @@ def test_a_stop_that_somebody_swallows_is_repeated(number: signal.Signals) -> No
             stop.check()
     assert exit_code(stopped.value) == 128 + number
     assert signal.getsignal(number) == before
+
+
+class Serialised(BaseModel):
+    """Whoever writes it is stopped by a signal meanwhile."""
+
+    @model_serializer
+    def stopped(self) -> str:
+        os.kill(os.getpid(), signal.SIGHUP)
+        time.sleep(1)
+        return "unreachable"
+
+
+def _wrapped(stop: Stop) -> list[Failure]:
+    Serialised().model_dump()
+    return []
+
+
+def _told_as_a_failure(stop: Stop) -> list[Failure]:
+    with contextlib.suppress(PydanticSerializationError):
+        Serialised().model_dump()
+    return [Failure("dense", "what a stop was taken for")]
+
+
+@pytest.mark.parametrize("work", [_wrapped, _told_as_a_failure])
+def test_a_stop_that_becomes_an_error_is_still_a_stop(
+    work: Callable[[Stop], list[Failure]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has ignored
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            until_stopped(typer.Context(typer.main.get_command(cli.app)), Console(), work)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended.value.exit_code == 128 + signal.SIGHUP
+    assert "stopped: trainings that are finished are kept" in " ".join(
+        capsys.readouterr().out.split()
+    )

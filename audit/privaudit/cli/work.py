@@ -40,7 +40,13 @@ def until_stopped(
 
     try:
         with stoppable() as stop:
-            failures = work(stop)
+            try:
+                failures = work(stop)
+            except Exception:  # as pydantic makes of a stop that falls into a serialiser
+                stop.check()
+                raise
+            if failures:
+                stop.check()
     except KeyboardInterrupt as stopped:
         errors.print("stopped: trainings that are finished are kept, and the same command goes on")
         raise typer.Exit(exit_code(stopped)) from None

@@ -94,7 +94,7 @@ class Telling:
 
 
 def _reason(error: BaseException) -> str:
-    """Why a run ends, in one line."""
-    if isinstance(error, KeyboardInterrupt):
+    """Why a run ends, in one line; pydantic wraps what is raised in a serialiser."""
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt):
         return "somebody, or a signal, has stopped it"
     return plain(in_a_line(error))
