@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,18 @@ class Data:
     location30: Path | None
     cifar10: Path | None
     cache: Path
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Data:
+        """As the options of `add_data` say."""
+        return cls(options.location30, options.cifar10, options.cache)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Let the command line say where data lie."""
+    parser.add_argument("--location30", type=Path)
+    parser.add_argument("--cifar10", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path("runs/benchmark-cache"))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 import privaudit
-from benchmarks._cohorts import WORKS, Data, Trained, trained
+from benchmarks._cohorts import WORKS, Data, Trained, add_data, trained
 from privaudit import Attack, PrivauditError
 from privaudit.outputs.entries import attack_entries
 from privaudit.statistics.curve import roc_curve
@@ -162,16 +162,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--location30", type=Path)
-    parser.add_argument("--cifar10", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("runs/benchmark-cache"))
+    add_data(parser)
     parser.add_argument("--only", default="", help="sets of networks whose name begins so")
     parser.add_argument("--attacks", default="", help="labels, with commas between them")
     parser.add_argument("--shadows", default="2,4,8,16,64")
     parser.add_argument("--targets", type=int, default=16)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Data(options.location30, options.cifar10, options.cache)
+    data = Data.of(options)
     data.cache.mkdir(parents=True, exist_ok=True)
     counts = [int(count) for count in options.shadows.split(",")]
     wanted = attacks()

@@ -12,11 +12,10 @@ and the share of members found at 1 % false alarms in %.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 
-from benchmarks._cohorts import WORKS, Data, Trained, trained
+from benchmarks._cohorts import WORKS, Data, Trained, add_data, trained
 from benchmarks._device import add_device
 from privaudit import Attack, PrivauditError
 from privaudit.statistics.metrics import roc_auc, tpr_at_fpr
@@ -64,16 +63,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--location30", type=Path)
-    parser.add_argument("--cifar10", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("runs/benchmark-cache"))
+    add_data(parser)
     parser.add_argument("--only", default="", help="works whose name begins so")
     parser.add_argument("--shadows", default="2,8,32")
     parser.add_argument("--targets", type=int, default=8)
     add_device(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Data(options.location30, options.cifar10, options.cache)
+    data = Data.of(options)
     print("| networks | shadows | " + " | ".join(ATTACKS) + " |")
     print("| --- | --- |" + " --- |" * len(ATTACKS), flush=True)
     for name, work in WORKS.items():

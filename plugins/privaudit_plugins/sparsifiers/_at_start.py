@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Annotated, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 import privaudit
 from privaudit.keys import derive, uniform
-from privaudit_plugins.sparsifiers._one_shot import Share, label
+from privaudit_plugins.sparsifiers._densities import ByDensity, label
 
 _log = logging.getLogger(__name__)
 
 
-class AtStart(privaudit.Sparsifier):
+class AtStart(ByDensity):
     """A pruner of networks that have seen no training: sparsity without a trained weight.
 
     Subclasses say in `prune` what goes. Candidates are weights of two and more axes, as with
@@ -27,25 +26,11 @@ class AtStart(privaudit.Sparsifier):
     recipe's schedule, once for each density, and its best validation epoch is audited.
     """
 
-    density: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
-        0.5, description="share of the candidates that stays; a list: one level for each"
-    )
     shuffle: bool = Field(
         False,
         description="shuffle the chosen weights within each layer, which leaves each layer its "
         "share: the control of Frankle et al. 2021",
     )
-
-    @property
-    def densities(self) -> tuple[float, ...]:
-        """One for each level."""
-        return (self.density,) if isinstance(self.density, float) else self.density
-
-    @model_validator(mode="after")
-    def _levels_differ(self) -> Self:
-        if len({label(density) for density in self.densities}) < len(self.densities):
-            raise ValueError("every density of the list needs to be another")
-        return self
 
     def prune(self, cohort: privaudit.Cohort, density: float) -> None:
         """Prune a cohort that is untrained, and of which nothing is pruned yet."""

@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from typing import Self
 
+from pydantic import Field, model_validator
 from torch import nn
 
 import privaudit
 
 Layer = nn.Linear | nn.Conv2d
+
+
+class Substitution(privaudit.Sparsifier):
+    """A structure that the layers of some segments, or of some names, are given."""
+
+    segments: int | None = Field(
+        None, ge=1, description="substitute the layers of this many segments, the last ones"
+    )
+    layers: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="substitute the layers whose names match a pattern, such as 'features.*'",
+    )
+
+    @model_validator(mode="after")
+    def _one_choice_of_layers(self) -> Self:
+        if self.segments is not None and self.layers is not None:
+            raise ValueError("give `segments` or `layers`, not both")
+        return self
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Put new layers, freshly initialised, in place of the chosen ones.
+
+        Raises:
+            RecipeError: the options choose no layer, or one that `substitute` has no form for.
+        """
+        chosen = choose_layers(self.name, module, self.layers, self.segments)
+        return replaced(module, chosen, self.substitute)
+
+    def substitute(self, name: str, layer: Layer) -> nn.Module:
+        """The layer in its other form.
+
+        Raises:
+            RecipeError: it has none.
+        """
+        raise NotImplementedError
+
+
+def replaced(
+    module: nn.Module, chosen: Mapping[str, Layer], make: Callable[[str, Layer], nn.Module]
+) -> nn.Module:
+    """The network with other layers in place of the chosen ones."""
+    for name, layer in chosen.items():
+        parent, _, child = name.rpartition(".")
+        setattr(module.get_submodule(parent), child, make(name, layer))
+    return module
 
 
 def choose_layers(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 import privaudit
+from privaudit_plugins.sparsifiers._densities import ByDensity, label
 
-Share = Annotated[float, Field(gt=0, lt=1)]
 Scope = Literal["global", "layer"]
 
 
-class OneShot(privaudit.Sparsifier):
+class OneShot(ByDensity):
     """A pruner that prunes one trained network once for each density, and fine-tunes.
 
     Subclasses say in `prune` what goes. All levels start from the same trained network, which is
@@ -24,9 +24,6 @@ class OneShot(privaudit.Sparsifier):
 
     tunes: ClassVar[bool] = True
 
-    density: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
-        0.5, description="share of the candidates that stays; a list: one level for each"
-    )
     scope: Scope = Field(
         "global", description="compare all candidates with each other, or those of each layer"
     )
@@ -34,17 +31,6 @@ class OneShot(privaudit.Sparsifier):
     lr: float | None = Field(
         None, gt=0, description="learning rate of fine-tuning; the recipe's if not given"
     )
-
-    @property
-    def densities(self) -> tuple[float, ...]:
-        """One for each level."""
-        return (self.density,) if isinstance(self.density, float) else self.density
-
-    @model_validator(mode="after")
-    def _levels_differ(self) -> Self:
-        if len({label(density) for density in self.densities}) < len(self.densities):
-            raise ValueError("every density of the list needs to be another")
-        return self
 
     def prune(self, cohort: privaudit.Cohort, density: float) -> None:
         """Prune the trained networks, of which nothing is pruned yet."""
@@ -92,8 +78,3 @@ def weakest(scores: Mapping[str, Tensor], density: float, scope: Scope) -> dict[
 def _spared(scores: Tensor) -> Tensor:
     """The best channel of each model comes first, whatever the other layers have."""
     return scores.scatter(1, scores.argmax(1, keepdim=True), torch.inf)
-
-
-def label(density: float) -> str:
-    """What the level of a density is called."""
-    return f"density {density:g}"

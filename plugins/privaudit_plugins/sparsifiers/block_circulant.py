@@ -9,7 +9,7 @@ from torch import nn
 
 import privaudit
 from privaudit_plugins.sparsifiers._circulant_layers import CirculantConv2d, CirculantLinear
-from privaudit_plugins.sparsifiers._layer_choice import choose_layers
+from privaudit_plugins.sparsifiers._layer_choice import Layer, choose_layers, replaced
 
 
 class BlockCirculant(privaudit.Sparsifier):
@@ -46,22 +46,20 @@ class BlockCirculant(privaudit.Sparsifier):
         Raises:
             RecipeError: the options choose no layer, or one that the block does not divide.
         """
-        for name, layer in choose_layers(self.name, module, self.layers).items():
-            rows, columns = layer.weight.shape[:2]
-            if rows % self.block and columns % self.block:
-                raise privaudit.RecipeError(
-                    f"block_circulant: layer {name!r} has {columns} inputs and {rows} outputs, and "
-                    f"a block of {self.block} divides neither: change `block`, or leave the layer "
-                    "dense by naming others in `layers`"
-                )
-            parent, _, child = name.rpartition(".")
-            new = (
-                CirculantLinear(layer, self.block)
-                if isinstance(layer, nn.Linear)
-                else CirculantConv2d(layer, self.block)
+        chosen = choose_layers(self.name, module, self.layers)
+        return replaced(module, chosen, self._substitute)
+
+    def _substitute(self, name: str, layer: Layer) -> nn.Module:
+        rows, columns = layer.weight.shape[:2]
+        if rows % self.block and columns % self.block:
+            raise privaudit.RecipeError(
+                f"block_circulant: layer {name!r} has {columns} inputs and {rows} outputs, and "
+                f"a block of {self.block} divides neither: change `block`, or leave the layer "
+                "dense by naming others in `layers`"
             )
-            setattr(module.get_submodule(parent), child, new)
-        return module
+        if isinstance(layer, nn.Linear):
+            return CirculantLinear(layer, self.block)
+        return CirculantConv2d(layer, self.block)
 
 
 @privaudit.hookimpl

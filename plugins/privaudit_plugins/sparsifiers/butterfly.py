@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 
 import privaudit
 from privaudit_plugins.sparsifiers._butterfly_chain import Factor, chain
 from privaudit_plugins.sparsifiers._butterfly_layers import ButterflyConv2d, ButterflyLinear
-from privaudit_plugins.sparsifiers._layer_choice import Layer, choose_layers
+from privaudit_plugins.sparsifiers._layer_choice import Layer, Substitution
 
 
-class Butterfly(privaudit.Sparsifier):
+class Butterfly(Substitution):
     """Weight matrices become products of a few sparse factors, and only those are trained.
 
     Without `segments` and `layers`, the layers of all segments are substituted where the network
@@ -30,34 +30,9 @@ class Butterfly(privaudit.Sparsifier):
     )
     name: Literal["butterfly"] = "butterfly"
     factors: int = Field(2, ge=1, description="sparse factors that each matrix is a product of")
-    segments: int | None = Field(
-        None, ge=1, description="substitute the layers of this many segments, the last ones"
-    )
-    layers: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="substitute the layers whose names match a pattern, such as 'features.*'",
-    )
 
-    @model_validator(mode="after")
-    def _one_choice_of_layers(self) -> Self:
-        if self.segments is not None and self.layers is not None:
-            raise ValueError("give `segments` or `layers`, not both")
-        return self
-
-    def prepare(self, module: nn.Module) -> nn.Module:
-        """Put butterfly layers, freshly initialised, in place of the chosen ones.
-
-        Raises:
-            RecipeError: the options choose no layer, or one that has no chain of factors.
-        """
-        chosen = choose_layers(self.name, module, self.layers, self.segments)
-        for name, layer in chosen.items():
-            parent, _, child = name.rpartition(".")
-            setattr(module.get_submodule(parent), child, self._substitute(name, layer))
-        return module
-
-    def _substitute(self, name: str, layer: Layer) -> nn.Module:
+    def substitute(self, name: str, layer: Layer) -> nn.Module:
+        """The layer as a butterfly one."""
         if isinstance(layer, nn.Linear):
             return ButterflyLinear(layer, self._chain(name, layer))
         return ButterflyConv2d(layer, self._chain(name, layer))

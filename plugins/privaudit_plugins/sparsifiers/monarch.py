@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from math import prod
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 
 import privaudit
-from privaudit_plugins.sparsifiers._layer_choice import Layer, choose_layers
+from privaudit_plugins.sparsifiers._layer_choice import Layer, Substitution
 from privaudit_plugins.sparsifiers._monarch_layers import (
     MonarchConv2d,
     MonarchLinear,
@@ -19,7 +19,7 @@ from privaudit_plugins.sparsifiers._monarch_layers import (
 )
 
 
-class Monarch(privaudit.Sparsifier):
+class Monarch(Substitution):
     """Weight matrices become products of two block-diagonal ones, and only those are trained.
 
     Between the factors, and behind them, numbers are dealt out to blocks in turn, so that every
@@ -47,35 +47,9 @@ class Monarch(privaudit.Sparsifier):
         ge=2,
         description="on each factor's diagonal; the root of a layer's shorter side if not given",
     )
-    segments: int | None = Field(
-        None, ge=1, description="substitute the layers of this many segments, the last ones"
-    )
-    layers: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="substitute the layers whose names match a pattern, such as 'features.*'",
-    )
 
-    @model_validator(mode="after")
-    def _one_choice_of_layers(self) -> Self:
-        if self.segments is not None and self.layers is not None:
-            raise ValueError("give `segments` or `layers`, not both")
-        return self
-
-    def prepare(self, module: nn.Module) -> nn.Module:
-        """Put Monarch layers, freshly initialised, in place of the chosen ones.
-
-        Raises:
-            RecipeError: the options choose no layer, or one with fewer inputs or outputs than
-                blocks.
-        """
-        chosen = choose_layers(self.name, module, self.layers, self.segments)
-        for name, layer in chosen.items():
-            parent, _, child = name.rpartition(".")
-            setattr(module.get_submodule(parent), child, self._substitute(name, layer))
-        return module
-
-    def _substitute(self, name: str, layer: Layer) -> nn.Module:
+    def substitute(self, name: str, layer: Layer) -> nn.Module:
+        """The layer as a Monarch one."""
         rows, columns = layer.weight.flatten(1).shape
         blocks = self.blocks or usual_blocks(rows, columns)
         if blocks > min(rows, columns):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import privaudit
 from privaudit.channels import Channels
-from privaudit_plugins.sparsifiers._one_shot import Share
+from privaudit_plugins.sparsifiers._densities import Share
 
 _STEPS = 10_000  # widths are compared in steps of one ten-thousandth
 
