@@ -18,11 +18,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from privaudit import audit_classifier
 from privaudit.errors import DataError, PrivauditError, RecipeError
+from privaudit.outputs.estimators.rows import names
 
 _X, _Y = load_breast_cancer(return_X_y=True)
 _ORDER = np.random.default_rng(0).permutation(len(_X))
@@ -319,6 +321,37 @@ def test_shadows_of_what_was_stopped_early_are_trained_for_as_many_rounds() -> N
         model, _X[_IN], _Y[_IN], _X[_OUT], _Y[_OUT], "reference", shadows=2, quiet=True
     )
     assert SEEN == [100, 37, 37]
+
+
+def test_a_step_of_a_pipeline_that_was_stopped_early_is_as_well() -> None:
+    SEEN.clear()
+    model = make_pipeline(FunctionTransformer(), Stopped(early_stopping_rounds=5))
+    model.fit(_X[_IN], _Y[_IN], stopped__validation=True)
+    given = (model, _X[_IN], _Y[_IN], _X[_OUT], _Y[_OUT])
+    audit_classifier(*given, "reference", shadows=2, quiet=True)
+    assert SEEN == [100, 37, 37]
+
+
+@pytest.mark.parametrize("kind", [np.float32, list, "table"])
+def test_copies_that_were_loaded_otherwise_are_found(kind: Any) -> None:
+    model = RandomForestClassifier(20, random_state=0).fit(_X[_IN], _Y[_IN])
+    again: Any = _X[_IN].astype(np.float32)
+    if kind is list:
+        again = _X[_IN].tolist()
+    if kind == "table":
+        again = pytest.importorskip("pandas", reason="pandas is not installed").DataFrame(_X[_IN])
+    with warnings.catch_warnings(action="ignore"):
+        found = audit_classifier(model, _X[_IN], _Y[_IN], again, _Y[_IN], "loss", quiet=True)
+    assert "duplicate_rows" in {doubt.name for doubt in found.doubts}
+
+
+def test_names_are_of_examples_and_not_of_how_they_are_held() -> None:
+    rows = [[1, -0.0, "a"], [2, 0.5, "b"], [1, 0.0, "a"]]
+    first, _, third = names([rows], [[0, 0, 0]])
+    assert first == third
+    assert names([np.array([[1, 2]])], [[0]]) == names([np.array([[1.0, 2.0]])], [[0]])
+    assert names([np.array([[1, 2]])], [[0]]) != names([np.array([[1, 2]])], [[1]])
+    assert names([["a b"]], [[0]]) != names([["a c"]], [[0]])
 
 
 class Unfit:

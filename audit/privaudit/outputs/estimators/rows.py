@@ -62,30 +62,48 @@ def together(parts: Sequence[Any]) -> Any:
 
 
 def names(parts: Sequence[Any], labels: Sequence[Any]) -> list[bytes]:
-    """A name for each example of all parts, the same for the same example and label."""
+    """A name for each example of all parts, the same for the same example and label.
+
+    Numbers are compared as the coarsest part holds them: what was loaded in another precision, or
+    as a table, is the same example.
+    """
+    precision = np.float32 if any(map(_coarse, parts)) else np.float64
     found = []
     for examples, own in zip(parts, labels, strict=True):
-        values = np.asarray(own).tolist()
-        for raw, label in zip(_each(examples), values, strict=True):
+        values = np.asarray(own).ravel().tolist()
+        for raw, label in zip(_each(examples, precision), values, strict=True):
             found.append(sha256(raw + b"\x1f" + repr(label).encode()).digest())
     return found
 
 
-def _each(examples: Any) -> list[bytes]:
-    if hasattr(examples, "iloc"):
-        columns = [examples] if examples.ndim == 1 else [c for _, c in examples.items()]
-        return [repr(row).encode() for row in zip(*(c.tolist() for c in columns), strict=True)]
+def _coarse(examples: Any) -> bool:
+    """Whether numbers have fewer digits than Python's."""
+    kinds = examples.dtypes if hasattr(examples, "iloc") else getattr(examples, "dtype", None)
+    each = list(kinds) if hasattr(examples, "iloc") and examples.ndim > 1 else [kinds]
+    return any(kind in (np.float16, np.float32) for kind in each)
+
+
+def _each(examples: Any, precision: type[np.floating[Any]]) -> list[bytes]:
     if hasattr(examples, "tocsr"):
-        rows = examples.tocsr(copy=True)
+        rows = examples.tocsr().astype(precision)  # a copy, or nobody else's
         rows.sum_duplicates()
         rows.eliminate_zeros()
         ends = list(zip(rows.indptr[:-1], rows.indptr[1:], strict=True))
         return [
             rows.indices[a:b].astype(np.int64).tobytes() + rows.data[a:b].tobytes() for a, b in ends
         ]
-    if isinstance(examples, np.ndarray) and examples.dtype != object:
-        return [row.tobytes() for row in np.ascontiguousarray(examples)]
-    return [repr(row).encode() for row in examples]
+    table = np.asarray(examples)
+    if table.dtype.kind in "biuf":
+        numbers = table.astype(precision) + precision(0)  # so that -0 is 0
+        return [row.tobytes() for row in np.ascontiguousarray(numbers)]
+    return [repr(_plain(row, precision)).encode() for row in table.tolist()]
+
+
+def _plain(row: Any, precision: type[np.floating[Any]]) -> Any:
+    """A row of words and numbers, its numbers all of one kind."""
+    if isinstance(row, list | tuple):
+        return [_plain(one, precision) for one in row]
+    return float(precision(row)) + 0.0 if isinstance(row, int | float) else row
 
 
 def digest(rows: Any, labels: Any) -> str:

@@ -140,17 +140,25 @@ def _length(estimator: Any) -> dict[str, Any]:
     """Of boosting that was stopped early, options with which clones stop at the same round.
 
     They have no validation data of their own. XGBoost counts its best round from 0 in
-    `best_iteration`, LightGBM from 1 in `best_iteration_`, where 0 is no early end.
+    `best_iteration`, LightGBM from 1 in `best_iteration_`, where 0 is no early end. It may be a
+    step of a pipeline; in a search, whose estimator is not fitted, it has no round yet.
     """
-    options = estimator.get_params(deep=False)
-    if "n_estimators" not in options:
-        return {}
+    parts = {"": estimator} | {
+        f"{name}__": part
+        for name, part in estimator.get_params(deep=True).items()
+        if hasattr(part, "get_params") and not isinstance(part, type)
+    }
     changed: dict[str, Any] = {}
-    if options.get("early_stopping_rounds") is not None:
-        changed["early_stopping_rounds"] = None
-        changed["n_estimators"] = int(estimator.best_iteration) + 1
-    elif getattr(estimator, "best_iteration_", None):
-        changed["n_estimators"] = int(estimator.best_iteration_)
+    for prefix, part in parts.items():
+        options = part.get_params(deep=False)
+        if "n_estimators" not in options:
+            continue
+        rounds = getattr(part, "best_iteration_", None) or 0
+        if options.get("early_stopping_rounds") is not None:
+            changed[f"{prefix}early_stopping_rounds"] = None
+            rounds = getattr(part, "best_iteration", -1) + 1
+        if rounds:
+            changed[f"{prefix}n_estimators"] = int(rounds)
     return changed
 
 
