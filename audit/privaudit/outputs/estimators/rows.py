@@ -78,9 +78,9 @@ def names(parts: Sequence[Any], labels: Sequence[Any]) -> list[bytes]:
 
 def _coarse(examples: Any) -> bool:
     """Whether numbers have fewer digits than Python's."""
-    kinds = examples.dtypes if hasattr(examples, "iloc") else getattr(examples, "dtype", None)
-    each = list(kinds) if hasattr(examples, "iloc") and examples.ndim > 1 else [kinds]
-    return any(kind in (np.float16, np.float32) for kind in each)
+    many = hasattr(examples, "iloc") and examples.ndim > 1
+    kinds = list(examples.dtypes) if many else [getattr(examples, "dtype", None)]
+    return any(kind in (np.float16, np.float32) for kind in kinds)
 
 
 def _each(examples: Any, precision: type[np.floating[Any]]) -> list[bytes]:
@@ -92,11 +92,16 @@ def _each(examples: Any, precision: type[np.floating[Any]]) -> list[bytes]:
         return [
             rows.indices[a:b].astype(np.int64).tobytes() + rows.data[a:b].tobytes() for a, b in ends
         ]
-    table = np.asarray(examples)
+    try:
+        table = np.asarray(examples)
+    except ValueError:  # lists of different lengths
+        table = np.asarray(None)
     if table.dtype.kind in "biuf":
         numbers = table.astype(precision) + precision(0)  # so that -0 is 0
         return [row.tobytes() for row in np.ascontiguousarray(numbers)]
-    return [repr(_plain(row, precision)).encode() for row in table.tolist()]
+    # Of a list as it is: NumPy would make words of numbers beside words.
+    each = examples if isinstance(examples, list | tuple) else table.tolist()
+    return [repr(_plain(row, precision)).encode() for row in each]
 
 
 def _plain(row: Any, precision: type[np.floating[Any]]) -> Any:
